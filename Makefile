@@ -1,0 +1,21 @@
+# `make quickstart` and `make test` do everything on a bare machine with Python 3.11 or newer.
+PYTHON ?= python3
+BIN = .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: quickstart test bench
+
+quickstart: $(BIN)/.installed
+	snakemake --profile local --configfile config/quickstart.yaml
+
+test: $(BIN)/.installed
+	python -m pytest
+
+bench: $(BIN)/.installed
+	python -m lautum.bench
+
+$(BIN)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "lautum needs Python >= 3.11, this is " + sys.version'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@

@@ -1,0 +1,291 @@
+"""The configuration: read once, checked once, frozen. Snakemake and the command line both go through `load`.
+
+A file may say `extends: other.yaml` and then hold only what differs: mappings are merged, everything else is replaced. A
+hyper-parameter is written `{value: 0.01, source: "tuned: ..."}` or as a bare value, whose source is then the file that sets it.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from lautum.errors import LautumError
+from lautum.settings import (
+    NETWORKS,
+    PRETRAIN,
+    SOURCES,
+    TRANSFER,
+    PretrainSettings,
+    Strict,
+    TransferSettings,
+)
+from lautum.suggest import nearest, require_known
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # names become folders and Snakemake wildcards
+
+
+class Folders(Strict):
+    """Where files go, relative to the working directory."""
+
+    data: str = "data"  # prepared data sets and downloads; can be shared by several campaigns
+    results: str = "results"  # splits, networks, evaluations
+    reports: str = "reports"  # tables, figures and records, in a folder named after the campaign
+    offline: str | None = None  # data set files used before any download; the variable LAUTUM_OFFLINE takes precedence
+
+
+class Grid(Strict):
+    """What is run: every task x method x label count of the task x seed."""
+
+    tasks: tuple[str, ...]
+    methods: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_or_list(cls, value):
+        if isinstance(value, bool) or (isinstance(value, int) and value < 1):
+            raise ValueError(f"seeds is a count of at least 1 or a list of seeds, got {value}")
+        return tuple(range(value)) if isinstance(value, int) else value
+
+    @model_validator(mode="after")
+    def _distinct(self):
+        for key in ("tasks", "methods", "seeds"):
+            values = getattr(self, key)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"{key} must be a non-empty list without repetitions, got {list(values)}")
+        return self
+
+
+class Method(Strict):
+    """A pair of objectives, one for each stage of the paper's Figure 1."""
+
+    pretrain: str
+    transfer: str
+    trial_of: str | None = None  # while selecting hyper-parameters: the method that this is a trial of
+
+    @model_validator(mode="after")
+    def _known_objectives(self):
+        require_known("pretrain objective", self.pretrain, PRETRAIN)
+        require_known("transfer objective", self.transfer, TRANSFER)
+        return self
+
+
+class MethodSettings(Strict):
+    """What one method sets differently in one task."""
+
+    pretrain: dict = {}
+    transfer: dict = {}
+
+
+class Task(Strict):
+    """A transfer from a source to a target data set."""
+
+    source: str
+    target: str
+    classes: tuple[str, ...] | None = None  # target classes by name; None: all
+    label_counts: tuple[int, ...] = Field(min_length=1)
+    network: str
+    augmentation: Literal["none", "flip-shift"] = "none"
+    paper_table: str | None = None  # the paper's task that the results are shown beside
+    pretrain: dict = {}  # settings of the pre-transfer stage, for every objective that has them
+    transfer: dict = {}  # likewise post-transfer
+    methods: dict[str, MethodSettings] = {}
+
+    @model_validator(mode="after")
+    def _values(self):
+        require_known("network", self.network, NETWORKS)
+        for count in self.label_counts:
+            if count < 1 or self.label_counts.count(count) > 1:
+                raise ValueError(f"label_counts must be distinct positive integers, got {list(self.label_counts)}")
+        if self.classes is not None and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)):
+            raise ValueError(f"classes must name at least 2 classes, each once, got {list(self.classes)}")
+        _stage_keys("pretrain", self.pretrain, PRETRAIN.values())
+        _stage_keys("transfer", self.transfer, TRANSFER.values())
+        return self
+
+
+class Evaluate(Strict):
+    """Which images accuracies are measured on."""
+
+    part: Literal["test", "validation"] = "test"
+    validation_images: int = Field(0, ge=0)  # held out of the target training set; for selection, never for reports
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if (self.part == "validation") != (self.validation_images > 0):
+            raise ValueError(
+                f"part: {self.part} goes with validation_images {'above 0' if self.part == 'validation' else '0'}, "
+                f"got {self.validation_images}"
+            )
+        return self
+
+
+class Resources(Strict):
+    """What a job of one rule asks a cluster for."""
+
+    minutes: int = Field(ge=1)
+    mem_mb: int = Field(ge=1)
+
+
+class Config(Strict):
+    """A campaign: a grid, the definitions it refers to, and where files go."""
+
+    name: str = Field(pattern=NAME)
+    folders: Folders = Folders()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = Field(1, ge=1)  # CPU threads of a job; part of what makes two runs equal byte for byte
+    grid: Grid
+    comparisons: tuple[tuple[str, str], ...] = ()  # paired differences (method, baseline), declared before the results
+    evaluate: Evaluate = Evaluate()
+    methods: dict[str, Method]
+    tasks: dict[str, Task]
+    resources: dict[Literal["prepare", "split", "pretrain", "transfer", "evaluate", "aggregate"], Resources]
+
+    @model_validator(mode="after")
+    def _references(self):
+        for name in (*self.methods, *self.tasks):
+            if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+                raise ValueError(f"name {name!r} may hold letters, digits, '.', '-' and '_' only")
+        for name in self.grid.tasks:
+            require_known("task", name, self.tasks)
+        for name in (*self.grid.methods, *(name for pair in self.comparisons for name in pair)):
+            require_known("method", name, self.methods)
+        for method in self.methods.values():
+            if method.trial_of is not None:
+                require_known("method in trial_of", method.trial_of, self.methods)
+        for task_name, task in self.tasks.items():
+            for name in task.methods:
+                require_known(f"method in tasks.{task_name}.methods", name, self.methods)
+        for task in self.grid.tasks:
+            for method in self.grid.methods:
+                try:
+                    self.pretrain_settings(task, method)
+                    self.transfer_settings(task, method)
+                except ValidationError as error:
+                    raise ValueError(f"tasks.{task}, method {method}: {_first(error)}") from None
+        return self
+
+    def pretrain_settings(self, task: str, method: str) -> PretrainSettings:
+        """The pre-transfer settings of a method in a task: the task's, overridden by the method's own."""
+        return _stage_settings(PRETRAIN[self.methods[method].pretrain], self.tasks[task], "pretrain", method)
+
+    def transfer_settings(self, task: str, method: str) -> TransferSettings:
+        """The post-transfer settings of a method in a task."""
+        return _stage_settings(TRANSFER[self.methods[method].transfer], self.tasks[task], "transfer", method)
+
+
+def load(path: Path | str) -> Config:
+    """Read and check a configuration file.
+
+    Raises LautumError naming the file, the key, the value and what is allowed.
+    """
+    values, _ = _split_sources(_read(Path(path)))
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise LautumError(f"{path}: {_first(error)}") from None
+
+
+def hyper_parameters(path: Path | str) -> list[dict]:
+    """Every hyper-parameter of the grid with its value, unit, meaning and source: the report's table.
+
+    One dictionary for each (task, method, stage, name).
+    """
+    config = load(path)
+    _, sources = _split_sources(_read(Path(path)))
+    rows = []
+    for task in config.grid.tasks:
+        for method in config.grid.methods:
+            for stage in ("pretrain", "transfer"):
+                settings = getattr(config, f"{stage}_settings")(task, method)
+                for name, field in type(settings).model_fields.items():
+                    source = sources.get(("tasks", task, "methods", method, stage, name))
+                    source = source or sources.get(("tasks", task, stage, name)) or field.json_schema_extra["source"]
+                    rows.append(
+                        {
+                            "task": task,
+                            "method": method,
+                            "stage": stage,
+                            "objective": getattr(config.methods[method], stage),
+                            "name": name,
+                            "value": getattr(settings, name),
+                            "unit": field.json_schema_extra["unit"],
+                            "source": source,
+                            "description": field.description,
+                        }
+                    )
+    return rows
+
+
+def _stage_settings(schema, task: Task, stage: str, method: str):
+    shared = {key: value for key, value in getattr(task, stage).items() if key in schema.model_fields}
+    own = getattr(task.methods.get(method, MethodSettings()), stage)
+    return schema.model_validate(shared | own)
+
+
+def _stage_keys(stage: str, values: dict, schemas) -> None:
+    allowed = dict.fromkeys(key for schema in schemas for key in schema.model_fields)
+    for key in values:
+        if key not in allowed:
+            raise ValueError(f"unknown key {key!r} in {stage}{nearest(key, allowed)}")
+
+
+def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict:
+    """The file's mapping merged over what it extends."""
+    if path.resolve() in seen:
+        raise LautumError(f"{path} extends itself; remove one `extends`")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LautumError(f"configuration {path} does not exist; see config/ for the ones that come with the suite") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LautumError(f"configuration {path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise LautumError(f"configuration {path} must be a mapping of keys to values")
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    return _merge(_read(path.parent / base, (*seen, path.resolve())), values, path.name)
+
+
+def _merge(base, values, file: str):
+    if _is_leaf(base) and not isinstance(values, dict):
+        return {"value": values, "source": f"chosen: set in {file}"}
+    if not (isinstance(base, dict) and isinstance(values, dict)) or _is_leaf(values):
+        return values
+    return base | {key: _merge(base[key], value, file) if key in base else value for key, value in values.items()}
+
+
+def _is_leaf(value) -> bool:
+    return isinstance(value, dict) and "value" in value and value.keys() <= {"value", "source"}
+
+
+def _split_sources(tree, path: tuple = ()) -> tuple[object, dict[tuple, str]]:
+    """Replace every {value, source} by its value; also return the sources by path."""
+    if _is_leaf(tree):
+        source = tree.get("source", "chosen: set in the configuration")
+        if str(source).split(":")[0] not in SOURCES:
+            raise LautumError(
+                f"{'.'.join(map(str, path))}: source {source!r} must begin with one of {', '.join(SOURCES)} and ':'"
+            )
+        return tree["value"], {path: source}
+    if not isinstance(tree, dict):
+        # A bare hyper-parameter has a source too: whoever wrote the file.
+        return tree, {path: "chosen: set in the configuration"}
+    values, sources = {}, {}
+    for key, value in tree.items():
+        values[key], below = _split_sources(value, (*path, key))
+        sources |= below
+    return values, sources
+
+
+def _first(error: ValidationError) -> str:
+    """The first of pydantic's complaints as one line: where, what, and the value when it is short."""
+    complaint = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in complaint["loc"])
+    message = complaint["msg"].removeprefix("Value error, ")
+    value = complaint.get("input")
+    shown = f", got {value!r}" if complaint["type"] != "value_error" and not isinstance(value, dict) else ""
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {message}{shown}{more}" if where else f"{message}{shown}{more}"

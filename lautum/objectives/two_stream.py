@@ -1,0 +1,52 @@
+"""What pre-transfer objectives with a term on the unlabelled target share: a source and a target batch in one forward pass."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lautum.objectives import source_only
+from lautum.seeds import generator
+from lautum.settings import PretrainSettings
+from lautum.training import ShuffledBatches, StageData
+
+
+class Objective(source_only.Objective):
+    """Mean cross-entropy on the source + `target_term` of both batches' features and the target's inputs and logits.
+
+    The target batch has the source batch's size. On its own, with a zero term, it is the reference that the benchmark measures
+    regularisers against; it is not an objective of the configuration.
+    """
+
+    def __init__(self, network: nn.Module, data: StageData, settings: PretrainSettings, seed: int):
+        super().__init__(network, data, settings, seed)
+        device = data.unlabelled.device
+        self.target_order = ShuffledBatches(len(data.unlabelled), settings.batch_size, device, "target", seed)
+        self.target_augmentation = generator("augmentation", "target", seed)
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        source, labels = self.source_batch()
+        target = self.data.transform(self.data.unlabelled[self.target_order.next()], self.target_augmentation)
+        features = self.network.features(torch.cat([source, target]))
+        logits = self.network.head(features)
+        cut = len(source)
+        cross_entropy = F.cross_entropy(logits[:cut], labels)
+        term, scalars = self.target_term(features[:cut], features[cut:], target, logits[cut:])
+        scalars |= {"images": len(source) + len(target)} | source_only.source_scalars(
+            cross_entropy, logits[:cut], labels
+        )
+        return cross_entropy + term, scalars
+
+    def target_term(
+        self, source_features: Tensor, target_features: Tensor, target: Tensor, target_logits: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The term to add, and scalars to log. Here zero, with a gradient that reaches the target stream as any term's does."""
+        return 0 * target_logits.sum(), {}
+
+    def state(self) -> dict[str, Tensor]:
+        order = {f"target_order/{key}": value for key, value in self.target_order.state().items()}
+        return super().state() | order | {"target_augmentation": self.target_augmentation.get_state()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        super().restore(state)
+        self.target_order.restore({key: state[f"target_order/{key}"] for key in self.target_order.state()})
+        self.target_augmentation.set_state(state["target_augmentation"])

@@ -1,0 +1,57 @@
+"""The accuracies that the paper reports, and the names it gives its methods and data sets.
+
+Source: D. Jakubovitz and R. Giryes, "Lautum Regularization for Semi-Supervised Transfer Learning", section 4. Every
+accuracy is one number without an interval. Those of Table 2 are multiples of 0.1 %, as single runs on its 1,000 test
+images would be.
+"""
+
+TABLE_SOURCES = {"mnist-notmnist": "Table 1", "cifar10-cifar100": "Table 2"}
+
+METHOD_NAMES = {"standard": "Standard", "temporal_ensembling": "TE", "mk_mmd": "Mk-MMD", "lautum": "Lautum"}
+
+DATASET_NAMES = {
+    "mnist": "MNIST",
+    "notmnist": "notMNIST",
+    "notmnist10k": "notMNIST (10,000)",
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "digits": "digits",
+    "letters": "letters",
+}
+
+# (paper task, labelled target images): target test accuracy in percent, in the order of METHOD_NAMES.
+_ROWS = {
+    ("mnist-notmnist", 50): (34.02, 37.28, 46.72, 47.96),
+    ("mnist-notmnist", 100): (57.58, 61.45, 63.32, 65.21),
+    ("mnist-notmnist", 200): (67.78, 74.87, 80.35, 83.77),
+    ("cifar10-cifar100", 100): (39.9, 42.2, 45.3, 46.7),
+    ("cifar10-cifar100", 200): (52.8, 54.6, 59.3, 60.9),
+    ("cifar10-cifar100", 500): (64.5, 66.5, 68.0, 70.8),
+}
+
+# (paper task, method, labelled target images): target test accuracy as a fraction.
+ACCURACIES = {
+    (task, method, labels): percent / 100
+    for (task, labels), row in _ROWS.items()
+    for method, percent in zip(METHOD_NAMES, row, strict=True)
+}
+
+
+def accuracy(paper_task: str | None, method: str, labels: int) -> float:
+    """The paper's accuracy as a fraction; NaN where it has none (`paper_task` None: a task not in the paper)."""
+    return ACCURACIES.get((paper_task, method, labels), float("nan"))
+
+
+def method_name(method: str) -> str:
+    """The paper's name of a method, or the configured name of one that it does not have."""
+    return METHOD_NAMES.get(method, method)
+
+
+def transfer_name(source: str, target: str) -> str:
+    """E.g. 'MNIST → notMNIST'."""
+    return " → ".join(DATASET_NAMES.get(name, name) for name in (source, target))
+
+
+def comparison_name(method: str, baseline: str) -> str:
+    """E.g. 'Lautum − Standard'."""
+    return f"{method_name(method)} − {method_name(baseline)}"

@@ -1,0 +1,128 @@
+"""The Lautum term of Eq. 2: an estimate of L(x; w) that can be maximised by gradient ascent during training.
+
+x is the target input and w the network's output on it, standing in for the weights. Estimating it on D-dimensional
+images at every step would need a D x D factorisation and more samples than a batch holds, so
+
+- the inputs are centred, reduced to their leading `rank` principal components and whitened by a map that is computed
+  once, over the whole unlabelled pool: this equals the D x D formula on the truncated inputs, because L does not change
+  under invertible linear maps of x;
+- the *joint* (rank + K) x (rank + K) covariance of whitened inputs and outputs is an exponential moving average (EMA),
+  started from a full pass over the pool, so it is positive definite from the first step and stays so (a convex
+  combination of covariances). Mixing the pool's Sx = I with a batch's Sxw would not be positive semi-definite;
+- the EMA gives the value and the batch carries the whole gradient (straight-through). Differentiating the EMA itself
+  would multiply the gradient by 1 - decay and switch the regulariser off.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lautum.information import canonical_correlations, lautum_information
+
+
+class LautumRegularizer(nn.Module):
+    """Running estimate of the Lautum information between target inputs and network outputs, to be *subtracted*.
+
+        outputs = torch.cat([network(batch) for batch in pool.split(1000)])  # under torch.no_grad()
+        regularizer = LautumRegularizer(pool, outputs)
+        ...
+        loss = cross_entropy(network(source), labels) - weight * regularizer(target, network(target))  # Eq. 2
+
+    Args:
+        pool: all unlabelled target inputs, (N, ...), floating point, scaled as the network sees them.
+        pool_outputs: the network's outputs (logits) on the pool before training, (N, K).
+        rank: number r of principal components of x that are kept.
+        decay: weight alpha in [0, 1) of the past in the moving average.
+        ridge: added to the diagonal of Sw, as a fraction of tr(Sw) / K; bounds rho_max, hence L, away from infinity.
+        information: `lautum_information`, or `mutual_information` for the variant of Jakubovitz et al. 2023.
+
+    Calling it with inputs (B, ...) and their outputs (B, K) returns a float64 scalar in nats; in training mode (`nn.Module.train`)
+    it also advances the moving average. Buffers (whitening map, EMA) are part of `state_dict`, so a run can be resumed exactly.
+
+    Raises:
+        ValueError: fewer pool samples than rank + K + 1, a rank above what the pool spans, a decay outside [0, 1); and,
+            when called, a batch too small for the decay: B (1 + alpha) / (1 - alpha), the number of samples that the
+            average effectively holds, must exceed rank + K or the conditional covariance becomes singular.
+    """
+
+    def __init__(
+        self,
+        pool: Tensor,
+        pool_outputs: Tensor,
+        rank: int = 50,
+        decay: float = 0.99,
+        ridge: float = 1e-3,
+        information: Callable[[Tensor, Tensor, Tensor], Tensor] = lautum_information,
+    ):
+        super().__init__()
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must lie in [0, 1), got {decay}")
+        if ridge <= 0:
+            raise ValueError(f"ridge must be positive, got {ridge}")
+        pool, pool_outputs = pool.detach().flatten(1), pool_outputs.detach()
+        if len(pool) != len(pool_outputs):
+            raise ValueError(f"{len(pool)} pool inputs but {len(pool_outputs)} pool outputs; they must be in pairs")
+        if len(pool) <= rank + pool_outputs.shape[1]:
+            raise ValueError(
+                f"the pool holds {len(pool)} samples, too few for rank {rank} and {pool_outputs.shape[1]} outputs: "
+                f"need more than {rank + pool_outputs.shape[1]}; lower the rank"
+            )
+        self.rank, self.decay, self.ridge, self.information = rank, decay, ridge, information
+        mean, whitening = principal_whitening(pool, rank)
+        self.register_buffer("whitening", whitening)  # (D, r)
+        self.register_buffer("offset", mean @ whitening)  # (r,)
+        self.register_buffer("covariance", self._joint_covariance(pool, pool_outputs))  # (r + K, r + K), float64
+
+    def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        effective = len(inputs) * (1 + self.decay) / (1 - self.decay)
+        if effective <= self.rank + outputs.shape[1]:
+            raise ValueError(
+                f"a batch of {len(inputs)} with decay {self.decay} averages over about {effective:.0f} samples, too few for "
+                f"rank {self.rank} and {outputs.shape[1]} outputs: raise the batch size or the decay, or lower the rank"
+            )
+        batch = self._joint_covariance(inputs.flatten(1), outputs)
+        average = torch.lerp(batch.detach(), self.covariance, self.decay)
+        if self.training:
+            self.covariance = average
+        return self.information(*self._blocks(average + (batch - batch.detach())))
+
+    def canonical_correlations(self) -> Tensor:
+        """The canonical correlations of the current average, largest (rho_max) first, float64 (min(r, K),)."""
+        return canonical_correlations(*self._blocks(self.covariance))
+
+    def _joint_covariance(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """Unbiased covariance of [whitened inputs, outputs], (r + K, r + K), float64."""
+        # The wide product stays in the inputs' precision; everything after it is small and in float64.
+        whitened = inputs @ self.whitening - self.offset
+        joint = torch.cat([whitened, outputs], dim=1).double()
+        joint = joint - joint.mean(dim=0)
+        return joint.T @ joint / (len(joint) - 1)
+
+    def _blocks(self, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        r = self.rank
+        cov_w = covariance[r:, r:]
+        # The absolute floor keeps constant outputs (Sw = 0) at L = 0 instead of a failed factorisation.
+        ridge = self.ridge * cov_w.diagonal().mean() + 1e-12
+        cov_w = cov_w + ridge * torch.eye(len(cov_w), dtype=cov_w.dtype, device=cov_w.device)
+        return covariance[:r, :r], cov_w, covariance[:r, r:]
+
+
+def principal_whitening(pool: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and map (D, r) that take inputs (N, D) to their `rank` leading principal components with unit variance.
+
+    Raises ValueError when the pool varies in fewer than `rank` directions.
+    """
+    mean = pool.mean(dim=0)
+    # In chunks: no second copy of the pool, and the sums over thousands of images are kept in float64.
+    chunks = (chunk - mean for chunk in pool.split(4096))
+    covariance = sum((chunk.T @ chunk).double() for chunk in chunks) / (len(pool) - 1)
+    variances, directions = torch.linalg.eigh(covariance)
+    if rank > len(variances) or variances[-rank] <= 1e-7 * variances[-1]:
+        usable = int((variances > 1e-7 * variances[-1]).sum())
+        raise ValueError(
+            f"rank must be at most {usable}, the number of directions in which the pool varies; got {rank}"
+        )
+    leading = slice(len(variances) - rank, None)
+    whitening = directions[:, leading] / variances[leading].sqrt()
+    return mean, whitening.flip(1).to(pool.dtype)

@@ -1,0 +1,129 @@
+"""One self-contained HTML page: what was run, what came out beside the paper's figures, and from what."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from lautum import figures, paper, tables
+from lautum.files import write_text
+from lautum.tables import Table
+
+DATA = {
+    "source_train_sha256": "source, training images",
+    "target_train_sha256": "target, training images",
+    "target_eval_sha256": "target, {part} images",
+}
+MACHINE = {"device": "Device", "cpu": "CPU", "threads": "Threads per run", "torch": "PyTorch"}
+
+
+def write_report(
+    folder: Path,
+    *,
+    name: str,
+    command: str,
+    records: pd.DataFrame,
+    expected: Sequence[tuple[str, str, int, int]],
+    tasks: Mapping,
+    comparisons: Sequence[tuple[str, str]],
+    hyperparameters: Sequence[Mapping],
+    trials: pd.DataFrame | None = None,
+) -> Path:
+    """Write `folder`/index.html and return its path.
+
+    Args:
+        name: of the experiment, the page's title.
+        command: the command that makes the results from nothing.
+        records, expected, tasks, comparisons: as in `tables`.
+        hyperparameters: one mapping per value with the same keys throughout, which become the column titles.
+        trials: every trial of the search for hyper-parameters, its columns as they are; None if there was no search.
+
+    Raises:
+        LautumError: the records cannot be compared (see `tables.grid`), or the folder cannot be written to.
+    """
+    built = tables.build_tables(records, expected, tasks, comparisons)
+    runs = tables.grid(records, expected)
+    done = runs.dropna(subset="accuracy")
+    part = tables.part_of(runs)
+    images = {title: _embedded(figure) for title, figure in figures.build_figures(built, part).items()}
+    page = _template().render(
+        name=name,
+        command=command,
+        part=part,
+        n_done=len(done),
+        n_expected=len(runs),
+        tasks=[_task(task, rows, tasks[task], built, images) for task, rows in runs.groupby("task", sort=False)],
+        captions={title: table.caption for title, table in built.items()},
+        costs=built["costs"],
+        hyperparameters=_as_text(pd.DataFrame(hyperparameters)),
+        trials=None if trials is None else _as_text(trials),
+        data=_data_table(done, part),
+        environment=_environment_table(done),
+    )
+    path = Path(folder) / "index.html"
+    write_text(path, page)
+    return path
+
+
+def _task(task: str, runs: pd.DataFrame, info, built: dict[str, Table], images: dict[str, str]) -> dict:
+    """What the page shows of one task."""
+    return {
+        "name": task,
+        "transfer": paper.transfer_name(info.source, info.target),
+        "paper_source": paper.TABLE_SOURCES.get(info.paper_table),
+        "methods": [paper.method_name(method) for method in runs["method"].unique()],
+        "labels": [int(count) for count in runs["labels"].unique()],
+        "seeds": sorted(int(seed) for seed in runs["seed"].unique()),
+        "n_done": int(runs["accuracy"].notna().sum()),
+        "n_expected": len(runs),
+        "accuracy": _rows_of(built["accuracy"], task),
+        "differences": _rows_of(built["differences"], task),
+        "accuracy_image": images[f"{task}-accuracy"],
+        "differences_image": images.get(f"{task}-differences"),
+    }
+
+
+def _rows_of(table: Table, task: str) -> Table:
+    rows = table.numbers["task"] == task
+    return Table(table.numbers[rows], table.cells[rows].drop(columns="Task", errors="ignore"), table.caption)
+
+
+def _data_table(done: pd.DataFrame, part: str) -> Table:
+    rows = [
+        {"Task": task, "Data": title.format(part=part), "SHA-256": rows[column].iloc[0]}
+        for task, rows in done.groupby("task", sort=False)
+        for column, title in DATA.items()
+    ]
+    return _as_text(pd.DataFrame(rows))
+
+
+def _environment_table(done: pd.DataFrame) -> Table:
+    machines = done.groupby(list(MACHINE), sort=False).size().reset_index(name="Runs")
+    return _as_text(machines.astype({"threads": int}).rename(columns=MACHINE))
+
+
+def _as_text(table: pd.DataFrame) -> Table:
+    """Any data frame as it stands; numbers with up to four digits."""
+    return Table(table, table.map(lambda value: format(value, ".4g") if isinstance(value, float) else str(value)), "")
+
+
+def _embedded(figure: Figure) -> str:
+    """The figure as a data URI, so that the page is one file."""
+    buffer = io.BytesIO()
+    figures.save(figure, buffer, "svg")
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _template():
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2")

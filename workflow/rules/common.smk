@@ -1,0 +1,50 @@
+# One configuration for the graph and its jobs: both read the same file through lautum.config. No torch here, every job parses this.
+import os
+import sys
+
+from lautum.cells import Cell, Layout
+from lautum.config import load
+from lautum.errors import LautumError
+
+CONFIG_FILES = [os.path.relpath(path) for path in workflow.config_settings.configfiles] or ["config/config.yaml"]
+
+try:
+    if len(CONFIG_FILES) > 1:
+        raise LautumError(f"give one --configfile, got {len(CONFIG_FILES)}; let one `extends:` the other")
+    if workflow.config_settings.config:
+        raise LautumError("--config is not supported; put the change in a file with `extends: config.yaml` and give it as --configfile")
+    LAYOUT = Layout(load(CONFIG_FILES[0]))
+except LautumError as error:
+    raise WorkflowError(str(error))
+
+CONFIG = CONFIG_FILES[0]
+CELLS = LAYOUT.cells()
+RESULTS = LAYOUT.results
+REPORT = LAYOUT.report
+RESOURCES = LAYOUT.config.resources
+TASKS = LAYOUT.config.tasks
+
+# A pre-transfer result is shared by every method and label count that its key covers; any of them leads back to it.
+PRETRAINED = {LAYOUT.pretrained(c.task, c.method, c.labels, c.seed): c for c in CELLS}
+
+
+wildcard_constraints:
+    task="|".join(TASKS),
+    method="|".join(map(re.escape, LAYOUT.config.methods)),
+    objective="[a-z_]+",
+    scope=r"shared|n\d+",
+    key="[0-9a-f]{12}",
+    labels=r"\d+",
+    seed=r"\d+",
+
+
+def cell_of(wildcards):
+    return Cell(wildcards.task, wildcards.method, int(wildcards.labels), int(wildcards.seed))
+
+
+def log_of(step, pattern):
+    return RESULTS / "logs" / step / f"{pattern}.log"
+
+
+def benchmark_of(step, pattern):
+    return RESULTS / "benchmarks" / step / f"{pattern}.jsonl"

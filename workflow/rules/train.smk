@@ -1,0 +1,66 @@
+# The two training stages of the paper's Figure 1. Neither has a test file among its inputs.
+
+
+def pretrain_inputs(wildcards):
+    pattern = "pretrained/{task}/{objective}/{scope}/{key}/seed{seed}.safetensors"
+    cell = PRETRAINED[RESULTS / pattern.format(**wildcards)]
+    files = {"source": LAYOUT.prepared(TASKS[cell.task].source, "train")}
+    if wildcards.scope != "shared":
+        files["target"] = LAYOUT.prepared(TASKS[cell.task].target, "train")
+        files["split"] = LAYOUT.split(cell.task, cell.labels, cell.seed)
+    return files
+
+
+def transfer_inputs(wildcards):
+    cell = cell_of(wildcards)
+    return {
+        "pretrained": LAYOUT.pretrained(cell.task, cell.method, cell.labels, cell.seed),
+        "target": LAYOUT.prepared(TASKS[cell.task].target, "train"),
+        "split": LAYOUT.split(cell.task, cell.labels, cell.seed),
+    }
+
+
+rule pretrain:
+    input:
+        unpack(pretrain_inputs),
+    output:
+        network=RESULTS / "pretrained/{task}/{objective}/{scope}/{key}/seed{seed}.safetensors",
+        cost=RESULTS / "pretrained/{task}/{objective}/{scope}/{key}/seed{seed}.json",
+    log:
+        log_of("pretrain", "{task}/{objective}/{scope}/{key}/seed{seed}"),
+    benchmark:
+        benchmark_of("pretrain", "{task}/{objective}/{scope}/{key}/seed{seed}")
+    conda:
+        "../../environment.yml"
+    threads: LAYOUT.config.threads
+    resources:
+        gpu=1,
+        mem_mb=RESOURCES["pretrain"].mem_mb,
+        runtime=RESOURCES["pretrain"].minutes,
+    params:
+        labels=lambda wc: "" if wc.scope == "shared" else f"--labels {wc.scope[1:]}",
+    shell:
+        "lautum pretrain --config {CONFIG} --task {wildcards.task} --objective {wildcards.objective} {params.labels}"
+        " --seed {wildcards.seed} --key {wildcards.key} > {log} 2>&1"
+
+
+rule transfer:
+    input:
+        unpack(transfer_inputs),
+    output:
+        network=RESULTS / "transferred/{task}/{method}/n{labels}/{key}/seed{seed}.safetensors",
+        cost=RESULTS / "transferred/{task}/{method}/n{labels}/{key}/seed{seed}.json",
+    log:
+        log_of("transfer", "{task}/{method}/n{labels}/{key}/seed{seed}"),
+    benchmark:
+        benchmark_of("transfer", "{task}/{method}/n{labels}/{key}/seed{seed}")
+    conda:
+        "../../environment.yml"
+    threads: LAYOUT.config.threads
+    resources:
+        gpu=1,
+        mem_mb=RESOURCES["transfer"].mem_mb,
+        runtime=RESOURCES["transfer"].minutes,
+    shell:
+        "lautum transfer --config {CONFIG} --task {wildcards.task} --method {wildcards.method} --labels {wildcards.labels}"
+        " --seed {wildcards.seed} --key {wildcards.key} > {log} 2>&1"
