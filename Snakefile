@@ -17,8 +17,8 @@ include: "workflow/rules/aggregate.smk"
 rule all:
     default_target: True
     input:
-        REPORT_FILES,
+        FINAL_FILES,
 
 
 onsuccess:
-    print(f"\nDone. Open {LAYOUT.report / 'index.html'}", file=sys.stderr)
+    print(f"\nDone. Open {FINAL_FILES[-1]}", file=sys.stderr)

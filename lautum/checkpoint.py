@@ -34,7 +34,12 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 def restore_optimiser(optimiser: torch.optim.Optimizer, flat: dict[str, Tensor]) -> None:
     """Load what `optimiser_state` returned."""
     state = optimiser.state_dict()
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     for key, value in flat.items():
         number, name = key.split("/")
+        parameter = parameters[int(number)]
+        # A file holds tensors in C order, but the fused kernels walk parameter and state by memory: strides must agree.
+        if value.shape == parameter.shape:
+            value = torch.empty_like(parameter, requires_grad=False).copy_(value)
         state["state"].setdefault(int(number), {})[name] = value
     optimiser.load_state_dict(state)

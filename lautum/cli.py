@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         ("evaluate", _evaluate, "predict the target test set with a transferred network and write the record"),
     ):
         add_cell(add(name, run, text), "method", "a method of the configuration, e.g. lautum")
+    add("trials", _trials, "rank the trials of a hyper-parameter selection and write them beside its records")
     add("collect", _collect, "gather the records of all finished cells into one table, and say which are missing")
     for name, run, text in (
         ("table", _table, "render the tables from collected records: Markdown, CSV and LaTeX"),
@@ -183,6 +184,47 @@ def _collect(options: argparse.Namespace) -> None:
         print(f"missing: {cell.task} {cell.method}, {cell.labels} labels, seed {cell.seed}", file=sys.stderr)
     if len(missing) > 10:
         print(f"missing: {len(missing) - 10} more", file=sys.stderr)
+
+
+def _trials(options: argparse.Namespace) -> None:
+    from lautum import selection
+
+    print(selection.write_trials(options.config))
+
+
+def _table(options: argparse.Namespace) -> None:
+    from lautum import records, tables
+
+    layout = _layout(options)
+    built = tables.build_tables(*_results(layout))
+    tables.write_tables(built, layout.report)
+    print(layout.report / "accuracy.md")
+
+
+def _plot(options: argparse.Namespace) -> None:
+    from lautum import figures, tables
+
+    layout = _layout(options)
+    built = tables.build_tables(*_results(layout))
+    figures.write_figures(figures.build_figures(built, layout.config.evaluate.part), layout.report)
+    print(layout.report)
+
+
+def _results(layout: Layout) -> tuple:
+    """Collected records and what they are compared with: the arguments of `tables.build_tables`."""
+    from lautum import records
+
+    config = layout.config
+    expected = [(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()]
+    return records.read(layout.report / "records.csv"), expected, config.tasks, config.comparisons
+
+
+def _report(options: argparse.Namespace) -> None:
+    from lautum import report
+
+    layout = _layout(options)
+    records, expected, tasks, comparisons = _results(layout)
+    print(report.write_report(layout.report, name=layout.config.name, command=f"snakemake --profile local --configfile {options.config}", records=records, expected=expected, tasks=tasks, comparisons=comparisons, hyperparameters=config.hyper_parameters(options.config)))
 
 
 if __name__ == "__main__":

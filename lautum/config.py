@@ -187,6 +187,13 @@ def load(path: Path | str) -> Config:
         raise LautumError(f"{path}: {_first(error)}") from None
 
 
+def files(path: Path | str) -> list[Path]:
+    """The configuration file and all that it extends, in that order."""
+    path = Path(path)
+    base = _parse(path).get("extends")
+    return [path] if base is None else [path, *files(path.parent / base)]
+
+
 def hyper_parameters(path: Path | str) -> list[dict]:
     """Every hyper-parameter of the grid with its value, unit, meaning and source: the report's table.
 
@@ -235,18 +242,25 @@ def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict:
     """The file's mapping merged over what it extends."""
     if path.resolve() in seen:
         raise LautumError(f"{path} extends itself; remove one `extends`")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LautumError(f"configuration {path} does not exist; see config/ for the ones that come with the suite") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LautumError(f"configuration {path} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise LautumError(f"configuration {path} must be a mapping of keys to values")
+    values = _parse(path)
     base = values.pop("extends", None)
     if base is None:
         return values
     return _merge(_read(path.parent / base, (*seen, path.resolve())), values, path.name)
+
+
+def _parse(path: Path) -> dict:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LautumError(
+            f"configuration {path} does not exist; see config/ for the ones that come with the suite"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LautumError(f"configuration {path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise LautumError(f"configuration {path} must be a mapping of keys to values")
+    return values
 
 
 def _merge(base, values, file: str):

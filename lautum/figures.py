@@ -26,6 +26,7 @@ STYLES = [
     ("#CC79A7", "P", "--"),
     ("#56B4E9", "X", "-."),
 ]
+WIDTH = 5.8  # inches; wider, and the letters would be too small on a phone
 PAPER_LABEL = "paper (one run)"
 # What would make equal figures differ in their bytes: the date, the version, and random identifiers in the SVG.
 METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}, "svg": {"Date": None}}
@@ -37,7 +38,7 @@ def accuracy_figure(table: pd.DataFrame, part: str = "test") -> Figure:
     labels = sorted(table["labels"].unique())
     methods = list(table["method"].unique())
     spacing = 0.6 / max(len(methods), 5)
-    figure = Figure(figsize=(7, 4.8), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     axes = figure.subplots()
     for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
         colour, marker, line = STYLES[number % len(STYLES)]
@@ -60,7 +61,7 @@ def accuracy_figure(table: pd.DataFrame, part: str = "test") -> Figure:
     )
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), frameon=False)
     return figure
 
 
@@ -69,7 +70,7 @@ def difference_figure(table: pd.DataFrame, methods: list[str], part: str = "test
 
     A row is marked as its baseline is in `accuracy_figure`; `methods` are all methods in the order they have there.
     """
-    figure = Figure(figsize=(7, 1.6 + 0.32 * len(table)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.6 + 0.32 * len(table)), layout="constrained")
     axes = figure.subplots()
     names = []
     for y, row in enumerate(table.itertuples()):
@@ -80,13 +81,14 @@ def difference_figure(table: pd.DataFrame, methods: list[str], part: str = "test
         axes.plot(100 * row.paper, y + 0.22, color=colour, marker=marker, markerfacecolor="none", linestyle="none")
         note = f"n = {row.n}" if row.n else "missing"
         axes.annotate(note, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize="small")
-        names.append(f"{paper.comparison_name(row.method, row.baseline)}, {row.labels} labelled")
+        names.append(f"{paper.comparison_name(row.method, row.baseline)}, {row.labels}")
     for y in np.flatnonzero(table["labels"].to_numpy()[1:] != table["labels"].to_numpy()[:-1]):
         axes.axhline(y + 0.5, color="0.8", linewidth=0.8)
     axes.axvline(0, color="0.4", linewidth=1)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel(f"Difference of target {part} accuracy (percentage points)")
+    axes.set_ylabel("Comparison, labelled target images")
+    axes.set_xlabel(f"Difference of target {part}\naccuracy (percentage points)")
     figure.suptitle(f"{table.iloc[0]['task']}\nmean difference and 95 % BCa interval over n common seeds")
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)

@@ -95,5 +95,5 @@ def sha256_of_arrays(*arrays: np.ndarray) -> str:
         array = np.ascontiguousarray(array)
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(f"{array.dtype.name}{array.shape}".encode())
-        digest.update(array.tobytes())
+        digest.update(array.data.cast("B") if array.size else b"")
     return digest.hexdigest()

@@ -19,7 +19,11 @@ class InputTransform:
     def for_source(cls, images: Tensor, augmentation: str) -> "InputTransform":
         """Statistics over `images` uint8 (N, C, H, W). The target is scaled alike: its labels are few, its statistics unknown."""
         # Exact integer sums: the result does not depend on the order of summation, hence on device or threads.
-        counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in images.unbind(dim=1)])
+        # A thousand images at a time, because bincount works on a copy with eight bytes for each pixel.
+        counts = sum(
+            torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in some.unbind(dim=1)])
+            for some in images.split(1000)
+        )
         levels = torch.arange(256, dtype=torch.float64, device=images.device)
         total = counts.sum(dim=1).double()
         mean = (counts * levels).sum(dim=1) / total

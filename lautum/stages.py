@@ -162,7 +162,7 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
 
 
 @torch.inference_mode()
-def predict(network: nn.Module, transform: InputTransform, images: Tensor, batch_size: int = 1000) -> Tensor:
+def predict(network: nn.Module, transform: InputTransform, images: Tensor, batch_size: int = 250) -> Tensor:
     """Predicted classes, int64 (N,), of uint8 images (N, C, H, W)."""
     network.eval()
     return torch.cat([network(transform(batch)).argmax(dim=1) for batch in images.split(batch_size)])

@@ -16,8 +16,8 @@ class Objective(two_stream.Objective):
         super().__init__(network, data, settings, seed)
         network.eval()
         with torch.no_grad():
-            pool = torch.cat([data.transform(images) for images in data.unlabelled.split(1000)])
-            logits = torch.cat([network(inputs) for inputs in pool.split(1000)])
+            pool = torch.cat([data.transform(images) for images in data.unlabelled.split(250)])
+            logits = torch.cat([network(inputs) for inputs in pool.split(250)])
         network.train()
         self.regularizer = LautumRegularizer(pool, logits, settings.rank, settings.decay, settings.ridge)
 

@@ -1,8 +1,10 @@
 # One configuration for the graph and its jobs: both read the same file through lautum.config. No torch here, every job parses this.
 import os
+import re
 import sys
 
 from lautum.cells import Cell, Layout
+from lautum.config import files as config_files
 from lautum.config import load
 from lautum.errors import LautumError
 

@@ -1,0 +1,116 @@
+"""Original data set files: from the offline folder, from an earlier download, or from a mirror; checksums decide."""
+
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from ssl import SSLError
+from urllib.error import URLError
+
+from lautum.errors import LautumError
+from lautum.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where a data set's original files are published."""
+
+    folder: str  # subfolder of the offline folder and of the downloads
+    mirrors: tuple[str, ...]  # addresses that a file name is appended to, tried in this order
+    checksums: Mapping[str, str]  # file name -> "md5:..." or, the SHA-1 that git names a file by, "git:..."
+    note: str = ""  # for who must place the files by hand
+
+
+def mnist() -> Remote:
+    """MNIST (LeCun, Cortes, Burges), mirrors and checksums as in torchvision."""
+    from torchvision.datasets import MNIST
+
+    return Remote("mnist", tuple(MNIST.mirrors), {name: f"md5:{md5}" for name, md5 in MNIST.resources})
+
+
+NOTMNIST = Remote(
+    "notmnist",
+    (
+        "https://raw.githubusercontent.com/davidflanagan/notMNIST-to-MNIST/master/",
+        "https://github.com/davidflanagan/notMNIST-to-MNIST/raw/master/",
+    ),
+    {
+        "train-images-idx3-ubyte.gz": "git:6cf3076b36bafa7da1563b28bbe863fd78a008a8",
+        "train-labels-idx1-ubyte.gz": "md5:eab59f88903339e01dac19deed3824c0",
+        "t10k-images-idx3-ubyte.gz": "md5:2c87c839a4ef9b238846600eec8c35b7",
+        "t10k-labels-idx1-ubyte.gz": "md5:7ea9118cbafd0f6e3ee2ad771d782a01",
+    },
+    "the archives at https://zenodo.org/records/8274268 hold the same letters as PNG and do not replace it",
+)
+# The binary archives, not the Python ones that torchvision fetches: those must be unpickled, which can run code.
+CIFAR_MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
+CIFAR10 = Remote("cifar10", CIFAR_MIRRORS, {"cifar-10-binary.tar.gz": "md5:c32a1d4ab5d03f1284b67883e8d87530"})
+CIFAR100 = Remote("cifar100", CIFAR_MIRRORS, {"cifar-100-binary.tar.gz": "md5:03b5dce01913d631647c71ecec9e9cb8"})
+
+
+def locate(remote: Remote, names: Iterable[str], downloads: Path, offline: Path | None) -> list[Path]:
+    """Paths of the named files, each verified by its checksum.
+
+    A file is taken from `offline`/`remote.folder`, else from `downloads`/`remote.folder`, else from the first mirror
+    that delivers it; downloads are kept.
+
+    Raises LautumError when a file in the offline folder is not the published one, or when no mirror delivers a file.
+    """
+    return [_locate(remote, name, downloads, offline) for name in names]
+
+
+def _locate(remote: Remote, name: str, downloads: Path, offline: Path | None) -> Path:
+    expected = remote.checksums[name]
+    if offline is not None and (given := offline / remote.folder / name).is_file():
+        if (found := _checksum(given, expected)) != expected:
+            raise LautumError(
+                f"{given} is not the published file: its checksum is {found}, expected {expected}; replace or remove it"
+            )
+        return given
+    path = downloads / remote.folder / name
+    if path.is_file():
+        if _checksum(path, expected) == expected:
+            return path
+        print(f"{path} is damaged (wrong checksum): deleted, downloading it again", file=sys.stderr)
+        path.unlink()
+    failures = []
+    for mirror in remote.mirrors:
+        try:
+            write_atomically(path, lambda temporary, url=mirror + name: _download(url, temporary, expected))
+            return path
+        except _MirrorFailed as failure:
+            failures.append(str(failure))
+    by_hand = offline or Path("FOLDER")
+    setting = "" if offline else f" and set LAUTUM_OFFLINE={by_hand}"
+    note = f" ({remote.note})" if remote.note else ""
+    raise LautumError(
+        f"cannot download {name}: {'; '.join(failures)}; "
+        f"place the file by hand at {by_hand / remote.folder / name}{setting}{note}"
+    )
+
+
+class _MirrorFailed(Exception):
+    pass
+
+
+def _download(url: str, temporary: Path, expected: str) -> None:
+    from torchvision.datasets.utils import download_url
+
+    temporary.unlink()  # download_url would take a file that exists for a finished one
+    try:
+        download_url(url, temporary.parent, temporary.name)
+    except (URLError, HTTPException, ConnectionError, TimeoutError, SSLError, RecursionError) as error:
+        raise _MirrorFailed(f"{url} failed with {' '.join(str(error).split())}") from error
+    if (found := _checksum(temporary, expected)) != expected:
+        raise _MirrorFailed(f"{url} gave {temporary.stat().st_size} bytes with checksum {found}, expected {expected}")
+
+
+def _checksum(path: Path, kind: str) -> str:
+    """The file's checksum of the same kind as `kind`, in the same notation."""
+    content = path.read_bytes()
+    if kind.startswith("git:"):
+        header = f"blob {len(content)}\0".encode()
+        return f"git:{hashlib.sha1(header + content, usedforsecurity=False).hexdigest()}"
+    return f"md5:{hashlib.md5(content, usedforsecurity=False).hexdigest()}"

@@ -1,0 +1,24 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from lautum import datasets
+
+
+@pytest.fixture(scope="session")
+def offline_folder() -> Path:
+    """Folder with original data set files, LAUTUM_OFFLINE or ../shared/data; without one the test is skipped."""
+    folder = Path(os.environ.get("LAUTUM_OFFLINE") or Path(__file__).resolve().parents[2] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no original data set files: {folder} does not exist; set LAUTUM_OFFLINE")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def builtin_data(tmp_path_factory) -> Path:
+    """A folder with the prepared files of the two built-in data sets; not to be written to."""
+    folder = tmp_path_factory.mktemp("builtin_data")
+    for name in ("digits", "letters"):
+        datasets.prepare(name, folder, None)
+    return folder

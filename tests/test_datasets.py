@@ -1,0 +1,508 @@
+import dataclasses
+import gzip
+import hashlib
+import io
+import json
+import struct
+import subprocess
+import sys
+import tarfile
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+from safetensors.numpy import load_file, save_file
+
+from lautum import datasets, download, readers
+from lautum.errors import LautumError
+from lautum.files import sha256_of_arrays
+
+CLOSED = "http://127.0.0.1:1/"  # nothing listens on port 1
+
+
+def prepared(name, folder, offline=None):
+    return [datasets.load(path) for path in datasets.prepare(name, folder, offline)]
+
+
+def one_line(error) -> str:
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def idx_gz(array) -> bytes:
+    array = np.asarray(array, dtype=np.uint8)
+    return gzip.compress(
+        struct.pack(f">BBBB{array.ndim}i", 0, 0, 8, array.ndim, *array.shape) + array.tobytes(), mtime=0
+    )
+
+
+def md5(content: bytes) -> str:
+    return f"md5:{hashlib.md5(content).hexdigest()}"
+
+
+# Real files
+
+
+def test_mnist_has_the_published_counts_and_pixel_statistics(tmp_path, offline_folder):
+    train, test = prepared("mnist", tmp_path, offline_folder)
+    assert np.bincount(train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert train.images.shape == (60000, 1, 28, 28) and test.images.shape == (10000, 1, 28, 28)
+    assert train.images.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
+    assert train.images.std() / 255 == pytest.approx(0.3081, abs=5e-5)
+    assert train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert (train.dataset, train.part, test.part) == ("mnist", "train", "test")
+    assert train.class_names == tuple("0123456789")
+    assert train.source == "published files, checksums verified"
+
+
+def test_notmnist10k_is_the_distinct_test_letters_in_a_fixed_split(tmp_path, offline_folder):
+    train, test = prepared("notmnist10k", tmp_path, offline_folder)
+    assert (len(train.labels), len(test.labels)) == (7000, 2804)
+    pixels = gzip.decompress((offline_folder / "notmnist/t10k-images-idx3-ubyte.gz").read_bytes())[16:]
+    labels = gzip.decompress((offline_folder / "notmnist/t10k-labels-idx1-ubyte.gz").read_bytes())[8:]
+    published = {pixels[784 * i : 784 * (i + 1)]: label for i, label in enumerate(labels)}
+    found = {
+        image.tobytes(): label
+        for part in (train, test)
+        for image, label in zip(part.images, part.labels.tolist(), strict=True)
+    }
+    assert len(found) == 9804  # hence no image is in both parts or twice in one
+    assert found == published
+    counts = np.bincount(list(published.values()))
+    np.testing.assert_allclose(np.bincount(train.labels), counts * 7000 / 9804, rtol=0, atol=1)
+    # The split is part of the benchmark: a change of these hashes makes all results incomparable.
+    assert train.sha256 == "308bc07a16d627767b6b78016f7dbff96674c9c6b2002c97ba5c0ff39c1cb6b2"
+    assert test.sha256 == "599e0bb6efd1f0a433867b46664f74763190f50e8d5b933a609039e3b4f0dae8"
+    assert train.class_names == tuple("ABCDEFGHIJ")
+
+
+def test_cifar10_has_the_published_counts_and_channel_means(tmp_path, offline_folder):
+    parts = datasets.DATASETS["cifar10"].read(tmp_path, offline_folder)
+    images, labels = parts.train
+    assert np.bincount(labels).tolist() == [5000] * 10 and np.bincount(parts.test[1]).tolist() == [1000] * 10
+    means = [images[:, channel].mean() / 255 for channel in range(3)]
+    assert means == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)
+    assert [parts.class_names[label] for label in labels[:3]] == ["frog", "truck", "truck"]
+    record = (offline_folder / "cifar10/data_batch_3.bin").read_bytes()[17 * 3073 : 18 * 3073]
+    assert labels[20017] == record[0]
+    assert images[20017, 2, 31, 30] == record[1 + 2 * 1024 + 31 * 32 + 30]
+    assert "unverified" in parts.source
+
+
+def test_cifar100_keeps_the_fine_labels_and_all_names(tmp_path, offline_folder):
+    train, test = prepared("cifar100", tmp_path, offline_folder)
+    assert len(train.class_names) == 100
+    assert [train.class_names[number] for number in (0, 10, 20, 90)] == ["apple", "bowl", "chair", "train"]
+    counts = np.bincount(train.labels, minlength=100)
+    assert set(counts[::5]) == {500}
+    np.testing.assert_array_equal(np.bincount(test.labels, minlength=100) * 5, counts)
+    content = np.frombuffer((offline_folder / "cifar100/train.bin").read_bytes(), np.uint8).reshape(-1, 3074)
+    coarse = (offline_folder / "cifar100/coarse_label_names.txt").read_text().split()
+    assert {coarse[number] for number in content[train.labels == 0, 0]} == {"fruit_and_vegetables"}
+    np.testing.assert_array_equal(train.images[7].reshape(-1), content[7, 2:])
+
+
+# Built-in data sets
+
+
+def test_digits_are_scikit_learns_enlarged_and_split_once(builtin_data):
+    from sklearn.datasets import load_digits
+
+    train, test = (datasets.load(builtin_data / f"digits-{part}.safetensors") for part in ("train", "test"))
+    assert train.images.shape == (1397, 1, 16, 16) and test.images.shape == (400, 1, 16, 16)
+    # Bilinear enlargement by two: each new pixel is 3/4 its own old pixel, 1/4 the neighbour's, per axis.
+    weights = np.zeros((16, 8))
+    for row in range(16):
+        weights[row, row // 2] += 0.75
+        weights[row, np.clip(row // 2 + (1 if row % 2 else -1), 0, 7)] += 0.25
+    pixels, labels = load_digits(return_X_y=True)
+    expected = weights @ np.rint(pixels.reshape(-1, 8, 8) * 255 / 16) @ weights.T
+    images = np.concatenate([train.images, test.images])[:, 0]
+    found = np.concatenate([train.labels, test.labels])
+    distances = ((images.reshape(1797, 1, -1)[::9] - expected.reshape(1, 1797, -1)) ** 2).max(axis=2)
+    partner = distances.argmin(axis=1)
+    assert distances.min(axis=1).max() <= 1  # rounding
+    np.testing.assert_array_equal(labels[partner], found[::9])
+    np.testing.assert_array_equal(np.bincount(found), np.bincount(labels))
+    assert len({image.tobytes() for image in images}) == 1797
+
+
+def test_letters_are_balanced_legible_and_not_trivial(builtin_data):
+    import matplotlib
+    from sklearn.neighbors import KNeighborsClassifier
+
+    train, test = (datasets.load(builtin_data / f"letters-{part}.safetensors") for part in ("train", "test"))
+    assert np.bincount(train.labels).tolist() == [200] * 10 and np.bincount(test.labels).tolist() == [100] * 10
+    assert train.images.shape[1:] == (1, 16, 16)
+    assert not {image.tobytes() for image in train.images} & {image.tobytes() for image in test.images}
+    # The mean image of a class is most like the plain letter of its name.
+    font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", 14)
+    plain = []
+    for name in train.class_names:
+        image = Image.new("L", (16, 16))
+        ImageDraw.Draw(image).text((8, 8), name, font=font, fill=255, anchor="mm")
+        plain.append(np.asarray(image, dtype=float).reshape(-1))
+    means = [train.images[train.labels == number].mean(axis=0).reshape(-1) for number in range(10)]
+    likeness = np.corrcoef(means, plain)[:10, 10:]
+    np.testing.assert_array_equal(likeness.argmax(axis=0), np.arange(10))
+    neighbours = KNeighborsClassifier(3).fit(train.images.reshape(2000, -1), train.labels)
+    assert 0.6 < neighbours.score(test.images.reshape(1000, -1), test.labels) < 0.95
+
+
+def test_built_in_files_are_the_same_bytes_every_time(tmp_path, builtin_data):
+    for name in ("digits", "letters"):
+        for path in datasets.prepare(name, tmp_path, None):
+            assert path.read_bytes() == (builtin_data / path.name).read_bytes()
+
+
+# Duplicates and splits
+
+
+def test_duplicates_keep_the_first_and_conflicting_groups_go():
+    images = np.array([7, 8, 7, 9, 9, 6], dtype=np.uint8).reshape(6, 1, 1, 1)
+    kept, labels = datasets.without_duplicates(images, np.array([1, 2, 1, 3, 4, 5]))
+    assert kept.ravel().tolist() == [7, 8, 6]
+    assert labels.tolist() == [1, 2, 5]
+
+
+def test_split_ranks_each_class_by_content_hash():
+    images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
+    labels = np.array([0, 1, 0, 0, 1, 0, 0, 1, 0, 0])
+    (train, train_labels), (test, test_labels) = datasets.stratified_split(images, labels, train_count=6)
+    # 7 and 3 images: shares 4.2 and 1.8, so 4 and 2.
+    rank = sorted(range(10), key=lambda pixel: hashlib.sha256(bytes([pixel])).hexdigest())
+    zeros, ones = [pixel for pixel in rank if labels[pixel] == 0], [pixel for pixel in rank if labels[pixel] == 1]
+    assert train.ravel().tolist() == sorted(zeros[:4] + ones[:2])
+    assert test.ravel().tolist() == sorted(zeros[4:] + ones[2:])
+    np.testing.assert_array_equal(train_labels, labels[train.ravel()])
+    np.testing.assert_array_equal(test_labels, labels[test.ravel()])
+
+
+# Damaged original files
+
+IMAGES = np.arange(3 * 4 * 5).reshape(3, 4, 5)
+LABELS = [0, 2, 9]
+
+
+def write_pair(folder, images=None, labels=None):
+    paths = folder / "images.gz", folder / "labels.gz"
+    paths[0].write_bytes(idx_gz(IMAGES) if images is None else images)
+    paths[1].write_bytes(idx_gz(LABELS) if labels is None else labels)
+    return paths
+
+
+def test_idx_pair_round_trip(tmp_path):
+    images, labels = readers.read_idx_pair(*write_pair(tmp_path), class_count=10)
+    np.testing.assert_array_equal(images[:, 0], IMAGES)
+    assert labels.tolist() == LABELS and labels.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ({"images": idx_gz(IMAGES)[:-12]}, ["images.gz", "truncated"]),
+        ({"images": gzip.decompress(idx_gz(IMAGES))}, ["images.gz", "not gzip"]),
+        ({"images": b""}, ["images.gz", "magic 00000803"]),
+        ({"images": idx_gz(LABELS)}, ["images.gz", "expected magic 00000803, found 00000801"]),
+        ({"images": gzip.compress(bytes([0, 0, 8, 3, 0, 0]))}, ["images.gz", "16-byte header"]),
+        ({"images": gzip.compress(gzip.decompress(idx_gz(IMAGES))[:-1])}, ["images.gz", "(3, 4, 5)", "60", "59"]),
+        ({"images": gzip.compress(gzip.decompress(idx_gz(IMAGES)) + b"!")}, ["images.gz", "60", "61"]),
+        ({"labels": idx_gz([0, 1])}, ["images.gz holds 3 images", "labels.gz 2 labels"]),
+        ({"labels": idx_gz([0, 1, 10])}, ["labels.gz", "label 10", "0 to 9"]),
+    ],
+)
+def test_damaged_idx_is_refused_by_name(tmp_path, damage, says):
+    with pytest.raises(LautumError) as error:
+        readers.read_idx_pair(*write_pair(tmp_path, **damage), class_count=10)
+    message = one_line(error)
+    assert all(text in message for text in says), message
+
+
+def test_cifar_records_are_planar_with_the_last_label_byte():
+    record = bytes([4, 51]) + bytes(1024 * [1] + 1024 * [2] + 1024 * [3])
+    images, labels = readers.read_cifar(record + record, "train.bin", label_bytes=2, class_count=100)
+    assert labels.tolist() == [51, 51]
+    assert images[1].reshape(3, -1).tolist() == [[1] * 1024, [2] * 1024, [3] * 1024]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (bytes(3073 + 3072), "6145 bytes, not a positive multiple of the record length 3073"),
+        (b"", "0 bytes"),
+        (bytes([10]) + bytes(3072), "label 10, expected 0 to 9"),
+    ],
+)
+def test_damaged_cifar_is_refused_by_name(content, says):
+    with pytest.raises(LautumError) as error:
+        readers.read_cifar(content, "test_batch.bin", label_bytes=1, class_count=10)
+    assert "test_batch.bin" in one_line(error) and says in one_line(error)
+
+
+# Places: offline folder, downloads, mirrors
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A folder and the address under which its files are served."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), lambda *a: QuietHandler(*a, directory=str(folder))) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield folder, f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()
+        thread.join()
+
+
+def toy_notmnist(count=20):
+    images, labels = np.arange(count * 4).reshape(count, 2, 2), np.arange(count) % 10
+    return {
+        f"{part}-{kind}-ubyte.gz": content
+        for part in ("train", "t10k")
+        for kind, content in (("images-idx3", idx_gz(images)), ("labels-idx1", idx_gz(labels)))
+    }
+
+
+@pytest.fixture
+def toy(server, monkeypatch):
+    """A toy notMNIST on the last of three mirrors: the first is not there, the second does not have the files."""
+    folder, address = server
+    files = toy_notmnist()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    mirrors = (CLOSED, f"{address}elsewhere/", address)
+    remote = download.Remote("notmnist", mirrors, {name: md5(content) for name, content in files.items()}, "a note")
+    monkeypatch.setattr(download, "NOTMNIST", remote)
+    return folder, remote
+
+
+def test_mirrors_are_tried_in_order_and_downloads_kept(tmp_path, toy, monkeypatch):
+    _, remote = toy
+    train, test = prepared("notmnist", tmp_path / "data")
+    assert len(train.labels) == len(test.labels) == 20
+    assert (tmp_path / "data/notmnist-train.safetensors").is_file()
+    monkeypatch.setattr(download, "NOTMNIST", dataclasses.replace(remote, mirrors=(CLOSED,)))
+    again, _ = prepared("notmnist", tmp_path / "data")
+    assert again.sha256 == train.sha256
+
+
+def test_files_missing_offline_are_downloaded_one_by_one(tmp_path, toy, monkeypatch):
+    served, _ = toy
+    offline = tmp_path / "offline/notmnist"
+    offline.mkdir(parents=True)
+    for name in ("train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
+        (served / name).rename(offline / name)
+    prepared("notmnist", tmp_path / "data", tmp_path / "offline")
+    downloaded = sorted(path.name for path in (tmp_path / "data/downloads/notmnist").iterdir())
+    assert downloaded == ["t10k-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"]
+
+
+def test_a_damaged_download_is_deleted_said_and_fetched_again(tmp_path, toy, capfd):
+    path = tmp_path / "data/downloads/notmnist/train-images-idx3-ubyte.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half of it")
+    prepared("notmnist", tmp_path / "data")
+    assert f"{path} is damaged" in capfd.readouterr().err
+    assert md5(path.read_bytes()) == download.NOTMNIST.checksums[path.name]
+
+
+def test_no_mirror_delivers(tmp_path, toy, monkeypatch):
+    served, remote = toy
+    name = "train-images-idx3-ubyte.gz"
+    (served / name).write_bytes(toy_notmnist()[name][:-3])
+    with pytest.raises(LautumError) as error:
+        datasets.prepare("notmnist", tmp_path / "data", None)
+    message = one_line(error)
+    assert f"{remote.mirrors[0]}{name} failed with <urlopen error" in message
+    assert f"{remote.mirrors[1]}{name} failed with HTTP Error 404" in message
+    assert f"{remote.mirrors[2]}{name} gave" in message and remote.checksums[name] in message
+    assert f"FOLDER/notmnist/{name} and set LAUTUM_OFFLINE=FOLDER" in message and "a note" in message
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(LautumError) as error:
+        datasets.prepare("notmnist", tmp_path / "data", tmp_path / "mine")
+    assert f"place the file by hand at {tmp_path}/mine/notmnist/{name}" in one_line(error)
+
+
+def test_a_connection_cut_halfway_is_not_taken_for_a_file(tmp_path, toy, monkeypatch):
+    def cut(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000000")
+        handler.end_headers()
+        handler.wfile.write(b"only this")
+
+    monkeypatch.setattr(QuietHandler, "do_GET", cut)
+    with pytest.raises(LautumError, match="gave 9 bytes"):
+        datasets.prepare("notmnist", tmp_path / "data", None)
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+
+
+def test_torchvisions_mnist_mirrors_are_used(tmp_path, monkeypatch):
+    from torchvision.datasets import MNIST
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(MNIST, "mirrors", [f"{CLOSED}a/", f"{CLOSED}b/"])
+    with pytest.raises(LautumError) as error:
+        datasets.prepare("mnist", tmp_path, None)
+    assert f"{CLOSED}a/train-images" in one_line(error) and f"{CLOSED}b/train-images" in one_line(error)
+
+
+def test_an_altered_file_in_the_offline_folder_is_refused(tmp_path, toy):
+    path = tmp_path / "offline/notmnist/t10k-images-idx3-ubyte.gz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(idx_gz(IMAGES))
+    with pytest.raises(LautumError) as error:
+        datasets.prepare("notmnist10k", tmp_path / "data", tmp_path / "offline")
+    assert str(path) in one_line(error) and "expected md5:" in one_line(error)
+    assert path.is_file()
+
+
+def test_git_blob_ids_are_accepted_as_checksums(tmp_path):
+    # `printf 'hello\n' | git hash-object --stdin`
+    remote = download.Remote("x", (CLOSED,), {"hello": "git:ce013625030ba8dba906f756967f9e9ca394464a"})
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x/hello").write_bytes(b"hello\n")
+    assert download.locate(remote, ["hello"], tmp_path / "downloads", tmp_path) == [tmp_path / "x/hello"]
+    (tmp_path / "x/hello").write_bytes(b"hello")
+    with pytest.raises(LautumError, match="not the published file"):
+        download.locate(remote, ["hello"], tmp_path / "downloads", tmp_path)
+
+
+def cifar_archive(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"cifar-binary/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def test_cifar_archives_are_read_without_unpacking(tmp_path, server, monkeypatch):
+    folder, address = server
+    ten = {f"data_batch_{n}.bin": bytes([n]) + bytes(3072 * [n]) for n in (5, 4, 3, 2, 1)}
+    ten |= {"test_batch.bin": bytes([9]) + bytes(3072)}
+    names = [f"class{number}" for number in range(100)]
+    hundred = {"fine_label_names.txt": "\n".join(names).encode() + b"\n"}
+    hundred |= {"test.bin": bytes(3074), "train.bin": bytes([1, 99]) + bytes(3072 * [7])}
+    for attribute, name, files in (
+        ("CIFAR10", "cifar-10-binary.tar.gz", ten),
+        ("CIFAR100", "cifar-100-binary.tar.gz", hundred),
+    ):
+        (folder / name).write_bytes(content := cifar_archive(files))
+        remote = dataclasses.replace(getattr(download, attribute), mirrors=(address,), checksums={name: md5(content)})
+        monkeypatch.setattr(download, attribute, remote)
+    train, test = prepared("cifar10", tmp_path / "data")
+    assert train.labels.tolist() == [1, 2, 3, 4, 5] and train.images[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
+    assert test.labels.tolist() == [9] and train.source == "published files, checksums verified"
+    train, test = prepared("cifar100", tmp_path / "data")
+    assert train.labels.tolist() == [99] and train.images.min() == 7 and train.class_names == tuple(names)
+
+
+def test_cifar100_needs_all_its_names(tmp_path):
+    folder = tmp_path / "cifar100"
+    folder.mkdir()
+    for name in ("train.bin", "test.bin"):
+        (folder / name).write_bytes(bytes(3074))
+    (folder / "fine_label_names.txt").write_text("apple\nbowl\n")
+    with pytest.raises(LautumError, match="fine_label_names.txt holds 2 class names, expected 100"):
+        datasets.prepare("cifar100", tmp_path / "data", tmp_path)
+
+
+# Mistakes
+
+
+def test_unknown_name():
+    with pytest.raises(LautumError, match="'notmist'.*did you mean 'notmnist'.*letters"):
+        datasets.prepare("notmist", Path("unused"), None)
+
+
+def test_offline_folder_that_does_not_exist(tmp_path):
+    with pytest.raises(LautumError, match="nowhere does not exist; .*LAUTUM_OFFLINE"):
+        datasets.prepare("mnist", tmp_path, tmp_path / "nowhere")
+
+
+def test_folder_that_cannot_be_written_to(tmp_path):
+    (tmp_path / "data").write_text("a file where the folder should be")
+    with pytest.raises(LautumError, match="cannot write .*letters-train.safetensors"):
+        datasets.prepare("letters", tmp_path / "data", None)
+
+
+# Prepared files
+
+
+def write_prepared(path, images=None, labels=None, sha256=None, **metadata):
+    images = np.zeros((2, 1, 3, 3), np.uint8) if images is None else images
+    labels = np.array([0, 1]) if labels is None else labels
+    metadata = {"class_names": ["a", "b"], "dataset": "toy", "part": "train", "source": "test"} | metadata
+    metadata["sha256"] = sha256 or sha256_of_arrays(images, labels)
+    save_file({"images": images, "labels": labels}, path, metadata={"json": json.dumps(metadata)})
+
+
+def test_load_returns_what_was_written(tmp_path):
+    images = np.arange(18, dtype=np.uint8).reshape(2, 1, 3, 3)
+    write_prepared(tmp_path / "toy.safetensors", images)
+    loaded = datasets.load(tmp_path / "toy.safetensors")
+    np.testing.assert_array_equal(loaded.images, images)
+    assert loaded.labels.tolist() == [0, 1] and loaded.class_names == ("a", "b")
+    # SHA-256 written out by hand: name and shape, then the bytes, of both arrays.
+    content = b"uint8(2, 1, 3, 3)" + bytes(range(18)) + b"int64(2,)" + struct.pack("<2q", 0, 1)
+    assert loaded.sha256 == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"images": np.zeros((2, 3, 3), np.uint8)}, "expected uint8 (N, C, H, W)"),
+        ({"images": np.zeros((2, 1, 3, 3), np.float32)}, "images float32"),
+        ({"labels": np.array([0, 1, 1])}, "labels int64 (3,)"),
+        ({"labels": np.array([0, 1], np.int32)}, "labels int32"),
+        ({"labels": np.array([0, 2])}, "labels 0 to 2, expected 0 to 1"),
+        ({"labels": np.array([-1, 1])}, "labels -1 to 1"),
+        ({"sha256": "0" * 64}, "is damaged"),
+    ],
+)
+def test_load_refuses_a_file_that_is_not_right(tmp_path, changes, says):
+    path = tmp_path / "toy.safetensors"
+    write_prepared(path, **changes)
+    with pytest.raises(LautumError) as error:
+        datasets.load(path, "run `lautum prepare toy`")
+    message = one_line(error)
+    assert str(path) in message and says in message and message.endswith("; run `lautum prepare toy`")
+
+
+def test_load_refuses_damage_truncation_and_foreign_files(tmp_path, builtin_data):
+    whole = (builtin_data / "digits-test.safetensors").read_bytes()
+    path = tmp_path / "digits-test.safetensors"
+    with pytest.raises(LautumError, match="does not exist; run `lautum prepare NAME`"):
+        datasets.load(path)
+    path.write_bytes(whole[:-1])
+    with pytest.raises(LautumError, match="digits-test.safetensors cannot be read"):
+        datasets.load(path)
+    path.write_bytes(whole[:-1000] + bytes([whole[-1000] ^ 1]) + whole[-999:])
+    with pytest.raises(LautumError, match="digits-test.safetensors is damaged"):
+        datasets.load(path)
+    save_file(load_file(builtin_data / "digits-test.safetensors"), path)
+    with pytest.raises(LautumError, match="not a prepared data set"):
+        datasets.load(path)
+
+
+def test_importing_and_loading_need_no_heavy_library(builtin_data):
+    code = (
+        "import sys; from lautum import datasets; datasets.load(sys.argv[1]);"
+        "print({'torch', 'torchvision', 'sklearn', 'PIL', 'matplotlib'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code, str(builtin_data / "digits-test.safetensors")]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == "set()\n"

@@ -1,0 +1,112 @@
+import base64
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+import synthetic
+
+from lautum import report
+
+
+class Page(HTMLParser):
+    """Text outside <style>, tags with their attributes, and whether every element was closed in order."""
+
+    VOID = {"meta", "img", "br"}
+
+    def __init__(self, html):
+        super().__init__()
+        self.text, self.tags, self.open = "", [], []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.text += " ".join(data.split()) + "\n"
+
+
+def write(folder, **changes):
+    arguments = {
+        "name": "Synthetic <b>records</b>",
+        "command": "snakemake --config 'a<b & c'",
+        "records": synthetic.records(),
+        "expected": synthetic.EXPECTED,
+        "tasks": synthetic.TASKS,
+        "comparisons": synthetic.COMPARISONS,
+        "hyperparameters": synthetic.HYPERPARAMETERS,
+    }
+    path = report.write_report(folder, **(arguments | changes))
+    assert path == folder / "index.html"
+    return Page(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("report"))
+
+
+def test_headline_and_what_is_missing(page):
+    assert "138 of 150 runs have a result." in " ".join(page.text.split())
+    assert "12 of 150 runs are missing" in page.text
+    assert "72 of 75" in page.text and "66 of 75" in page.text
+    assert "missing (5 of 5 seeds)" in page.text and "no interval (n = 1)" in page.text
+    assert "Table 1" in page.text and "no figures for this task" in page.text
+
+
+def test_text_from_outside_is_escaped(page):
+    assert "Synthetic <b>records</b>" in page.text and ("b", {}) not in page.tags
+    assert "snakemake --config 'a<b & c'" in page.text
+    assert "chosen: <0.01 & synthetic" in page.text
+
+
+def test_page_needs_no_other_file(page):
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "script")
+        assert attributes.get("src", "data:").startswith("data:") and "href" not in attributes
+
+
+def test_images_are_svg_with_alternative_text(page):
+    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == 4
+    for image in images:
+        kind, data = image["src"].split(",")
+        assert kind == "data:image/svg+xml;base64" and image["alt"]
+        assert ElementTree.fromstring(base64.b64decode(data)).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_data_environment_and_hyperparameters(page):
+    for text in ("digits-letters-eval", "mnist-notmnist10k-source", "Synthetic CPU", "lambda of Eq. 2", "0.003"):
+        assert text in page.text
+    assert re.search(r"Runs\ncpu\nSynthetic CPU\n1\n0.0\n138\n", re.sub(r"\n+", "\n", page.text))
+    assert "No search for hyper-parameters belongs to this experiment." in page.text
+
+
+def test_trials_and_validation_part(tmp_path):
+    trials = pd.DataFrame({"method": ["lautum"], "weight": [0.003], "accuracy": [0.712345]})
+    page = write(tmp_path, records=synthetic.records("validation"), trials=trials)
+    assert "0.7123" in page.text
+    assert "These are validation accuracies, not test accuracies." in page.text
+    assert "Target validation accuracy: mean over n seeds" in page.text
+    assert "target, validation images" in page.text
+
+
+def test_nothing_done_and_nothing_compared(tmp_path):
+    page = write(tmp_path, records=synthetic.records().iloc[:0], comparisons=[])
+    assert "0 of 150 runs have a result." in " ".join(page.text.split())
+    assert "No comparisons are declared for the methods of this task." in page.text
+    assert page.text.count("Nothing to show yet.") == 3  # costs, data, environment
+
+
+def test_same_records_same_page(tmp_path):
+    write(tmp_path / "first")
+    write(tmp_path / "second")
+    assert (tmp_path / "first/index.html").read_bytes() == (tmp_path / "second/index.html").read_bytes()

@@ -1,0 +1,187 @@
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+
+from lautum import paper, tables
+from lautum.errors import LautumError
+
+
+@pytest.fixture(scope="module")
+def built():
+    return tables.build_tables(synthetic.records(), synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)
+
+
+def row(table, **axes):
+    """The one row of `table.numbers` at these axes, and its text."""
+    chosen = np.logical_and.reduce([table.numbers[axis] == value for axis, value in axes.items()])
+    assert chosen.sum() == 1
+    return table.numbers[chosen].iloc[0], table.cells[chosen].iloc[0]
+
+
+def build(records):
+    return tables.build_tables(records, synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)
+
+
+def test_paper_figures():
+    """Against the rows of the published tables, and the gaps between Lautum and Mk-MMD worked out from them."""
+    assert len(paper.ACCURACIES) == 24
+    assert paper.accuracy("mnist-notmnist", "standard", 50) == pytest.approx(0.3402)
+    assert paper.accuracy("mnist-notmnist", "temporal_ensembling", 100) == pytest.approx(0.6145)
+    assert paper.accuracy("mnist-notmnist", "lautum", 200) == pytest.approx(0.8377)
+    assert paper.accuracy("cifar10-cifar100", "mk_mmd", 200) == pytest.approx(0.593)
+    gaps = [
+        100 * (paper.accuracy("cifar10-cifar100", "lautum", n) - paper.accuracy("cifar10-cifar100", "mk_mmd", n))
+        for n in (100, 200, 500)
+    ]
+    assert gaps == pytest.approx([1.4, 1.6, 2.8])
+    assert np.isnan(paper.accuracy(None, "lautum", 50)) and np.isnan(paper.accuracy("mnist-notmnist", "other", 50))
+
+
+def test_accuracy_cell_by_hand(built):
+    records = synthetic.records()
+    values = records.query("task == 'mnist-notmnist10k' and method == 'lautum' and labels == 50")["accuracy"]
+    mean, half_width = values.mean(), 2.776445 * values.std() / np.sqrt(5)  # t(0.975, 4) from a published table
+    numbers, text = row(built["accuracy"], task="mnist-notmnist10k", method="lautum", labels=50)
+    assert (numbers["mean"], numbers["low"], numbers["high"]) == pytest.approx(
+        (mean, mean - half_width, mean + half_width), abs=1e-7
+    )
+    assert text.tolist() == [
+        "Lautum",
+        "MNIST → notMNIST (10,000)",
+        "50",
+        f"{100 * mean:.2f}",
+        f"[{100 * (mean - half_width):.2f}, {100 * (mean + half_width):.2f}]",
+        "5",
+        "47.96",
+    ]
+
+
+def test_order_is_task_labels_method_of_the_configuration(built):
+    numbers = built["accuracy"].numbers
+    assert numbers["task"].unique().tolist() == list(synthetic.TASKS)
+    block = numbers[numbers["task"] == "digits-letters"]
+    assert block["labels"].tolist() == [50] * 5 + [100] * 5 + [200] * 5
+    assert block["method"].tolist() == synthetic.METHODS * 3
+
+
+def test_what_is_missing_is_said(built):
+    _, gone = row(built["accuracy"], task="digits-letters", method="lautum", labels=200)
+    assert gone[tables.ACCURACY] == "missing (5 of 5 seeds)" and gone["95 % CI"] == "–" and gone["n"] == "0"
+    single, text = row(built["accuracy"], task="digits-letters", method="mk_mmd", labels=200)
+    assert text["95 % CI"] == "no interval (n = 1)" and text["n"] == "1 (missing 4 of 5)"
+    assert np.isnan(single["low"]) and not np.isnan(single["mean"])
+    _, two = row(built["accuracy"], task="mnist-notmnist10k", method="temporal_ensembling", labels=50)
+    assert two["n"] == "2 (missing 3 of 5)" and two["95 % CI"].startswith("[")
+    _, gone = row(built["differences"], task="digits-letters", baseline="standard", labels=200)
+    assert gone["Difference (points)"] == "missing (5 of 5 seeds)" and gone["p"] == gone["P(A > B)"] == "–"
+
+
+def test_task_and_method_without_paper_figures(built):
+    _, text = row(built["accuracy"], task="digits-letters", method="lautum", labels=50)
+    assert text["Paper (%)"] == "–"
+    _, text = row(built["accuracy"], task="mnist-notmnist10k", method="mutual_information", labels=50)
+    assert (text["Method"], text["Paper (%)"]) == ("mutual_information", "–")
+
+
+def test_best_is_the_highest_mean_of_its_block(built):
+    numbers = built["accuracy"].numbers
+    best = numbers[numbers["best"]].set_index(["task", "labels"])["mean"]
+    assert len(best) == 6
+    pd.testing.assert_series_equal(best, numbers.groupby(["task", "labels"], sort=False)["mean"].max())
+
+
+def test_difference_uses_common_seeds_only(built):
+    records = synthetic.records().query("task == 'mnist-notmnist10k' and labels == 50 and seed < 2")
+    accuracy = records.pivot(index="seed", columns="method", values="accuracy")
+    expected = (accuracy["lautum"] - accuracy["temporal_ensembling"]).mean()
+    numbers, text = row(built["differences"], task="mnist-notmnist10k", baseline="temporal_ensembling", labels=50)
+    assert (numbers["n"], numbers["n_expected"]) == (2, 5)
+    assert numbers["mean"] == pytest.approx(expected)
+    assert text["Difference (points)"] == f"{100 * expected:+.2f}"
+    assert text["Paper (points)"] == "+10.68"  # 47.96 - 37.28
+
+
+def test_holm_is_over_the_comparisons_of_a_task(built):
+    numbers = built["differences"].numbers
+    smallest = numbers[numbers["p"] == 2 / 32]
+    # 12 comparisons in one task, 8 with results in the other: 12 / 16 and 8 / 16
+    assert smallest[smallest["task"] == "mnist-notmnist10k"]["p_holm"].min() == 0.75
+    assert smallest[smallest["task"] == "digits-letters"]["p_holm"].min() == 0.5
+
+
+def test_costs_are_medians_and_the_largest_memory(built):
+    numbers, text = row(built["costs"], task="mnist-notmnist10k", method="lautum")
+    assert (numbers["pretrain_seconds"], numbers["transfer_seconds"], numbers["n"]) == (12, 4, 15)
+    assert text["Peak memory (MB)"] == "404" and text["Pre-transfer (images/s)"] == "12,000"
+
+
+def test_costs_of_two_machines_stay_apart():
+    records = synthetic.records()
+    records.loc[records["seed"] == 4, ["device", "pretrain_seconds"]] = ["cuda", 1.0]
+    costs = build(records)["costs"].numbers.query("task == 'mnist-notmnist10k' and method == 'lautum'")
+    assert costs["machine"].tolist() == ["Synthetic CPU, 1 thread(s)", "cuda, Synthetic CPU, 1 thread(s)"]
+    assert costs["pretrain_seconds"].tolist() == [11.5, 1.0]
+
+
+def test_records_that_are_not_expected_are_left_out(built):
+    records = synthetic.records()
+    extra = records.iloc[:1].assign(seed=99, accuracy=0.0)
+    again = build(pd.concat([records, extra], ignore_index=True))
+    pd.testing.assert_frame_equal(again["accuracy"].numbers, built["accuracy"].numbers)
+
+
+def test_no_records_at_all():
+    built = build(synthetic.records().iloc[:0])
+    assert built["accuracy"].cells[tables.ACCURACY].eq("missing (5 of 5 seeds)").all()
+    assert not built["accuracy"].best.any()
+    assert tables.markdown(built["costs"]).startswith("No results.")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda r: pd.concat([r, r.iloc[[3]].assign(key="other")]), "two records for .*labels 50, seed 3"),
+        (lambda r: r.assign(part=np.where(r["seed"] == 0, "validation", "test")), "mix test and validation"),
+        (lambda r: r.assign(target_eval_sha256=[f"{s}" for s in r["seed"]]), "mnist-notmnist10k differ in target_eval"),
+        (lambda r: r.assign(split_sha256=r["method"]), "labels 50, seed 0 differ in split_sha256"),
+    ],
+)
+def test_records_that_cannot_be_compared_are_refused(change, message):
+    with pytest.raises(LautumError, match=message):
+        build(change(synthetic.records()))
+
+
+def test_files(tmp_path, built):
+    tables.write_tables(
+        synthetic.records(), synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS, tmp_path / "tables"
+    )
+    names = {path.name for path in (tmp_path / "tables").iterdir()}
+    assert names == {
+        f"{name}.{suffix}" for name in ("accuracy", "differences", "costs") for suffix in ("md", "csv", "tex")
+    }
+
+    numbers = pd.read_csv(tmp_path / "tables" / "accuracy.csv")
+    np.testing.assert_allclose(numbers["mean"], built["accuracy"].numbers["mean"])
+
+    lines = (tmp_path / "tables" / "accuracy.md").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "| Method | Source → Target | # labelled | Accuracy (%) | 95 % CI | n | Paper (%) |"
+    assert sum("| **" in line for line in lines) == 6  # one in bold per task and label count
+    assert "| missing (5 of 5 seeds) |" in "\n".join(lines)
+
+    tex = (tmp_path / "tables" / "accuracy.tex").read_text(encoding="utf-8")
+    assert tex.count(r"\textbf{") == 6 and tex.isascii()
+    assert r"mutual\_information" in tex and r"95 \% CI" in tex and r"\toprule" in tex
+    assert r"$-$" in (tmp_path / "tables" / "differences.tex").read_text(encoding="utf-8")
+
+
+def test_import_does_not_load_torch_or_pyplot():
+    code = (
+        "import lautum.statistics, lautum.tables, lautum.figures, lautum.report, sys; "
+        "print([name for name in ('torch', 'matplotlib.pyplot') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,90 @@
+# From the records of all cells to what a reader looks at.
+
+TABLES = ["accuracy", "differences", "costs"]
+FIGURES = [f"{task}-{name}" for task in LAYOUT.config.grid.tasks for name in ("accuracy", "differences")]
+TABLE_FILES = expand(REPORT / "{table}.{suffix}", table=TABLES, suffix=["md", "csv", "tex"])
+FIGURE_FILES = expand(REPORT / "{figure}.{suffix}", figure=FIGURES, suffix=["png", "pdf", "svg"])
+SELECTING = LAYOUT.config.evaluate.part == "validation"
+FINAL_FILES = [REPORT / "trials.csv"] if SELECTING else [*TABLE_FILES, *FIGURE_FILES, REPORT / "index.html"]
+
+
+rule collect:
+    input:
+        records=[LAYOUT.record(cell) for cell in CELLS],
+        config=config_files(CONFIG),
+    output:
+        records=REPORT / "records.csv",
+        predictions=REPORT / "predictions.safetensors",
+    log:
+        log_of("collect", LAYOUT.config.name),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=RESOURCES["aggregate"].mem_mb,
+        runtime=RESOURCES["aggregate"].minutes,
+    shell:
+        "lautum collect --config {CONFIG} > {log} 2>&1"
+
+
+rule trials:
+    input:
+        rules.collect.output.records,
+    output:
+        REPORT / "trials.csv",
+    log:
+        log_of("trials", LAYOUT.config.name),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=RESOURCES["aggregate"].mem_mb,
+        runtime=RESOURCES["aggregate"].minutes,
+    shell:
+        "lautum trials --config {CONFIG} > {log} 2>&1"
+
+
+rule table:
+    input:
+        rules.collect.output.records,
+    output:
+        TABLE_FILES,
+    log:
+        log_of("table", LAYOUT.config.name),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=RESOURCES["aggregate"].mem_mb,
+        runtime=RESOURCES["aggregate"].minutes,
+    shell:
+        "lautum table --config {CONFIG} > {log} 2>&1"
+
+
+rule plot:
+    input:
+        rules.collect.output.records,
+    output:
+        FIGURE_FILES,
+    log:
+        log_of("plot", LAYOUT.config.name),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=RESOURCES["aggregate"].mem_mb,
+        runtime=RESOURCES["aggregate"].minutes,
+    shell:
+        "lautum plot --config {CONFIG} > {log} 2>&1"
+
+
+rule report:
+    input:
+        rules.collect.output.records,
+    output:
+        REPORT / "index.html",
+    log:
+        log_of("report", LAYOUT.config.name),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=RESOURCES["aggregate"].mem_mb,
+        runtime=RESOURCES["aggregate"].minutes,
+    shell:
+        "lautum report --config {CONFIG} > {log} 2>&1"
