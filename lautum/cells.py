@@ -1,7 +1,8 @@
 """The grid's cells and the files that hold them.
 
-A path names what is in it and ends in a key, the hash of every setting (and of the code) that the result depends on. Changed settings lead
-to other paths: they rerun exactly what they touch, old results are never mixed with new ones, and changing back costs nothing.
+A path names what is in it and ends in a key, the hash of every setting (and of the code) that the result depends on.
+Changed settings lead to other paths: they rerun exactly what they touch, old results are never mixed with new ones,
+and changing back costs nothing.
 """
 
 import hashlib
@@ -54,7 +55,9 @@ class Layout:
         return self.results / "splits" / task / f"n{labels}" / key / f"seed{seed}.json"
 
     def pretrained_scope(self, method: str, labels: int) -> str:
-        """`shared` when the pre-transfer objective never sees the target, else the label count that defines its unlabelled images."""
+        """`shared` when the pre-transfer objective never sees the target, else the label count that defines its
+        unlabelled images.
+        """
         return f"n{labels}" if PRETRAIN[self.config.methods[method].pretrain].needs_target else "shared"
 
     def pretrain_key(self, task: str, method: str, labels: int) -> str:

@@ -9,7 +9,7 @@ from lautum import config
 from lautum.cells import Cell, Layout
 from lautum.errors import LautumError
 from lautum.settings import PRETRAIN
-from lautum.suggest import nearest, require_known
+from lautum.suggest import require_known
 
 EPILOG = """\
 the steps of one cell, in order (Snakemake runs the same commands; every path follows from the configuration):
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="steps", metavar="STEP", required=True)
 
     def add(name: str, run, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         command.add_argument("--config", default="config/config.yaml", metavar="FILE", help="default: %(default)s")
         command.set_defaults(run=run)
         return command
@@ -57,13 +57,21 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--labels", type=int, required=labels_needed, metavar="N", help="labelled target images")
         command.add_argument("--seed", type=int, required=True, metavar="S")
         if what:
-            command.add_argument("--key", help="refuse to run if the settings no longer hash to this (the graph passes it)")
+            command.add_argument(
+                "--key", help="refuse to run if the settings no longer hash to this (the graph passes it)"
+            )
 
-    prepare = add("prepare", _prepare, "read or download data sets and write each as two prepared files, train and test")
+    prepare = add(
+        "prepare", _prepare, "read or download data sets and write each as two prepared files, train and test"
+    )
     prepare.add_argument("datasets", nargs="*", metavar="DATASET", help="default: all that the grid needs")
     add_cell(add("split", _split, "draw the labelled target images of one seed"), "", "")
     add_cell(
-        add("pretrain", _pretrain, "pre-transfer stage: train on the labelled source and, for some objectives, the unlabelled target"),
+        add(
+            "pretrain",
+            _pretrain,
+            "pre-transfer stage: train on the labelled source and, for some objectives, the unlabelled target",
+        ),
         "objective",
         f"one of {', '.join(PRETRAIN)}",
         labels_needed=False,
@@ -134,7 +142,9 @@ def _require_labels(layout: Layout, task: str, labels: int) -> None:
     require_known("task", task, layout.config.tasks)
     counts = layout.config.tasks[task].label_counts
     if labels not in counts:
-        raise LautumError(f"task {task} has no label count {labels}; its label_counts are {', '.join(map(str, counts))}")
+        raise LautumError(
+            f"task {task} has no label count {labels}; its label_counts are {', '.join(map(str, counts))}"
+        )
 
 
 def _cell(layout: Layout, options: argparse.Namespace) -> Cell:
@@ -156,7 +166,9 @@ def _method_with(layout: Layout, options: argparse.Namespace) -> tuple[str, int]
     methods = [name for name in layout.config.grid.methods if layout.config.methods[name].pretrain == options.objective]
     keys = {layout.pretrain_key(options.task, name, labels): name for name in methods}
     if not keys:
-        raise LautumError(f"no method of the grid has the pretrain objective {options.objective}; add one to grid.methods")
+        raise LautumError(
+            f"no method of the grid has the pretrain objective {options.objective}; add one to grid.methods"
+        )
     if options.key is None and len(keys) > 1:
         variants = ", ".join(f"{key} ({name})" for key, name in keys.items())
         raise LautumError(f"{options.objective} has several settings in this grid: choose one with --key: {variants}")
@@ -169,7 +181,8 @@ def _method_with(layout: Layout, options: argparse.Namespace) -> tuple[str, int]
 def _require_key(options: argparse.Namespace, key: str) -> None:
     if options.key not in (None, key):
         raise LautumError(
-            f"the settings or the code changed since this job was planned (key {options.key}, now {key}); start the campaign again"
+            f"the settings or the code changed since this job was planned (key {options.key}, now {key}); "
+            "start the campaign again"
         )
 
 
@@ -193,11 +206,10 @@ def _trials(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from lautum import records, tables
+    from lautum import tables
 
     layout = _layout(options)
-    built = tables.build_tables(*_results(layout))
-    tables.write_tables(built, layout.report)
+    tables.write_tables(*_results(layout), layout.report)
     print(layout.report / "accuracy.md")
 
 
@@ -210,21 +222,32 @@ def _plot(options: argparse.Namespace) -> None:
     print(layout.report)
 
 
-def _results(layout: Layout) -> tuple:
-    """Collected records and what they are compared with: the arguments of `tables.build_tables`."""
-    from lautum import records
-
-    config = layout.config
-    expected = [(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()]
-    return records.read(layout.report / "records.csv"), expected, config.tasks, config.comparisons
-
-
 def _report(options: argparse.Namespace) -> None:
-    from lautum import report
+    from lautum import report, selection
 
     layout = _layout(options)
     records, expected, tasks, comparisons = _results(layout)
-    print(report.write_report(layout.report, name=layout.config.name, command=f"snakemake --profile local --configfile {options.config}", records=records, expected=expected, tasks=tasks, comparisons=comparisons, hyperparameters=config.hyper_parameters(options.config)))
+    path = report.write_report(
+        layout.report,
+        name=layout.config.name,
+        command=f"snakemake --profile local --configfile {options.config}",
+        records=records,
+        expected=expected,
+        tasks=tasks,
+        comparisons=comparisons,
+        hyperparameters=config.hyper_parameters(options.config),
+        trials=selection.read_trials(layout.config.trials) if layout.config.trials else None,
+    )
+    print(path)
+
+
+def _results(layout: Layout) -> tuple:
+    """The arguments of `tables.build_tables`: collected records, the runs expected, the tasks and the comparisons."""
+    from lautum import records
+
+    expected = [(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()]
+    runs = records.read(layout.report / "records.csv")
+    return runs, expected, layout.config.tasks, layout.config.comparisons
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The configuration: read once, checked once, frozen. Snakemake and the command line both go through `load`.
 
-A file may say `extends: other.yaml` and then hold only what differs: mappings are merged, everything else is replaced. A
-hyper-parameter is written `{value: 0.01, source: "tuned: ..."}` or as a bare value, whose source is then the file that sets it.
+A file may say `extends: other.yaml` and then hold only what differs: mappings are merged, everything else is replaced.
+A hyper-parameter is written `{value: 0.01, source: "tuned: ..."}` or as a bare value, whose source is then the file
+that sets it.
 """
 
 from pathlib import Path
@@ -138,6 +139,7 @@ class Config(Strict):
     grid: Grid
     comparisons: tuple[tuple[str, str], ...] = ()  # paired differences (method, baseline), declared before the results
     evaluate: Evaluate = Evaluate()
+    trials: str | None = None  # trials.csv of the selection that the tuned values come from, shown in the report
     methods: dict[str, Method]
     tasks: dict[str, Task]
     resources: dict[Literal["prepare", "split", "pretrain", "transfer", "evaluate", "aggregate"], Resources]

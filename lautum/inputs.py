@@ -1,4 +1,6 @@
-"""From resident uint8 images to network inputs: index select, augment, scale. No DataLoader: the data set is one tensor."""
+"""From resident uint8 images to network inputs: index select, augment, scale. No DataLoader:
+the data set is one tensor.
+"""
 
 from dataclasses import dataclass
 
@@ -17,7 +19,9 @@ class InputTransform:
 
     @classmethod
     def for_source(cls, images: Tensor, augmentation: str) -> "InputTransform":
-        """Statistics over `images` uint8 (N, C, H, W). The target is scaled alike: its labels are few, its statistics unknown."""
+        """Statistics over `images` uint8 (N, C, H, W). The target is scaled alike:
+        its labels are few, its statistics unknown.
+        """
         # Exact integer sums: the result does not depend on the order of summation, hence on device or threads.
         # A thousand images at a time, because bincount works on a copy with eight bytes for each pixel.
         counts = sum(
@@ -40,8 +44,8 @@ class InputTransform:
 def flip_and_shift(images: Tensor, generator: torch.Generator, pad: int = 4) -> Tensor:
     """Mirror each image with probability 1/2 and crop it at a random offset after zero-padding by `pad` pixels.
 
-    The same distribution as torchvision's RandomHorizontalFlip and RandomCrop(size, padding=pad), for a whole batch (B, C, H, W) at
-    once. `generator` lives on the CPU, so that both devices see the same augmentation.
+    The same distribution as torchvision's RandomHorizontalFlip and RandomCrop(size, padding=pad), for a whole batch
+    (B, C, H, W) at once. `generator` lives on the CPU, so that both devices see the same augmentation.
     """
     batch, _, height, width = images.shape
     flip = torch.randint(2, (batch, 1), generator=generator).bool()

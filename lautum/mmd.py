@@ -11,7 +11,8 @@ VARIANCES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 5, 10, 15, 20, 25, 30, 35, 1
 def multi_kernel_mmd(
     source_features: Tensor, target_features: Tensor, variances: tuple[float, ...] = VARIANCES
 ) -> Tensor:
-    """Biased estimate of the squared MMD between two feature samples under the *sum* of Gaussian kernels, a scalar >= 0.
+    """Biased estimate of the squared MMD between two feature samples under the *sum* of Gaussian kernels, a scalar >=
+    0.
 
         mean k(s, s') + mean k(t, t') - 2 mean k(s, t),   k(a, b) = sum_v exp(-|a - b|^2 / (2 v))
 
@@ -44,8 +45,8 @@ def multi_kernel_mmd(
 class _KernelSum(torch.autograd.Function):
     """sum_v exp(-d / (2 v)), elementwise over squared distances d.
 
-    The derivative is a second sum of the same exponentials: collecting both in one pass keeps two matrices for the backward
-    step instead of nineteen.
+    The derivative is a second sum of the same exponentials: collecting both in one pass keeps two matrices for the
+    backward step instead of nineteen.
     """
 
     @staticmethod

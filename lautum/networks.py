@@ -1,4 +1,6 @@
-"""Networks by name. Each maps images (B, C, H, W) to penultimate `features` (B, F) and, through `head`, to logits (B, K)."""
+"""Networks by name. Each maps images (B, C, H, W) to penultimate `features` (B, F) and, through `head`, to logits
+(B, K).
+"""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +10,9 @@ from lautum.seeds import derive
 
 
 class Dropout(nn.Module):
-    """Inverted dropout whose noise comes from an explicit generator, so that it is saved and restored with a checkpoint."""
+    """Inverted dropout whose noise comes from an explicit generator, so that it is saved and restored with a
+    checkpoint.
+    """
 
     def __init__(self, p: float):
         super().__init__()
@@ -25,8 +29,8 @@ class Dropout(nn.Module):
 class ConvNet(nn.Module):
     """conv5x5-ReLU-pool2 twice, a hidden layer with dropout, a linear head.
 
-    With widths (32, 64, 1024) it is the network that the paper's first author published for MNIST in 2018; the paper itself does not
-    describe its networks.
+    With widths (32, 64, 1024) it is the network that the paper's first author published for MNIST in 2018; the paper
+    itself does not describe its networks.
     """
 
     def __init__(
@@ -54,8 +58,8 @@ class ConvNet(nn.Module):
 class WideResNet(nn.Module):
     """Wide ResNet (Zagoruyko & Komodakis 2016) with pre-activation blocks and BatchNorm, e.g. depth 16, width 4.
 
-    BatchNorm and the two streams: source and target images go through in one batch and share its statistics, and the running
-    averages used for evaluation are of that mixture; the post-transfer stage moves them on to target images.
+    BatchNorm and the two streams: source and target images go through in one batch and share its statistics, and the
+    running averages used for evaluation are of that mixture; the post-transfer stage moves them on to target images.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int, depth: int, width: int):

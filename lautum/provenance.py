@@ -1,4 +1,6 @@
-"""Which source code a result depends on, as a digest: editing a plot retrains nothing, editing a loss retrains what uses it."""
+"""Which source code a result depends on, as a digest:
+editing a plot retrains nothing, editing a loss retrains what uses it.
+"""
 
 import ast
 import hashlib
@@ -21,7 +23,8 @@ def code_digest(module: str) -> str:
     return digest.hexdigest()
 
 
-# What turns settings into numbers. Checks of the configuration, file formats and the command line are not part of a result.
+# What turns settings into numbers. Checks of the configuration, file formats and the command line are not part of a
+# result.
 _NOT_CODE_OF_A_RESULT = {
     "lautum",
     "lautum.checkpoint",

@@ -1,7 +1,8 @@
-"""Finished cells gathered into two small files, from which every table and figure can be rendered again without training.
+"""Finished cells gathered into two small files, from which every table and figure can be rendered again without
+training.
 
-    reports/<name>/records.csv             one row for each cell
-    reports/<name>/predictions.safetensors the predicted class of every evaluated image, one uint8 vector for each cell
+reports/<name>/records.csv             one row for each cell
+reports/<name>/predictions.safetensors the predicted class of every evaluated image, one uint8 vector for each cell
 """
 
 from pathlib import Path
@@ -14,7 +15,8 @@ from lautum.files import read_arrays, read_json, sha256_of_arrays, write_arrays,
 
 COLUMNS = (
     "task source target method pretrain_objective transfer_objective labels seed key part accuracy n_images correct "
-    "pretrain_seconds transfer_seconds evaluate_seconds peak_memory_mb pretrain_images_per_second transfer_images_per_second "
+    "pretrain_seconds transfer_seconds evaluate_seconds peak_memory_mb "
+    "pretrain_images_per_second transfer_images_per_second "
     "device cpu threads torch commit "
     "split_sha256 source_train_sha256 target_train_sha256 target_eval_sha256 predictions_sha256"
 ).split()
@@ -66,7 +68,9 @@ def _predictions(path: Path, record: dict):
     arrays, _ = read_arrays(path.with_suffix(".safetensors"))
     predictions, labels = arrays["predictions"], arrays["labels"]
     if sha256_of_arrays(predictions) != record.get("predictions_sha256") or len(predictions) != record.get("n_images"):
-        raise LautumError(f"{path.with_suffix('.safetensors')} is not the predictions of {path.name}; delete both and run again")
+        raise LautumError(
+            f"{path.with_suffix('.safetensors')} is not the predictions of {path.name}; delete both and run again"
+        )
     return predictions, labels
 
 

@@ -37,8 +37,9 @@ class LautumRegularizer(nn.Module):
         ridge: added to the diagonal of Sw, as a fraction of tr(Sw) / K; bounds rho_max, hence L, away from infinity.
         information: `lautum_information`, or `mutual_information` for the variant of Jakubovitz et al. 2023.
 
-    Calling it with inputs (B, ...) and their outputs (B, K) returns a float64 scalar in nats; in training mode (`nn.Module.train`)
-    it also advances the moving average. Buffers (whitening map, EMA) are part of `state_dict`, so a run can be resumed exactly.
+    Calling it with inputs (B, ...) and their outputs (B, K) returns a float64 scalar in nats; in training mode
+    (`nn.Module.train`) it also advances the moving average. Buffers (whitening map, EMA) are part of `state_dict`, so
+    a run can be resumed exactly.
 
     Raises:
         ValueError: fewer pool samples than rank + K + 1, a rank above what the pool spans, a decay outside [0, 1); and,
@@ -78,8 +79,9 @@ class LautumRegularizer(nn.Module):
         effective = len(inputs) * (1 + self.decay) / (1 - self.decay)
         if effective <= self.rank + outputs.shape[1]:
             raise ValueError(
-                f"a batch of {len(inputs)} with decay {self.decay} averages over about {effective:.0f} samples, too few for "
-                f"rank {self.rank} and {outputs.shape[1]} outputs: raise the batch size or the decay, or lower the rank"
+                f"a batch of {len(inputs)} with decay {self.decay} averages over about {effective:.0f} samples, "
+                f"too few for rank {self.rank} and {outputs.shape[1]} outputs: raise the batch size or the decay, "
+                "or lower the rank"
             )
         batch = self._joint_covariance(inputs.flatten(1), outputs)
         average = torch.lerp(batch.detach(), self.covariance, self.decay)

@@ -1,7 +1,7 @@
 """Every hyper-parameter: its meaning, unit, default, and where the default comes from.
 
-`source` is one of: `paper` (stated there), `inferred` (from what), `tuned` (by which trials), `chosen` (why). The paper's appendix D with
-the experimental setup is not part of its public text, so few values can be marked `paper`.
+`source` is one of: `paper` (stated there), `inferred` (from what), `tuned` (by which trials), `chosen` (why). The
+paper's appendix D with the experimental setup is not part of its public text, so few values can be marked `paper`.
 """
 
 from typing import Annotated, ClassVar, Literal
@@ -129,6 +129,7 @@ class TemporalEnsembling(TransferSettings):
     )
 
 
-# An objective is one file, lautum/objectives/<name>.py, and its settings here: the two mappings are what a method is built from.
+# An objective is one file, lautum/objectives/<name>.py, and its settings here: the two mappings are what a method is
+# built from.
 PRETRAIN: dict[str, type[PretrainSettings]] = {"source_only": SourceOnly, "mk_mmd": MkMMD, "lautum": Lautum}
 TRANSFER: dict[str, type[TransferSettings]] = {"supervised": Supervised, "temporal_ensembling": TemporalEnsembling}

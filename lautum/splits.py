@@ -1,7 +1,8 @@
 """Which target training images carry labels: drawn once per seed, the same for every method.
 
-The images of each class are ranked by SHA-256 of (what for, dataset, seed, index): no random-number library is involved, so the
-same configuration selects the same images on any machine. For one seed, a larger label count contains the smaller ones.
+The images of each class are ranked by SHA-256 of (what for, dataset, seed, index): no random-number library is
+involved, so the same configuration selects the same images on any machine. For one seed, a larger label count contains
+the smaller ones.
 """
 
 import hashlib
@@ -15,7 +16,9 @@ from lautum.files import sha256_of_arrays
 
 @dataclass(frozen=True)
 class Split:
-    """Index sets into the prepared target training file, each sorted; together they cover the images of the task's classes."""
+    """Index sets into the prepared target training file, each sorted;
+    together they cover the images of the task's classes.
+    """
 
     labelled: np.ndarray  # int64 (M,), M / classes images of each class
     unlabelled: np.ndarray  # int64 (U,)
@@ -68,7 +71,8 @@ def draw(
         if len(members) <= per_class + validation_per_class:
             raise LautumError(
                 f"class {number} of {dataset} has {len(members)} training images, but {per_class} labelled and "
-                f"{validation_per_class} validation images per class are asked for and some must stay unlabelled; lower the label count"
+                f"{validation_per_class} validation images per class are asked for and some must stay "
+                "unlabelled; lower the label count"
             )
         members = _ranked(members, "validation", dataset)
         validation.append(members[:validation_per_class])

@@ -1,4 +1,5 @@
-"""The steps of the graph between prepared data and records: split, pretrain, transfer, evaluate. Each reads and writes files only.
+"""The steps of the graph between prepared data and records: split, pretrain, transfer, evaluate. Each reads and writes
+files only.
 
 Training steps are never given a test file; `evaluate` alone opens it.
 """
@@ -44,7 +45,9 @@ def split(layout: Layout, task: str, labels: int, seed: int) -> Path:
 
 
 def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> Path:
-    """Pre-transfer stage: train a fresh network on the labelled source (and the unlabelled target, if the objective wants it)."""
+    """Pre-transfer stage: train a fresh network on the labelled source (and the unlabelled target, if the
+    objective wants it).
+    """
     definition, settings = layout.config.tasks[task], layout.config.pretrain_settings(task, method)
     device = select_device(layout.config)
     source = _prepared(layout, definition.source, "train")
@@ -75,7 +78,9 @@ def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> 
 
 
 def transfer(layout: Layout, cell: Cell) -> Path:
-    """Post-transfer stage: train the pretrained network on the labelled target images (and the unlabelled ones, for TE)."""
+    """Post-transfer stage: train the pretrained network on the labelled target images (and the unlabelled ones,
+    for TE).
+    """
     settings = layout.config.transfer_settings(cell.task, cell.method)
     device = select_device(layout.config)
     pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
@@ -111,7 +116,9 @@ def transfer(layout: Layout, cell: Cell) -> Path:
 
 
 def evaluate(layout: Layout, cell: Cell) -> Path:
-    """Predict every image of the test set (or of the validation part, while selecting) and write predictions and record."""
+    """Predict every image of the test set (or of the validation part, while selecting) and write predictions and
+    record.
+    """
     began = time.perf_counter()
     config, definition = layout.config, layout.config.tasks[cell.task]
     device = select_device(config)
@@ -129,7 +136,9 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
     correct = int((predictions == labels).sum())
     path = layout.record(cell)
     arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
-    write_arrays(path.with_suffix(".safetensors"), arrays, {"classes": ",".join(images.class_names[n] for n in classes)})
+    write_arrays(
+        path.with_suffix(".safetensors"), arrays, {"classes": ",".join(images.class_names[n] for n in classes)}
+    )
     pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
     write_json(
         path,
@@ -172,8 +181,13 @@ def _train(layout, path, name, network, objective, data, settings, seed, origin)
     """Run one stage to its end and write the network (reproducible bytes) and, beside it, what it cost (JSON)."""
     state = layout.checkpoint(path)
     device = data.labelled.labels.device
-    built = objectives.build(objective, network, data, settings, seed)
-    run = training.train(network, built, settings.clip_norm, seed, state, f"{origin['key']} seed {seed}", name)
+    try:
+        built = objectives.build(objective, network, data, settings, seed)
+        run = training.train(network, built, settings.clip_norm, seed, state, f"{origin['key']} seed {seed}", name)
+    except LautumError:
+        raise
+    except ValueError as error:  # a loss that cannot be computed with these settings, e.g. too few samples for the rank
+        raise LautumError(f"{name}: {error}") from error
     tensors = {f"network/{key}": value for key, value in network.state_dict().items()}
     tensors |= {"transform/mean": data.transform.mean, "transform/std": data.transform.std}
     checkpoint.save(path, tensors, origin | {"seed": seed, "curve": run.curve})
@@ -212,7 +226,9 @@ def _target(layout: Layout, task: str, labels: int, seed: int) -> tuple[datasets
     parts = (np.array(written[name], dtype=np.int64) for name in ("labelled", "unlabelled", "validation"))
     drawn = splits.Split(*parts)
     if drawn.sha256 != written["sha256"] or written["target_train_sha256"] != images.sha256:
-        raise LautumError(f"{path} is damaged or was drawn from another version of {definition.target}; delete it and run again")
+        raise LautumError(
+            f"{path} is damaged or was drawn from another version of {definition.target}; delete it and run again"
+        )
     return images, drawn, splits.class_numbers(images.class_names, definition.classes, definition.target)
 
 
@@ -226,8 +242,8 @@ def _task_labels(labels: np.ndarray, classes: list[int]) -> np.ndarray:
 def _require_same_shape(definition, source: datasets.Images, target: datasets.Images) -> None:
     if source.images.shape[1:] != target.images.shape[1:]:
         raise LautumError(
-            f"{definition.source} images are {source.images.shape[1:]} but {definition.target} images {target.images.shape[1:]}; "
-            "a task needs two data sets with the same image shape"
+            f"{definition.source} images are {source.images.shape[1:]} but {definition.target} images "
+            f"{target.images.shape[1:]}; a task needs two data sets with the same image shape"
         )
 
 

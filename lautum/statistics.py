@@ -75,14 +75,22 @@ def sign_flip_p(differences: np.ndarray, rng: np.random.Generator) -> float:
     """
     if len(differences) == 0:
         return np.nan
-    # Accuracies are ratios of counts: without rounding, sums that are equal in exact arithmetic differ in the last bit.
-    differences = np.round(np.asarray(differences, dtype=float), 12)
-    if len(differences) == 1 or not differences.any():
-        return 1.0  # no sign pattern is less extreme; scipy refuses a single observation
+    if len(differences) == 1:
+        return 1.0  # both sign patterns are as extreme; scipy refuses a single observation
     result = stats.permutation_test(
-        (differences,), np.mean, permutation_type="samples", vectorized=True, n_resamples=PERMUTATIONS, rng=rng
+        (np.asarray(differences, dtype=float),),
+        _rounded_mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=PERMUTATIONS,
+        rng=rng,
     )
     return float(result.pvalue)
+
+
+def _rounded_mean(differences: np.ndarray, axis: int) -> np.ndarray:
+    # Accuracies are ratios of counts, so sign patterns often tie; unrounded, ties break by the last bit and p is wrong.
+    return differences.mean(axis=axis).round(9)
 
 
 def probability_of_superiority(method: np.ndarray, baseline: np.ndarray) -> float:

@@ -30,10 +30,10 @@ CAPTIONS = {
     "Paper: its figure for that cell, one number without an interval.",
     "differences": "Differences of target {part} accuracy in percentage points over the n seeds that both methods "
     "have. 95 % CI: BCa bootstrap over seeds; for normal data it holds the true mean in about 73, 84 "
-    "and 90 % of cases with 3, 5 and 10 seeds, so with few seeds it is too short. p: exact two-sided "
-    "sign-flip test, which cannot fall below 2 / 2^n (0.0625 for 5 seeds). Holm: adjusted over all "
-    "comparisons of the task. P(A > B): fraction of seeds on which the first method beats the second, "
-    "ties counted half. Paper: difference of its two figures.",
+    "and 90 % of cases with 3, 5 and 10 seeds, so with few seeds it is too short. p: two-sided "
+    "sign-flip test (exact up to 16 seeds), which cannot fall below 2 / 2^n (0.0625 for 5 seeds). "
+    "Holm: adjusted over all comparisons of the task. P(A > B): fraction of seeds on which the first method beats the "
+    "second, ties counted half. Paper: difference of its two figures.",
     "costs": "Cost of one run: medians over n runs, and the largest peak memory. Times compare only on the same "
     "machine. A pre-training that several methods share is counted for each of them.",
 }

@@ -1,4 +1,7 @@
-"""One training loop for both stages of the paper's Figure 1. What is trained on, and how, is the objective's business."""
+"""One training loop for both stages of the paper's Figure 1.
+
+What is trained on, and how, is the objective's business.
+"""
 
 import math
 import signal
@@ -67,7 +70,10 @@ class ShuffledBatches:
 
 
 class Objective(Protocol):
-    """What an objective file's class `Objective` provides. It is built as `Objective(network, data, settings, seed)`."""
+    """What an objective file's class `Objective` provides.
+
+    It is built as `Objective(network, data, settings, seed)`.
+    """
 
     steps: int
 
@@ -220,7 +226,9 @@ def _require_finite(point: dict[str, float], name: str) -> None:
 
 @contextmanager
 def _stop_requests() -> Iterator[Callable[[], str | None]]:
-    """While inside, SIGTERM and SIGUSR1 (sent by schedulers before a kill) are remembered instead of ending the process."""
+    """While inside, SIGTERM and SIGUSR1 (sent by schedulers before a kill) are remembered instead of ending the
+    process.
+    """
     received: list[str] = []
     signals = (signal.SIGTERM, signal.SIGUSR1)
     previous = [signal.signal(number, lambda n, _: received.append(signal.Signals(n).name)) for number in signals]

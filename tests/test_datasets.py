@@ -124,23 +124,24 @@ def test_digits_are_scikit_learns_enlarged_and_split_once(builtin_data):
     expected = weights @ np.rint(pixels.reshape(-1, 8, 8) * 255 / 16) @ weights.T
     images = np.concatenate([train.images, test.images])[:, 0]
     found = np.concatenate([train.labels, test.labels])
-    distances = ((images.reshape(1797, 1, -1)[::9] - expected.reshape(1, 1797, -1)) ** 2).max(axis=2)
+    distances = ((images.reshape(1797, 1, -1)[::40] - expected.reshape(1, 1797, -1)) ** 2).max(axis=2)
     partner = distances.argmin(axis=1)
     assert distances.min(axis=1).max() <= 1  # rounding
-    np.testing.assert_array_equal(labels[partner], found[::9])
+    np.testing.assert_array_equal(labels[partner], found[::40])
     np.testing.assert_array_equal(np.bincount(found), np.bincount(labels))
     assert len({image.tobytes() for image in images}) == 1797
 
 
 def test_letters_are_balanced_legible_and_not_trivial(builtin_data):
     import matplotlib
+    from scipy.optimize import linear_sum_assignment
     from sklearn.neighbors import KNeighborsClassifier
 
     train, test = (datasets.load(builtin_data / f"letters-{part}.safetensors") for part in ("train", "test"))
     assert np.bincount(train.labels).tolist() == [200] * 10 and np.bincount(test.labels).tolist() == [100] * 10
     assert train.images.shape[1:] == (1, 16, 16)
     assert not {image.tobytes() for image in train.images} & {image.tobytes() for image in test.images}
-    # The mean image of a class is most like the plain letter of its name.
+    # Of all ways to pair the classes' mean images with plain letters, the pairing by name fits best.
     font = ImageFont.truetype(f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf", 14)
     plain = []
     for name in train.class_names:
@@ -148,8 +149,8 @@ def test_letters_are_balanced_legible_and_not_trivial(builtin_data):
         ImageDraw.Draw(image).text((8, 8), name, font=font, fill=255, anchor="mm")
         plain.append(np.asarray(image, dtype=float).reshape(-1))
     means = [train.images[train.labels == number].mean(axis=0).reshape(-1) for number in range(10)]
-    likeness = np.corrcoef(means, plain)[:10, 10:]
-    np.testing.assert_array_equal(likeness.argmax(axis=0), np.arange(10))
+    likeness = np.corrcoef(means - np.mean(means, axis=0), plain - np.mean(plain, axis=0))[:10, 10:]
+    assert linear_sum_assignment(likeness, maximize=True)[1].tolist() == list(range(10))
     neighbours = KNeighborsClassifier(3).fit(train.images.reshape(2000, -1), train.labels)
     assert 0.6 < neighbours.score(test.images.reshape(1000, -1), test.labels) < 0.95
 
@@ -322,6 +323,9 @@ def test_no_mirror_delivers(tmp_path, toy, monkeypatch):
     served, remote = toy
     name = "train-images-idx3-ubyte.gz"
     (served / name).write_bytes(toy_notmnist()[name][:-3])
+    damaged = tmp_path / "data/downloads/notmnist" / name
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"half of it")
     with pytest.raises(LautumError) as error:
         datasets.prepare("notmnist", tmp_path / "data", None)
     message = one_line(error)
@@ -404,7 +408,10 @@ def test_cifar_archives_are_read_without_unpacking(tmp_path, server, monkeypatch
         (folder / name).write_bytes(content := cifar_archive(files))
         remote = dataclasses.replace(getattr(download, attribute), mirrors=(address,), checksums={name: md5(content)})
         monkeypatch.setattr(download, attribute, remote)
-    train, test = prepared("cifar10", tmp_path / "data")
+    incomplete = tmp_path / "offline/cifar10"
+    incomplete.mkdir(parents=True)
+    (incomplete / "data_batch_1.bin").write_bytes(bytes(3073))
+    train, test = prepared("cifar10", tmp_path / "data", tmp_path / "offline")
     assert train.labels.tolist() == [1, 2, 3, 4, 5] and train.images[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5]
     assert test.labels.tolist() == [9] and train.source == "published files, checksums verified"
     train, test = prepared("cifar100", tmp_path / "data")

@@ -86,6 +86,7 @@ def test_files_are_the_same_bytes_every_time(tmp_path, built):
     assert matplotlib.rcParams["svg.hashsalt"] == salt
     with Image.open(tmp_path / "first" / "plot.png") as image:
         assert round(image.info["dpi"][0]) == 200
+    assert b"CreationDate" not in (tmp_path / "first" / "plot.pdf").read_bytes()
     assert b"<dc:date>" not in (tmp_path / "first" / "plot.svg").read_bytes()
 
 

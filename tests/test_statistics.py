@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -98,6 +100,19 @@ def test_sign_flip_enumerates_all_patterns():
     p = statistics.sign_flip_p(differences, np.random.default_rng(1))
     assert p == pytest.approx(np.mean(sums >= abs(differences.sum()) - 1e-12), abs=1e-12)
     assert p == statistics.sign_flip_p(differences, np.random.default_rng(2))
+
+
+def test_sign_flip_counts_ties_exactly():
+    """Differences of accuracies with few distinct values, against an enumeration in integers."""
+    counts = rng()
+    for images in (7, 1000, 9803):
+        for n in range(2, 7):
+            for _ in range(3):
+                baseline, gain = counts.integers(4, max(images - 4, 5), n), counts.integers(-3, 5, n)
+                differences = (baseline + gain) / images - baseline / images
+                sums = np.array(list(itertools.product([-1, 1], repeat=n))) @ gain
+                expected = np.mean(np.abs(sums) >= abs(gain.sum()))
+                assert statistics.sign_flip_p(differences, rng()) == pytest.approx(expected, abs=1e-12)
 
 
 def test_probability_of_superiority_counts_ties_half():

@@ -43,7 +43,8 @@ def softmax(logits):
 def test_losses_of_a_whole_run_equal_the_transcription():
     settings = TemporalEnsembling(batch_size=BATCH, epochs=EPOCHS, weight=30.0, learning_rate=0.1)
     objective = build(settings)
-    x = ((torch.cat([objective.data.labelled.images, objective.data.unlabelled]).double() - 128) / 64).flatten(1).numpy()
+    images = torch.cat([objective.data.labelled.images, objective.data.unlabelled])
+    x = ((images.double() - 128) / 64).flatten(1).numpy()
     y = [0, 1, 2, 1] + [None] * UNLABELLED
     total = LABELLED + UNLABELLED
     ensemble, target = np.zeros((total, CLASSES)), np.zeros((total, CLASSES))
@@ -60,7 +61,8 @@ def test_losses_of_a_whole_run_equal_the_transcription():
             seen += indices
             probabilities = softmax(x[indices] @ matrix.T)
             z[indices] = probabilities
-            cross_entropy = -sum(math.log(p[y[i]]) for i, p in zip(indices, probabilities, strict=True) if y[i] is not None)
+            pairs = zip(indices, probabilities, strict=True)
+            cross_entropy = -sum(math.log(p[y[i]]) for i, p in pairs if y[i] is not None)
             squared = ((probabilities - target[indices]) ** 2).mean()
             assert loss.item() == pytest.approx(cross_entropy / len(indices) + weight * squared, rel=1e-4, abs=1e-6)
             assert scalars["consistency_weight"].item() == pytest.approx(weight, rel=1e-6)

@@ -1,4 +1,6 @@
-"""The training loop: reproducible, resumable to the byte in every objective, and loud when numbers stop being finite."""
+"""The training loop: reproducible, resumable to the byte in every objective, and loud when numbers stop being
+finite.
+"""
 
 import os
 import signal
@@ -96,7 +98,7 @@ def test_a_foreign_or_truncated_checkpoint_is_refused(tmp_path):
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     settings = PRETRAIN["mk_mmd"](steps=24, batch_size=16, weight=1e38, learning_rate=1e30)
-    with pytest.raises(LautumError, match="mk_mmd: .* is (nan|inf) at step .*; lower learning_rate or the objective's weight"):
+    with pytest.raises(LautumError, match="mk_mmd: .* is (nan|inf) at step .*; lower learning_rate"):
         run("mk_mmd", tmp_path / "state.safetensors", settings)
 
 

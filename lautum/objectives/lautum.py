@@ -1,4 +1,6 @@
-"""Lautum pre-transfer (Eq. 2): maximises the Lautum information between unlabelled target images and the logits on them."""
+"""Lautum pre-transfer (Eq. 2): maximises the Lautum information between unlabelled target images and the logits
+on them.
+"""
 
 import torch
 from torch import Tensor, nn

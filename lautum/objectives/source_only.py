@@ -1,4 +1,7 @@
-"""Pre-transfer on the labelled source alone: Eq. 2 without the Lautum term, the first stage of standard transfer and of TE."""
+"""Pre-transfer on the labelled source alone: Eq.
+
+2 without the Lautum term, the first stage of standard transfer and of TE.
+"""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,7 +12,10 @@ from lautum.training import ShuffledBatches, StageData
 
 
 class Objective:
-    """Mean cross-entropy over a batch of source images. Also the base of the objectives that add a term on the target."""
+    """Mean cross-entropy over a batch of source images.
+
+    Also the base of the objectives that add a term on the target.
+    """
 
     def __init__(self, network: nn.Module, data: StageData, settings: SourceOnly, seed: int):
         self.network, self.data, self.settings = network, data, settings

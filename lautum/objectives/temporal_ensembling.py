@@ -1,7 +1,8 @@
 """Temporal Ensembling in the post-transfer stage (Laine & Aila 2017, after the authors' text and published code).
 
-Once per epoch every target image, labelled or not, is seen once. After the epoch its prediction z (softmax output in training mode, with
-dropout and augmentation) enters the ensemble, Z <- a Z + (1 - a) z, and the next epoch's target is Z / (1 - a^t) after t epochs.
+Once per epoch every target image, labelled or not, is seen once. After the epoch its prediction z (softmax output in
+training mode, with dropout and augmentation) enters the ensemble, Z <- a Z + (1 - a) z, and the next epoch's target is
+Z / (1 - a^t) after t epochs.
 """
 
 import math
@@ -16,7 +17,9 @@ from lautum.training import StageData
 
 
 class Objective:
-    """Cross-entropy of the labelled images, averaged over the whole batch, + w(t) * mean squared difference to the ensemble's target."""
+    """Cross-entropy of the labelled images, averaged over the whole batch, + w(t) * mean squared difference to
+    the ensemble's target.
+    """
 
     def __init__(self, network: nn.Module, data: StageData, settings: TemporalEnsembling, seed: int):
         self.network, self.data, self.settings = network, data, settings

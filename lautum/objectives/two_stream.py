@@ -1,4 +1,6 @@
-"""What pre-transfer objectives with a term on the unlabelled target share: a source and a target batch in one forward pass."""
+"""What pre-transfer objectives with a term on the unlabelled target share:
+a source and a target batch in one forward pass.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +15,8 @@ from lautum.training import ShuffledBatches, StageData
 class Objective(source_only.Objective):
     """Mean cross-entropy on the source + `target_term` of both batches' features and the target's inputs and logits.
 
-    The target batch has the source batch's size. On its own, with a zero term, it is the reference that the benchmark measures
-    regularisers against; it is not an objective of the configuration.
+    The target batch has the source batch's size. On its own, with a zero term, it is the reference that the benchmark
+    measures regularisers against; it is not an objective of the configuration.
     """
 
     def __init__(self, network: nn.Module, data: StageData, settings: PretrainSettings, seed: int):
@@ -39,7 +41,9 @@ class Objective(source_only.Objective):
     def target_term(
         self, source_features: Tensor, target_features: Tensor, target: Tensor, target_logits: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The term to add, and scalars to log. Here zero, with a gradient that reaches the target stream as any term's does."""
+        """The term to add, and scalars to log. Here zero, with a gradient that reaches the target stream as any
+        term's does.
+        """
         return 0 * target_logits.sum(), {}
 
     def state(self) -> dict[str, Tensor]:
