@@ -11,6 +11,7 @@ from typing import Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from lautum.datasets import DATASETS
 from lautum.errors import LautumError
 from lautum.settings import (
     NETWORKS,
@@ -96,14 +97,24 @@ class Task(Strict):
     @model_validator(mode="after")
     def _values(self):
         require_known("network", self.network, NETWORKS)
+        require_known("data set", self.source, DATASETS)
+        require_known("data set", self.target, DATASETS)
         for count in self.label_counts:
             if count < 1 or self.label_counts.count(count) > 1:
                 raise ValueError(f"label_counts must be distinct positive integers, got {list(self.label_counts)}")
         if self.classes is not None and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)):
             raise ValueError(f"classes must name at least 2 classes, each once, got {list(self.classes)}")
+        for count in self.label_counts:
+            if count % self.class_count:
+                raise ValueError(f"label_counts must be multiples of the {self.class_count} classes, got {count}")
         _stage_keys("pretrain", self.pretrain, PRETRAIN.values())
         _stage_keys("transfer", self.transfer, TRANSFER.values())
         return self
+
+    @property
+    def class_count(self) -> int:
+        """Number of target classes that take part."""
+        return len(self.classes or ()) or DATASETS[self.target].class_count
 
 
 class Evaluate(Strict):
@@ -163,9 +174,15 @@ class Config(Strict):
             for method in self.grid.methods:
                 try:
                     self.pretrain_settings(task, method)
-                    self.transfer_settings(task, method)
+                    head = self.transfer_settings(task, method).head
                 except ValidationError as error:
                     raise ValueError(f"tasks.{task}, method {method}: {_first(error)}") from None
+                sizes = DATASETS[self.tasks[task].source].class_count, self.tasks[task].class_count
+                if head == "keep" and sizes[0] != sizes[1]:
+                    raise ValueError(
+                        f"tasks.{task}, method {method}: head: keep needs as many target as source classes, "
+                        f"got {sizes[1]} and {sizes[0]}; set head: reinitialise"
+                    )
         return self
 
     def pretrain_settings(self, task: str, method: str) -> PretrainSettings:

@@ -204,17 +204,20 @@ def _letters(downloads: Path, offline: Path | None) -> Parts:
 @dataclass(frozen=True)
 class DataSet:
     description: str
+    class_count: int
     read: Callable[[Path, Path | None], Parts]  # (downloads, offline)
 
 
 DATASETS = {
-    "mnist": DataSet("handwritten digits, 60,000 + 10,000 of 28 x 28", _mnist),
-    "notmnist": DataSet("letters A-J from many fonts, 60,000 + 10,000 of 28 x 28, duplicates as published", _notmnist),
-    "notmnist10k": DataSet(
-        "the 10,000 test letters of notmnist without duplicates: 7,000 + 2,804 of 28 x 28", _notmnist10k
+    "mnist": DataSet("handwritten digits, 60,000 + 10,000 of 28 x 28", 10, _mnist),
+    "notmnist": DataSet(
+        "letters A-J from many fonts, 60,000 + 10,000 of 28 x 28, duplicates as published", 10, _notmnist
     ),
-    "cifar10": DataSet("photographs of 10 classes, 50,000 + 10,000 of 3 x 32 x 32", _cifar10),
-    "cifar100": DataSet("photographs of 100 classes, 50,000 + 10,000 of 3 x 32 x 32", _cifar100),
-    "digits": DataSet("built in: scikit-learn's handwritten digits, 1,397 + 400 of 16 x 16", _digits),
-    "letters": DataSet("built in: letters A-J from matplotlib's fonts, 2,000 + 1,000 of 16 x 16", _letters),
+    "notmnist10k": DataSet(
+        "the 10,000 test letters of notmnist without duplicates: 7,000 + 2,804 of 28 x 28", 10, _notmnist10k
+    ),
+    "cifar10": DataSet("photographs of 10 classes, 50,000 + 10,000 of 3 x 32 x 32", 10, _cifar10),
+    "cifar100": DataSet("photographs of 100 classes, 50,000 + 10,000 of 3 x 32 x 32", 100, _cifar100),
+    "digits": DataSet("built in: scikit-learn's handwritten digits, 1,397 + 400 of 16 x 16", 10, _digits),
+    "letters": DataSet("built in: letters A-J from matplotlib's fonts, 2,000 + 1,000 of 16 x 16", 10, _letters),
 }

@@ -70,7 +70,7 @@ def read_json(path: Path, remedy: str = "delete it and run again"):
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write named arrays and string metadata as one safetensors file (nothing in it can execute)."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata=dict(metadata)))
 
 
@@ -92,7 +92,7 @@ def sha256_of_arrays(*arrays: np.ndarray) -> str:
     """SHA-256 over dtype, shape and bytes (C order, little-endian) of the arrays: the same on every machine."""
     digest = hashlib.sha256()
     for array in arrays:
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         digest.update(f"{array.dtype.name}{array.shape}".encode())
         digest.update(array.data.cast("B") if array.size else b"")

@@ -21,6 +21,7 @@ from lautum import checkpoint
 from lautum.errors import LautumError
 from lautum.inputs import InputTransform
 from lautum.networks import set_dropout_generator
+from lautum.optimiser import Adam
 from lautum.seeds import generator
 
 
@@ -136,14 +137,14 @@ def train(
     device = next(network.parameters()).device
     noise = generator("dropout", seed, device=device)
     set_dropout_generator(network, noise)
-    optimiser = torch.optim.Adam(network.parameters(), fused=True)
+    optimiser = Adam(network)
     curve: dict[str, list[float]] = {}
     run = Trained(curve, 0.0, 0)
 
     def snapshot(step: int) -> None:
         parts = {
             "network": network.state_dict(),
-            "optimiser": checkpoint.optimiser_state(optimiser),
+            "optimiser": optimiser.state(),
             "objective": objective.state(),
             "noise": {"state": noise.get_state()},
         }
@@ -162,7 +163,7 @@ def train(
             return {key[len(prefix) + 1 :]: value for key, value in tensors.items() if key.startswith(prefix + "/")}
 
         network.load_state_dict(part("network"))
-        checkpoint.restore_optimiser(optimiser, part("optimiser"))
+        optimiser.restore(part("optimiser"))
         objective.restore(part("objective"))
         noise.set_state(part("noise")["state"])
         first = progress["step"]
@@ -179,13 +180,11 @@ def train(
     with _stop_requests() as stop_requested, _progress(name, first, objective.steps) as show:
         for step in range(first, objective.steps):
             rate, beta1 = objective.schedule(step)
-            for group in optimiser.param_groups:
-                group["lr"], group["betas"] = rate, (beta1, 0.999)
             loss, scalars = objective.loss(step)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             loss.backward()
             norm = nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
-            optimiser.step()
+            optimiser.step(rate, beta1)
             run.images += int(scalars.pop("images"))
             if (step + 1) % log_every == 0 or step + 1 == objective.steps:
                 point = {
