@@ -1,11 +1,23 @@
 # From the records of all cells to what a reader looks at.
 
 TABLES = ["accuracy", "differences", "costs"]
-FIGURES = [f"{task}-{name}" for task in LAYOUT.config.grid.tasks for name in ("accuracy", "differences")]
-TABLE_FILES = expand(REPORT / "{table}.{suffix}", table=TABLES, suffix=["md", "csv", "tex"])
-FIGURE_FILES = expand(REPORT / "{figure}.{suffix}", figure=FIGURES, suffix=["png", "pdf", "svg"])
+FIGURES = [
+    f"{task}-{name}"
+    for task in LAYOUT.config.grid.tasks
+    for name in ("accuracy", "differences")
+]
+TABLE_FILES = expand(
+    REPORT / "{table}.{suffix}", table=TABLES, suffix=["md", "csv", "tex"]
+)
+FIGURE_FILES = expand(
+    REPORT / "{figure}.{suffix}", figure=FIGURES, suffix=["png", "pdf", "svg"]
+)
 SELECTING = LAYOUT.config.evaluate.part == "validation"
-FINAL_FILES = [REPORT / "trials.csv"] if SELECTING else [*TABLE_FILES, *FIGURE_FILES, REPORT / "index.html"]
+FINAL_FILES = (
+    [REPORT / "trials.csv"]
+    if SELECTING
+    else [*TABLE_FILES, *FIGURE_FILES, REPORT / "index.html"]
+)
 
 
 rule collect:
@@ -20,7 +32,7 @@ rule collect:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=RESOURCES["aggregate"].mem_mb,
+        mem_mb=memory("aggregate"),
         runtime=RESOURCES["aggregate"].minutes,
     shell:
         "lautum collect --config {CONFIG} > {log} 2>&1"
@@ -36,7 +48,7 @@ rule trials:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=RESOURCES["aggregate"].mem_mb,
+        mem_mb=memory("aggregate"),
         runtime=RESOURCES["aggregate"].minutes,
     shell:
         "lautum trials --config {CONFIG} > {log} 2>&1"
@@ -52,7 +64,7 @@ rule table:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=RESOURCES["aggregate"].mem_mb,
+        mem_mb=memory("aggregate"),
         runtime=RESOURCES["aggregate"].minutes,
     shell:
         "lautum table --config {CONFIG} > {log} 2>&1"
@@ -68,7 +80,7 @@ rule plot:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=RESOURCES["aggregate"].mem_mb,
+        mem_mb=memory("aggregate"),
         runtime=RESOURCES["aggregate"].minutes,
     shell:
         "lautum plot --config {CONFIG} > {log} 2>&1"
@@ -84,7 +96,7 @@ rule report:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=RESOURCES["aggregate"].mem_mb,
+        mem_mb=memory("aggregate"),
         runtime=RESOURCES["aggregate"].minutes,
     shell:
         "lautum report --config {CONFIG} > {log} 2>&1"

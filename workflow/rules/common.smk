@@ -8,13 +8,19 @@ from lautum.config import files as config_files
 from lautum.config import load
 from lautum.errors import LautumError
 
-CONFIG_FILES = [os.path.relpath(path) for path in workflow.config_settings.configfiles] or ["config/config.yaml"]
+CONFIG_FILES = [
+    os.path.relpath(path) for path in workflow.config_settings.configfiles
+] or ["config/config.yaml"]
 
 try:
     if len(CONFIG_FILES) > 1:
-        raise LautumError(f"give one --configfile, got {len(CONFIG_FILES)}; let one `extends:` the other")
+        raise LautumError(
+            f"give one --configfile, got {len(CONFIG_FILES)}; let one `extends:` the other"
+        )
     if workflow.config_settings.config:
-        raise LautumError("--config is not supported; put the change in a file with `extends: config.yaml` and give it as --configfile")
+        raise LautumError(
+            "--config is not supported; put the change in a file with `extends: config.yaml` and give it as --configfile"
+        )
     LAYOUT = Layout(load(CONFIG_FILES[0]))
 except LautumError as error:
     raise WorkflowError(str(error))
@@ -41,7 +47,14 @@ wildcard_constraints:
 
 
 def cell_of(wildcards):
-    return Cell(wildcards.task, wildcards.method, int(wildcards.labels), int(wildcards.seed))
+    return Cell(
+        wildcards.task, wildcards.method, int(wildcards.labels), int(wildcards.seed)
+    )
+
+
+def memory(step):
+    """A resubmitted job asks for as much again: retries are set in the profile."""
+    return lambda wildcards, attempt: attempt * RESOURCES[step].mem_mb
 
 
 def log_of(step, pattern):

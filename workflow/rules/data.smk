@@ -12,7 +12,7 @@ rule prepare:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=RESOURCES["prepare"].mem_mb,
+        mem_mb=memory("prepare"),
         runtime=RESOURCES["prepare"].minutes,
     shell:
         "lautum prepare {wildcards.dataset} --config {CONFIG} > {log} 2>&1"
@@ -30,7 +30,7 @@ rule split:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=RESOURCES["split"].mem_mb,
+        mem_mb=memory("split"),
         runtime=RESOURCES["split"].minutes,
     shell:
         "lautum split --config {CONFIG} --task {wildcards.task} --labels {wildcards.labels} --seed {wildcards.seed}"

@@ -24,7 +24,8 @@ rule pretrain:
     input:
         unpack(pretrain_inputs),
     output:
-        network=RESULTS / "pretrained/{task}/{objective}/{scope}/{key}/seed{seed}.safetensors",
+        network=RESULTS
+        / "pretrained/{task}/{objective}/{scope}/{key}/seed{seed}.safetensors",
         cost=RESULTS / "pretrained/{task}/{objective}/{scope}/{key}/seed{seed}.json",
     log:
         log_of("pretrain", "{task}/{objective}/{scope}/{key}/seed{seed}"),
@@ -35,7 +36,7 @@ rule pretrain:
     threads: LAYOUT.config.threads
     resources:
         gpu=1,
-        mem_mb=RESOURCES["pretrain"].mem_mb,
+        mem_mb=memory("pretrain"),
         runtime=RESOURCES["pretrain"].minutes,
     params:
         labels=lambda wc: "" if wc.scope == "shared" else f"--labels {wc.scope[1:]}",
@@ -48,7 +49,8 @@ rule transfer:
     input:
         unpack(transfer_inputs),
     output:
-        network=RESULTS / "transferred/{task}/{method}/n{labels}/{key}/seed{seed}.safetensors",
+        network=RESULTS
+        / "transferred/{task}/{method}/n{labels}/{key}/seed{seed}.safetensors",
         cost=RESULTS / "transferred/{task}/{method}/n{labels}/{key}/seed{seed}.json",
     log:
         log_of("transfer", "{task}/{method}/n{labels}/{key}/seed{seed}"),
@@ -59,7 +61,7 @@ rule transfer:
     threads: LAYOUT.config.threads
     resources:
         gpu=1,
-        mem_mb=RESOURCES["transfer"].mem_mb,
+        mem_mb=memory("transfer"),
         runtime=RESOURCES["transfer"].minutes,
     shell:
         "lautum transfer --config {CONFIG} --task {wildcards.task} --method {wildcards.method} --labels {wildcards.labels}"

@@ -1,0 +1,263 @@
+"""`make bench`: what a training step costs, beside the ways it is usually written.
+
+Everything is compared in interleaved rounds, a few steps of one and then of the other, so that a drift of the machine
+cancels; a ratio is the median over rounds of the ratio of two neighbours, with its quartiles.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lautum import mmd, networks, objectives
+from lautum.environment import describe
+from lautum.files import write_json
+from lautum.inputs import InputTransform
+from lautum.optimiser import Adam
+from lautum.regularizer import LautumRegularizer
+from lautum.settings import Lautum, MkMMD, SourceOnly
+from lautum.training import Labelled, Objective, StageData
+
+BATCH = 128
+SHAPES = {"MNIST": ((1, 28, 28), "none"), "CIFAR": ((3, 32, 32), "flip-shift")}
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    """Measure, print a table, and write reports/benchmark.json."""
+    parser = argparse.ArgumentParser(prog="python -m lautum.bench", description="Measure what a training step costs.")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="pairs of measurements for each ratio (default: %(default)s)"
+    )
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    torch.set_deterministic_debug_mode("error")
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    rows = [
+        *step_ratios(rounds),
+        *loss_ratios(rounds),
+        *outside_share(rounds),
+        *loader_ratios(rounds),
+        whitening_seconds(),
+    ]
+    write_json(Path("reports/benchmark.json"), {"environment": describe(CPU, 1), "rounds": rounds, "rows": rows})
+    print(f"\n{rounds} rounds; median [quartiles]; {describe(CPU, 1)['cpu']}, 1 thread unless said otherwise")
+    for row in rows:
+        print(f"{row['what']:<92} {row['median']:>7.3f} [{row['low']:.3f}, {row['high']:.3f}]  {row['target']}")
+
+
+def step_ratios(rounds: int) -> list[dict]:
+    """A step of each pre-transfer objective relative to the two-stream step without a term on the target."""
+    rows = []
+    for shape, network, names in (
+        ("MNIST", "conv32-64-fc1024", ("lautum", "mk_mmd", "source_only")),
+        ("CIFAR", "conv32-64-fc512", ("lautum", "mk_mmd")),
+    ):
+        reference = stepper("two_stream", shape, network)
+        for name in names:
+            target = {"lautum": "<= 1.05", "mk_mmd": "<= 1.10"}.get(name, "")
+            what = f"step time, {name} / two streams without a term ({shape} shape, {network}, batch {BATCH})"
+            rows.append(ratio(what, stepper(name, shape, network), reference, rounds, 4, target))
+    return rows
+
+
+def loss_ratios(rounds: int) -> list[dict]:
+    """Forward and backward of the two regularisers relative to how they are usually written."""
+    generator = torch.Generator().manual_seed(0)
+    source, target = (torch.randn(BATCH, 1024, generator=generator).requires_grad_() for _ in range(2))
+    pool = torch.randn(2000, 784, generator=generator)
+    inputs, logits = pool[:BATCH], torch.randn(BATCH, 10, generator=generator).requires_grad_()
+    regularizer = LautumRegularizer(pool, torch.randn(2000, 10, generator=generator))
+    return [
+        ratio(
+            "Mk-MMD, one kernel at a time from broadcast differences / one distance matrix (1024 features)",
+            lambda: mmd_by_broadcast(source, target).backward(),
+            lambda: mmd.multi_kernel_mmd(source, target).backward(),
+            max(2, rounds // 5),
+            1,
+        ),
+        ratio(
+            "Lautum term, 784 x 784 with explicit inverses / whitened to rank 50",
+            lambda: lautum_by_inverses(inputs, logits).backward(),
+            lambda: regularizer(inputs, logits).backward(),
+            rounds,
+            2,
+        ),
+    ]
+
+
+def outside_share(rounds: int) -> list[dict]:
+    """Share of a step's time that is not forward, backward or optimiser: drawing, selecting and scaling the batches."""
+    rows = []
+    for name in ("lautum", "source_only"):
+        objective, network, optimiser = build(name, "MNIST", "conv32-64-fc1024")
+        shares = []
+        for _ in range(rounds + 1):
+            began = time.perf_counter()
+            batches = [objective.source_batch()]
+            if name == "lautum":
+                images = objective.data.unlabelled[objective.target_order.next()]
+                batches.append(objective.data.transform(images, objective.target_augmentation))
+            drawn = time.perf_counter()
+            loss, _ = objective.loss(0)  # draws its batches once more, which the share below accounts for
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimiser.step(1e-3, 0.9)
+            optimiser.zero_grad()
+            shares.append((drawn - began) / (time.perf_counter() - drawn))
+        rows.append(summary(f"share of a {name} step outside forward, backward and optimiser", shares[1:], "<= 0.05"))
+    return rows
+
+
+def loader_ratios(rounds: int) -> list[dict]:
+    """Training throughput relative to the same training with a DataLoader and torchvision's transforms."""
+    rows = []
+    for shape, network in (("MNIST", "conv16-32-fc128"), ("MNIST", "conv32-64-fc1024"), ("CIFAR", "conv32-64-fc512")):
+        ours = stepper("source_only", shape, network)
+        for threads, workers in ((1, 0), (2, 0), (2, 2)):
+            theirs = loader_stepper(shape, network, threads, workers)
+            what = (
+                f"throughput / DataLoader script with {threads} threads, {workers} workers ({shape} shape, {network})"
+            )
+            rows.append(ratio(what, theirs, ours, max(3, rounds // 3), 10, ">= 2"))
+    return rows
+
+
+def whitening_seconds() -> dict:
+    """One-time cost of the regulariser for 5,000 images of CIFAR's size, seconds."""
+    pool = torch.randn(5000, 3072, generator=torch.Generator().manual_seed(0))
+    began = time.perf_counter()
+    LautumRegularizer(pool, pool[:, :10])
+    return summary("building the regulariser at D = 3072, N = 5000, seconds", [time.perf_counter() - began], "<= 30")
+
+
+def data(shape: str) -> StageData:
+    """Random images: the time of a step does not depend on what they show."""
+    size, augmentation = SHAPES[shape]
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (4000, *size), generator=generator, dtype=torch.uint8)
+    labels = torch.randint(0, 10, (len(images),), generator=generator)
+    return StageData(InputTransform.for_source(images, augmentation), Labelled(images, labels), images)
+
+
+def build(name: str, shape: str, network_name: str) -> tuple[Objective, nn.Module, Adam]:
+    """An objective over fresh data, its network and its optimiser."""
+    settings = {"lautum": Lautum, "source_only": SourceOnly}.get(name, MkMMD)(batch_size=BATCH)
+    network = networks.build(network_name, SHAPES[shape][0], 10, seed=0).to(memory_format=torch.channels_last)
+    return objectives.build(name, network, data(shape), settings, seed=0), network, Adam(network)
+
+
+def stepper(name: str, shape: str, network_name: str) -> Callable[[], None]:
+    """A function that does one training step as `lautum.training` does, on one thread."""
+    objective, network, optimiser = build(name, shape, network_name)
+
+    def step() -> None:
+        torch.set_num_threads(1)
+        loss, _ = objective.loss(0)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step(1e-3, 0.9)
+
+    return step
+
+
+def loader_stepper(shape: str, network_name: str, threads: int, workers: int) -> Callable[[], None]:
+    """One step of an ordinary script: images from a DataLoader through torchvision's transforms, torch.optim.Adam."""
+    from PIL import Image
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision import transforms
+
+    stage = data(shape)
+    size = SHAPES[shape][0]
+    augmentation = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()] if shape == "CIFAR" else []
+    transform = transforms.Compose(
+        [*augmentation, transforms.ToTensor(), transforms.Normalize([0.5] * size[0], [0.25] * size[0])]
+    )
+    pixels = stage.labelled.images.permute(0, 2, 3, 1).squeeze(-1).numpy()
+
+    class Images(Dataset):
+        def __len__(self) -> int:
+            return len(pixels)
+
+        def __getitem__(self, index: int):
+            return transform(Image.fromarray(pixels[index])), int(stage.labelled.labels[index])
+
+    loader = DataLoader(
+        Images(), BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
+    )
+    network = networks.build(network_name, size, 10, seed=0)
+    optimiser = torch.optim.Adam(network.parameters())
+
+    def endless():
+        while True:
+            yield from loader
+
+    batches = endless()
+
+    def step() -> None:
+        torch.set_num_threads(threads)
+        inputs, labels = next(batches)
+        optimiser.zero_grad()
+        F.cross_entropy(network(inputs), labels).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+
+    return step
+
+
+def mmd_by_broadcast(source: Tensor, target: Tensor) -> Tensor:
+    """Mk-MMD as many ports write it: all pairwise differences, one exponential after the other."""
+
+    def mean_kernel(a: Tensor, b: Tensor) -> Tensor:
+        return sum(torch.exp(-(a[:, None] - b[None]).square().sum(2) / (2 * v)).mean() for v in mmd.VARIANCES)
+
+    return mean_kernel(source, source) + mean_kernel(target, target) - 2 * mean_kernel(source, target)
+
+
+def lautum_by_inverses(inputs: Tensor, logits: Tensor) -> Tensor:
+    """L of a batch from the D x D covariance and explicit inverses, float64, ridged because D exceeds the batch."""
+    x, w = inputs.double() - inputs.double().mean(0), logits.double() - logits.double().mean(0)
+    cov_x = x.T @ x / len(x) + 0.1 * torch.eye(x.shape[1], dtype=x.dtype)
+    cov_w, cov_xw = w.T @ w / len(w), x.T @ w / len(w)
+    c = torch.linalg.inv(cov_x) @ cov_xw @ torch.linalg.inv(cov_w) @ cov_xw.T
+    identity = torch.eye(len(c), dtype=c.dtype)
+    return 0.5 * torch.logdet(identity - c) + torch.trace(torch.linalg.inv(identity - c) - identity)
+
+
+def ratio(what: str, first: Callable, second: Callable, rounds: int, steps: int, target: str = "") -> dict:
+    """Time of `first` relative to `second`."""
+    ratios = []
+    for _ in range(rounds + 1):
+        times = []
+        for step in (first, second):
+            began = time.perf_counter()
+            for _ in range(steps):
+                step()
+            times.append(time.perf_counter() - began)
+        ratios.append(times[0] / times[1])
+    print(f"measured: {what}", file=sys.stderr, flush=True)
+    return summary(what, ratios[1:], target)  # the first round warms up
+
+
+def summary(what: str, values: list[float], target: str) -> dict:
+    """Median and quartiles of repeated measurements."""
+    low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
+    return {
+        "what": what,
+        "median": statistics.median(values),
+        "low": low,
+        "high": high,
+        "n": len(values),
+        "target": target,
+    }
+
+
+if __name__ == "__main__":
+    main()

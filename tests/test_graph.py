@@ -1,0 +1,173 @@
+"""The real graph on a toy campaign: it runs to the end, shares what can be shared, reruns only what a change touches."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lautum.config import load
+from lautum.files import read_json
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+TOY = {
+    "extends": str(ROOT / "config/config.yaml"),
+    "name": "toy",
+    "grid": {"tasks": ["digits-letters"], "seeds": 2},
+    "tasks": {
+        "digits-letters": {
+            "label_counts": [20],
+            "pretrain": {"steps": 12, "batch_size": 32},
+            "transfer": {"steps": 8, "epochs": 2},
+            "methods": {"lautum": {"pretrain": {"rank": 10}}},
+        }
+    },
+}
+
+
+def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
+    """Run the project's Snakefile in `folder` on its toy.yaml; returns all output."""
+    command = [str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), *arguments]
+    if "--configfile" not in arguments:
+        command += ["--configfile", str(folder / "toy.yaml")]
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    output = result.stdout + result.stderr
+    assert not check or result.returncode == 0, output[-3000:]
+    return output
+
+
+def jobs(folder: Path, config: dict) -> Counter:
+    """How many jobs of each rule a dry run with `config` lists."""
+    (folder / "changed.yaml").write_text(yaml.safe_dump(config))
+    output = snakemake(folder, "--dry-run", "--cores", "1", "--configfile", str(folder / "changed.yaml"))
+    return Counter(re.findall(r"^(?:local)?rule (\w+):$", output, flags=re.MULTILINE))
+
+
+def changed(**differences) -> dict:
+    """The toy campaign with a task's, the grid's or the methods' entries replaced."""
+    task = TOY["tasks"]["digits-letters"] | differences.pop("task", {})
+    return TOY | {"tasks": {"digits-letters": task}, "grid": TOY["grid"] | differences.pop("grid", {})} | differences
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, builtin_data) -> Path:
+    """A folder in which the toy campaign has run to its end."""
+    folder = tmp_path_factory.mktemp("campaign")
+    shutil.copytree(builtin_data, folder / "data")
+    (folder / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    snakemake(folder, "--cores", "2", "--scheduler", "greedy")
+    return folder
+
+
+def test_every_cell_and_every_page_is_there(finished):
+    records = sorted((finished / "results/evaluated-test").rglob("*.json"))
+    assert len(records) == 8  # 4 methods x 1 label count x 2 seeds
+    assert {read_json(path)["n_images"] for path in records} == {1000}
+    names = {path.name for path in (finished / "reports/toy").iterdir()}
+    assert {"index.html", "accuracy.md", "accuracy.tex", "records.csv", "digits-letters-accuracy.pdf"} <= names
+    assert not list((finished / "results/checkpoints").rglob("*.safetensors"))
+
+
+def test_standard_and_temporal_ensembling_share_their_pretraining(finished):
+    pretrained = Counter(path.parts[-4] for path in (finished / "results/pretrained").rglob("*.safetensors"))
+    assert pretrained == {"source_only": 2, "mk_mmd": 2, "lautum": 2}
+
+
+def test_a_second_run_does_nothing(finished):
+    assert "Nothing to be done" in snakemake(finished, "--cores", "1")
+
+
+def test_a_new_seed_runs_only_its_own_jobs(finished):
+    expected = {"split": 1, "pretrain": 3, "transfer": 4, "evaluate": 4, "collect": 1}
+    assert expected.items() <= jobs(finished, changed(grid={"seeds": 3})).items()
+
+
+def test_a_new_label_count_runs_only_its_own_jobs(finished):
+    # The source-only pre-training of both seeds is already there.
+    expected = {"split": 2, "pretrain": 4, "transfer": 8, "evaluate": 8}
+    assert expected.items() <= jobs(finished, changed(task={"label_counts": [20, 40]})).items()
+
+
+def test_a_changed_weight_reruns_only_its_method(finished):
+    weight = {"methods": {"lautum": {"pretrain": {"rank": 10, "weight": 0.5}}}}
+    listed = jobs(finished, changed(task=weight))
+    assert {"pretrain": 2, "transfer": 2, "evaluate": 2}.items() <= listed.items()
+    assert "split" not in listed
+
+
+def test_a_changed_transfer_setting_keeps_the_pretraining(finished):
+    transfer = {"transfer": {"steps": 9, "epochs": 2}}
+    listed = jobs(finished, changed(task=transfer))
+    assert listed["transfer"] == listed["evaluate"] == 6  # all but temporal ensembling, which has no steps
+    assert "pretrain" not in listed
+
+
+def test_a_new_method_of_old_objectives_reuses_their_pretraining(finished):
+    methods = {"lautum_te": {"pretrain": "lautum", "transfer": "temporal_ensembling"}}
+    own = {"lautum": {"pretrain": {"rank": 10}}, "lautum_te": {"pretrain": {"rank": 10}}}
+    listed = jobs(
+        finished,
+        changed(grid={"methods": ["standard", "lautum_te"]}, methods=methods, comparisons=[], task={"methods": own}),
+    )
+    assert listed["transfer"] == listed["evaluate"] == 2
+    assert "pretrain" not in listed
+
+
+def test_the_same_campaign_elsewhere_gives_the_same_bytes(finished, tmp_path):
+    shutil.copytree(finished / "data", tmp_path / "data")
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    cell = [path for path in (finished / "results/transferred/digits-letters/lautum").rglob("seed1.safetensors")][0]
+    target = str(cell.relative_to(finished))
+    snakemake(tmp_path, "--cores", "1", target)
+    compared = [
+        target,
+        *(str(p.relative_to(tmp_path)) for p in (tmp_path / "results/pretrained").rglob("*.safetensors")),
+    ]
+    compared += [str(path.relative_to(tmp_path)) for path in (tmp_path / "results/splits").rglob("*.json")]
+    assert len(compared) == 3
+    for name in compared:
+        assert (tmp_path / name).read_bytes() == (finished / name).read_bytes(), name
+
+
+def test_a_bad_configuration_stops_before_any_job(finished):
+    (finished / "bad.yaml").write_text(yaml.safe_dump(TOY | {"grid": {"tasks": ["digit-letters"]}}))
+    output = snakemake(finished, "--cores", "1", "--configfile", str(finished / "bad.yaml"), check=False)
+    assert "unknown task 'digit-letters'; did you mean 'digits-letters'?" in output
+    assert "Traceback" not in output
+
+
+def test_the_slurm_profile_works_by_name_from_the_root(tmp_path):
+    copy = tmp_path / "clone"
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    for name in filter(None, tracked):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
+    command = [BIN / "snakemake", "--profile", "slurm", "--dry-run"]
+    result = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    listed = Counter(re.findall(r"^rule (\w+):$", result.stdout + result.stderr, flags=re.MULTILINE))
+    cells = 10 * sum(4 * len(task.label_counts) for name, task in grid_tasks())
+    assert listed["transfer"] == listed["evaluate"] == cells
+    assert listed["pretrain"] == 10 * sum(1 + 2 * len(task.label_counts) for name, task in grid_tasks())
+    assert "slurm_partition=gpu" in result.stdout + result.stderr
+
+
+def grid_tasks():
+    config = load(ROOT / "config/config.yaml")
+    return [(name, config.tasks[name]) for name in config.grid.tasks]
+
+
+def test_workflow_style():
+    for command in (["snakemake", "--lint"], ["snakefmt", "--check", "Snakefile", "workflow"]):
+        result = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr

@@ -1,0 +1,31 @@
+"""What the README shows is what the committed records give, and its example runs."""
+
+import re
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_example_runs_as_printed():
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    names = {
+        "network": network,
+        "pool": torch.randn(500, 1, 8, 8),
+        "source_batches": [(torch.randn(32, 1, 8, 8), torch.randint(10, (32,))) for _ in range(3)],
+        "target_batches": [torch.randn(32, 1, 8, 8) for _ in range(3)],
+        "optimiser": torch.optim.SGD(network.parameters(), lr=0.1),
+    }
+    before = network[1].weight.detach().clone()
+    exec(code, names)
+    assert names["loss"].isfinite()
+    assert not torch.equal(network[1].weight, before)
+
+
+def test_the_table_is_the_one_rendered_from_the_records():
+    rendered = (ROOT / "reports/mnist-notmnist10k/accuracy.md").read_text(encoding="utf-8")
+    assert rendered.strip() in README
