@@ -43,10 +43,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="steps", metavar="STEP", required=True)
+    default = os.environ.get("LAUTUM_CONFIG", "config/config.yaml")  # set by the graph for its jobs
 
     def add(name: str, run, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        command.add_argument("--config", default="config/config.yaml", metavar="FILE", help="default: %(default)s")
+        command.add_argument("--config", default=default, metavar="FILE", help="default: %(default)s")
         command.set_defaults(run=run)
         return command
 

@@ -42,7 +42,7 @@ def write_trials(path: Path | str) -> Path:
     best = table.groupby(["task", "method"], sort=False)["accuracy"].idxmax()
     table["selected"] = table.index.isin(best)
     output = layout.report / "trials.csv"
-    write_text(output, table[COLUMNS].to_csv(index=False, lineterminator="\n"))
+    write_text(output, table[COLUMNS].to_csv(index=False, lineterminator="\n", float_format="%.6g"))
     return output
 
 

@@ -1,4 +1,4 @@
-"""The real graph on a toy campaign: it runs to the end, shares what can be shared, reruns only what a change touches."""
+"""The real graph on a toy campaign: it runs to the end, shares what it can, reruns only what a change touches."""
 
 import os
 import re

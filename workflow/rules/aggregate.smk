@@ -35,7 +35,7 @@ rule collect:
         mem_mb=memory("aggregate"),
         runtime=RESOURCES["aggregate"].minutes,
     shell:
-        "lautum collect --config {CONFIG} > {log} 2>&1"
+        "lautum collect > {log} 2>&1"
 
 
 rule trials:
@@ -51,7 +51,7 @@ rule trials:
         mem_mb=memory("aggregate"),
         runtime=RESOURCES["aggregate"].minutes,
     shell:
-        "lautum trials --config {CONFIG} > {log} 2>&1"
+        "lautum trials > {log} 2>&1"
 
 
 rule table:
@@ -67,7 +67,7 @@ rule table:
         mem_mb=memory("aggregate"),
         runtime=RESOURCES["aggregate"].minutes,
     shell:
-        "lautum table --config {CONFIG} > {log} 2>&1"
+        "lautum table > {log} 2>&1"
 
 
 rule plot:
@@ -83,7 +83,7 @@ rule plot:
         mem_mb=memory("aggregate"),
         runtime=RESOURCES["aggregate"].minutes,
     shell:
-        "lautum plot --config {CONFIG} > {log} 2>&1"
+        "lautum plot > {log} 2>&1"
 
 
 rule report:
@@ -99,4 +99,4 @@ rule report:
         mem_mb=memory("aggregate"),
         runtime=RESOURCES["aggregate"].minutes,
     shell:
-        "lautum report --config {CONFIG} > {log} 2>&1"
+        "lautum report > {log} 2>&1"

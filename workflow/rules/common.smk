@@ -1,6 +1,7 @@
 # One configuration for the graph and its jobs: both read the same file through lautum.config. No torch here, every job parses this.
 import os
 import re
+import shlex
 import sys
 
 from lautum.cells import Cell, Layout
@@ -26,6 +27,8 @@ except LautumError as error:
     raise WorkflowError(str(error))
 
 CONFIG = CONFIG_FILES[0]
+# Not a parameter of the rules: which file a setting stands in is no reason to run a job again, the key in the paths is.
+shell.prefix(f"export LAUTUM_CONFIG={shlex.quote(CONFIG)}; ")
 CELLS = LAYOUT.cells()
 RESULTS = LAYOUT.results
 REPORT = LAYOUT.report
@@ -63,3 +66,40 @@ def log_of(step, pattern):
 
 def benchmark_of(step, pattern):
     return RESULTS / "benchmarks" / step / f"{pattern}.jsonl"
+
+
+def pretrain_inputs(wildcards):
+    pattern = "pretrained/{task}/{objective}/{scope}/{key}/seed{seed}.safetensors"
+    cell = PRETRAINED[RESULTS / pattern.format(**wildcards)]
+    files = {"source": LAYOUT.prepared(TASKS[cell.task].source, "train")}
+    if wildcards.scope != "shared":
+        files["target"] = LAYOUT.prepared(TASKS[cell.task].target, "train")
+        files["split"] = LAYOUT.split(cell.task, cell.labels, cell.seed)
+    return files
+
+
+def transfer_inputs(wildcards):
+    cell = cell_of(wildcards)
+    return {
+        "pretrained": LAYOUT.pretrained(cell.task, cell.method, cell.labels, cell.seed),
+        "target": LAYOUT.prepared(TASKS[cell.task].target, "train"),
+        "split": LAYOUT.split(cell.task, cell.labels, cell.seed),
+    }
+
+
+def evaluate_inputs(wildcards):
+    cell = cell_of(wildcards)
+    network = LAYOUT.transferred(cell)
+    pretrained = LAYOUT.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+    files = {
+        "network": network,
+        "costs": [network.with_suffix(".json"), pretrained.with_suffix(".json")],
+    }
+    if LAYOUT.config.evaluate.part == "test":
+        return files | {"images": LAYOUT.prepared(TASKS[cell.task].target, "test")}
+    # Selecting hyper-parameters: images held out of the training set, named in the split.
+    images = LAYOUT.prepared(TASKS[cell.task].target, "train")
+    return files | {
+        "images": images,
+        "split": LAYOUT.split(cell.task, cell.labels, cell.seed),
+    }

@@ -15,7 +15,7 @@ rule prepare:
         mem_mb=memory("prepare"),
         runtime=RESOURCES["prepare"].minutes,
     shell:
-        "lautum prepare {wildcards.dataset} --config {CONFIG} > {log} 2>&1"
+        "lautum prepare {wildcards.dataset} > {log} 2>&1"
 
 
 rule split:
@@ -33,5 +33,5 @@ rule split:
         mem_mb=memory("split"),
         runtime=RESOURCES["split"].minutes,
     shell:
-        "lautum split --config {CONFIG} --task {wildcards.task} --labels {wildcards.labels} --seed {wildcards.seed}"
+        "lautum split --task {wildcards.task} --labels {wildcards.labels} --seed {wildcards.seed}"
         " > {log} 2>&1"

@@ -1,25 +1,6 @@
 # The two training stages of the paper's Figure 1. Neither has a test file among its inputs.
 
 
-def pretrain_inputs(wildcards):
-    pattern = "pretrained/{task}/{objective}/{scope}/{key}/seed{seed}.safetensors"
-    cell = PRETRAINED[RESULTS / pattern.format(**wildcards)]
-    files = {"source": LAYOUT.prepared(TASKS[cell.task].source, "train")}
-    if wildcards.scope != "shared":
-        files["target"] = LAYOUT.prepared(TASKS[cell.task].target, "train")
-        files["split"] = LAYOUT.split(cell.task, cell.labels, cell.seed)
-    return files
-
-
-def transfer_inputs(wildcards):
-    cell = cell_of(wildcards)
-    return {
-        "pretrained": LAYOUT.pretrained(cell.task, cell.method, cell.labels, cell.seed),
-        "target": LAYOUT.prepared(TASKS[cell.task].target, "train"),
-        "split": LAYOUT.split(cell.task, cell.labels, cell.seed),
-    }
-
-
 rule pretrain:
     input:
         unpack(pretrain_inputs),
@@ -41,7 +22,7 @@ rule pretrain:
     params:
         labels=lambda wc: "" if wc.scope == "shared" else f"--labels {wc.scope[1:]}",
     shell:
-        "lautum pretrain --config {CONFIG} --task {wildcards.task} --objective {wildcards.objective} {params.labels}"
+        "lautum pretrain --task {wildcards.task} --objective {wildcards.objective} {params.labels}"
         " --seed {wildcards.seed} --key {wildcards.key} > {log} 2>&1"
 
 
@@ -64,5 +45,5 @@ rule transfer:
         mem_mb=memory("transfer"),
         runtime=RESOURCES["transfer"].minutes,
     shell:
-        "lautum transfer --config {CONFIG} --task {wildcards.task} --method {wildcards.method} --labels {wildcards.labels}"
+        "lautum transfer --task {wildcards.task} --method {wildcards.method} --labels {wildcards.labels}"
         " --seed {wildcards.seed} --key {wildcards.key} > {log} 2>&1"

@@ -1,0 +1,145 @@
+"""The configuration at the door: what ships is accepted, what is wrong is refused in one line that says why."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lautum import config, networks
+from lautum.datasets import DATASETS
+from lautum.errors import LautumError
+from lautum.settings import NETWORKS, PRETRAIN, SOURCES, TRANSFER
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = sorted((ROOT / "config").glob("*.yaml"))
+
+
+def write(folder: Path, values) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(values if isinstance(values, str) else yaml.safe_dump({"extends": str(SHIPPED[0])} | values))
+    return path
+
+
+def task(**values) -> dict:
+    return {"grid": {"tasks": ["digits-letters"]}, "tasks": {"digits-letters": values}}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_files_load_and_every_value_has_a_source(path):
+    loaded = config.load(path)
+    rows = config.hyper_parameters(path)
+    assert len(rows) >= 8 * len(loaded.grid.tasks) * len(loaded.grid.methods)
+    for row in rows:
+        assert row["source"].split(":")[0] in SOURCES
+        assert row["unit"] and row["description"]
+
+
+def test_a_file_holds_only_what_differs(tmp_path):
+    values = task(label_counts=[10], pretrain={"steps": {"value": 7, "source": "chosen: for the test"}})
+    values["tasks"]["digits-letters"]["methods"] = {"lautum": {"pretrain": {"rank": 3}}}
+    path = write(tmp_path, values | {"name": "mine"})
+    loaded, shipped = config.load(path), config.load(SHIPPED[0])
+    assert loaded.tasks["digits-letters"].label_counts == (10,)
+    assert loaded.pretrain_settings("digits-letters", "lautum").rank == 3
+    assert loaded.pretrain_settings("digits-letters", "mk_mmd").steps == 7
+    assert loaded.tasks["mnist-notmnist"] == shipped.tasks["mnist-notmnist"]
+    assert loaded.grid.seeds == tuple(range(10))
+    sources = {(row["method"], row["name"]): row["source"] for row in config.hyper_parameters(path)}
+    assert sources["standard", "steps"].startswith("chosen:")
+    assert [path.name for path in config.files(path)] == ["mine.yaml", "config.yaml"]
+
+
+def test_a_bare_value_over_a_declared_one_takes_the_file_as_its_source(tmp_path):
+    path = write(tmp_path, task(pretrain={"steps": 9}))
+    rows = [row for row in config.hyper_parameters(path) if row["name"] == "steps" and row["stage"] == "pretrain"]
+    assert {(row["value"], row["source"]) for row in rows} == {(9, "chosen: set in mine.yaml")}
+
+
+def test_shared_stage_settings_reach_only_objectives_that_have_them(tmp_path):
+    loaded = config.load(write(tmp_path, task(transfer={"steps": 11, "epochs": 5, "learning_rate": 0.5})))
+    supervised = loaded.transfer_settings("digits-letters", "lautum")
+    ensembling = loaded.transfer_settings("digits-letters", "temporal_ensembling")
+    assert (supervised.steps, supervised.learning_rate) == (11, 0.5)
+    assert (ensembling.epochs, ensembling.learning_rate) == (5, 0.5)
+    assert not hasattr(ensembling, "steps")
+
+
+BAD = [
+    ({"naem": "x"}, "unknown key 'naem'; did you mean 'name'?"),
+    (
+        {"grid": {"task": ["digits-letters"]}},
+        "grid: unknown key 'task'; did you mean 'tasks'? allowed: tasks, methods, seeds",
+    ),
+    ({"grid": {"tasks": ["mnist-notmnst"]}}, "unknown task 'mnist-notmnst'; did you mean 'mnist-notmnist'?"),
+    ({"grid": {"methods": ["lautm"]}}, "unknown method 'lautm'; did you mean 'lautum'?"),
+    ({"grid": {"seeds": 0}}, "seeds is a count of at least 1 or a list of seeds, got 0"),
+    ({"grid": {"seeds": [1, 1]}}, "seeds must be a non-empty list without repetitions, got [1, 1]"),
+    ({"grid": {"seeds": "many"}}, "grid.seeds: .*got 'many'"),
+    ({"comparisons": [["lautum", "mkmmd"]]}, "unknown method 'mkmmd'; did you mean 'mk_mmd'?"),
+    (
+        {"methods": {"x": {"pretrain": "lautom", "transfer": "supervised"}}},
+        "unknown pretrain objective 'lautom'; did you mean 'lautum'?",
+    ),
+    ({"methods": {"x": {"pretrain": "lautum"}}}, "methods.x.transfer: Field required"),
+    ({"methods": {"a/b": {"pretrain": "lautum", "transfer": "supervised"}}}, "name 'a/b' may hold letters, digits"),
+    (task(lable_counts=[10]), "tasks.digits-letters: unknown key 'lable_counts'; did you mean 'label_counts'?"),
+    (task(label_counts=[10, 10]), "label_counts must be distinct positive integers, got [10, 10]"),
+    (task(label_counts=[55]), "label_counts must be multiples of the 10 classes, got 55"),
+    (task(label_counts=[]), "label_counts: .* at least 1 item"),
+    (task(network="conv16-32-fc127"), "unknown network 'conv16-32-fc127'; did you mean 'conv16-32-fc128'?"),
+    (task(target="leters"), "unknown data set 'leters'; did you mean 'letters'?"),
+    (task(classes=["A", "A"]), "classes must name at least 2 classes, each once"),
+    (task(classes=["A"]), "classes must name at least 2 classes, each once"),
+    (
+        task(classes=["A", "B"]),
+        "head: keep needs as many target as source classes, got 2 and 10; set head: reinitialise",
+    ),
+    (task(augmentation="flip"), "augmentation: Input should be 'none' or 'flip-shift', got 'flip'"),
+    (task(pretrain={"stps": 3}), "unknown key 'stps' in pretrain; did you mean 'steps'?"),
+    (task(pretrain={"steps": 0}), "method standard: steps: .*greater than or equal to 1, got 0"),
+    (
+        task(methods={"lautum": {"pretrain": {"wieght": 1}}}),
+        "method lautum: unknown key 'wieght'; did you mean 'weight'?",
+    ),
+    (task(methods={"lautum": {"pretrain": {"decay": 1.0}}}), "method lautum: decay: .*less than 1, got 1.0"),
+    (task(methods={"lautm": {}}), "unknown method in tasks.digits-letters.methods 'lautm'; did you mean 'lautum'?"),
+    (
+        task(pretrain={"steps": {"value": 3, "source": "guessed"}}),
+        "tasks.digits-letters.pretrain.steps: source 'guessed' must begin with one of paper",
+    ),
+    ({"evaluate": {"part": "validation"}}, "part: validation goes with validation_images above 0, got 0"),
+    ({"device": "gpu"}, "device: Input should be 'auto', 'cpu' or 'cuda', got 'gpu'"),
+    ({"name": "a b"}, "name: String should match pattern"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), BAD, ids=lambda value: value[:40] if isinstance(value, str) else "")
+def test_what_is_wrong_is_named_in_one_line(values, message, tmp_path):
+    with pytest.raises(LautumError) as caught:
+        config.load(write(tmp_path, values))
+    text = str(caught.value)
+    wanted = ".*".join(re.escape(part) for part in message.split(".*"))
+    assert re.search(wanted, text), text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: [1", "cannot be read"),
+        ("- 1\n", "must be a mapping"),
+        ("extends: mine.yaml\n", "extends itself"),
+        ("extends: nowhere.yaml\n", "nowhere.yaml does not exist; see config/"),
+    ],
+)
+def test_files_that_are_no_configuration(content, message, tmp_path):
+    with pytest.raises(LautumError, match=message):
+        config.load(write(tmp_path, content))
+
+
+def test_every_name_in_the_settings_exists_in_the_code():
+    assert set(NETWORKS) == set(networks.NETWORKS)
+    for name in (*PRETRAIN, *TRANSFER):
+        assert (ROOT / f"lautum/objectives/{name}.py").exists()
+    assert all(data_set.class_count in (10, 100) for data_set in DATASETS.values())

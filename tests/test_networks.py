@@ -1,0 +1,76 @@
+"""Networks by name: sizes counted by hand, explicit seeds, dropout from its own generator."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lautum import networks
+
+
+def parameters(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        # conv 5x5x1x32 + 32, conv 5x5x32x64 + 64, 7x7x64x1024 + 1024, 1024x10 + 10
+        ("conv32-64-fc1024", (1, 28, 28), 832 + 51264 + 3212288 + 10250),
+        ("conv16-32-fc128", (1, 16, 16), 416 + 12832 + 4 * 4 * 32 * 128 + 128 + 1290),
+        ("conv32-64-fc512", (3, 32, 32), 2432 + 51264 + 8 * 8 * 64 * 512 + 512 + 5130),
+        # stem, three groups of two blocks (the first with a 1x1 shortcut), norm, head
+        ("wide-resnet-16-4", (3, 32, 32), 432 + 121248 + 525184 + 2098944 + 512 + 2570),
+    ],
+)
+def test_parameter_counts(name, shape, expected):
+    network = networks.build(name, shape, 10, seed=0)
+    assert parameters(network) == expected
+    logits = network(torch.zeros(2, *shape))
+    assert logits.shape == (2, 10)
+
+
+def test_logits_are_the_head_on_the_features():
+    network = networks.build("conv16-32-fc128", (1, 28, 28), 10, seed=0).eval()
+    x = torch.randn(3, 1, 28, 28)
+    assert network.features(x).shape == (3, 128)
+    assert torch.equal(network(x), network.head(network.features(x)))
+
+
+def test_pooling_before_the_relu_changes_nothing():
+    network = networks.build("conv16-32-fc128", (1, 28, 28), 10, seed=0).eval()
+    x = torch.randn(3, 1, 28, 28)
+    first = F.max_pool2d(F.relu(network.conv1(x)), 2)
+    second = F.max_pool2d(F.relu(network.conv2(first)), 2)
+    assert torch.equal(network.features(x), F.relu(network.hidden(second.flatten(1))))
+
+
+def test_the_seed_alone_decides_the_weights():
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    one = networks.build("conv16-32-fc128", (1, 28, 28), 10, seed=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(5)
+    same, other = (networks.build("conv16-32-fc128", (1, 28, 28), 10, seed=seed) for seed in (1, 2))
+    assert torch.equal(one.conv1.weight, same.conv1.weight)
+    assert not torch.equal(one.conv1.weight, other.conv1.weight)
+
+
+def test_a_fresh_head_leaves_the_rest():
+    network = networks.build("conv16-32-fc128", (1, 28, 28), 10, seed=1)
+    hidden, head = network.hidden.weight.clone(), network.head.weight.clone()
+    networks.reinitialise_head(network, 5, seed=1)
+    assert network(torch.zeros(1, 1, 28, 28)).shape == (1, 5)
+    assert torch.equal(network.hidden.weight, hidden)
+    assert not torch.equal(network.head.weight, head[:5])
+
+
+def test_dropout_draws_from_its_generator_and_keeps_the_mean():
+    network = networks.build("conv16-32-fc128", (1, 28, 28), 10, seed=1)
+    networks.set_dropout_generator(network, torch.Generator().manual_seed(3))
+    ones = torch.ones(1000, 100)
+    dropped = network.dropout(ones)
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert abs(dropped.mean() - 1) < 0.02  # 100,000 draws: standard error 0.003
+    networks.set_dropout_generator(network, torch.Generator().manual_seed(3))
+    assert torch.equal(network.dropout(ones), dropped)
+    assert torch.equal(network.eval().dropout(ones), ones)
