@@ -1,0 +1,192 @@
+"""The command line: one cell by hand from data to report, and one line for whatever a user gets wrong."""
+
+import errno
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from lautum import files
+from lautum.cli import main
+
+ROOT = Path(__file__).parent.parent
+CELL = ["--task", "digits-letters", "--labels", "20", "--seed", "0"]
+
+
+@pytest.fixture
+def campaign(tmp_path, monkeypatch, builtin_data) -> Path:
+    """A working directory with prepared data and a configuration, mine.yaml, whose jobs take a moment."""
+    shutil.copytree(builtin_data, tmp_path / "data")
+    settings = {
+        "label_counts": [20],
+        "pretrain": {"steps": 4, "batch_size": 32},
+        "transfer": {"steps": 3, "epochs": 2},
+        "methods": {"lautum": {"pretrain": {"rank": 10}}},
+    }
+    values = {"extends": str(ROOT / "config/config.yaml"), "name": "mine", "device": "cpu"}
+    values |= {"grid": {"tasks": ["digits-letters"], "seeds": 2}, "tasks": {"digits-letters": settings}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAUTUM_CONFIG", "mine.yaml")
+    monkeypatch.delenv("LAUTUM_OFFLINE", raising=False)
+    return tmp_path
+
+
+def change(**values) -> None:
+    path = Path("mine.yaml")
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | values))
+
+
+def run(*arguments: str) -> None:
+    assert main(list(arguments)) == 0
+
+
+def fails(capsys, *arguments: str) -> str:
+    """Run a command that must fail with one line; returns it."""
+    capsys.readouterr()
+    assert main(list(arguments)) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("lautum: error: ")]
+    assert len(errors) == 1
+    return errors[0]
+
+
+def only(pattern: str) -> Path:
+    (path,) = Path("results").rglob(pattern)
+    return path
+
+
+def test_a_cell_by_hand_and_a_partial_report(campaign, capsys):
+    run("split", *CELL)
+    run("pretrain", "--objective", "lautum", *CELL)
+    run("transfer", "--method", "lautum", *CELL)
+    run("evaluate", "--method", "lautum", *CELL)
+    assert not list(Path("results").rglob("checkpoints/**/*.safetensors"))
+    run("collect")
+    captured = capsys.readouterr()
+    assert "1 of 8 cells" in captured.out
+    assert "missing: digits-letters standard, 20 labels, seed 0" in captured.err
+    for step in ("table", "plot", "report"):
+        run(step)
+    table = Path("reports/mine/accuracy.md").read_text()
+    assert "no interval (n = 1)" in table and "missing" in table
+    assert "missing" in Path("reports/mine/index.html").read_text()
+
+
+def test_repeating_a_job_gives_the_same_bytes(campaign):
+    run("split", *CELL)
+    run("pretrain", "--objective", "lautum", *CELL)
+    network, first = only("lautum/**/seed0.safetensors"), only("lautum/**/seed0.safetensors").read_bytes()
+    network.unlink()
+    run("pretrain", "--objective", "lautum", *CELL)
+    assert network.read_bytes() == first
+
+
+def test_names_and_numbers_that_do_not_exist(campaign, capsys):
+    rest = ["--labels", "20", "--seed", "0"]
+    message = fails(capsys, "transfer", "--task", "digit-letters", "--method", "lautum", *rest)
+    assert "unknown task 'digit-letters'; did you mean 'digits-letters'?" in message
+    message = fails(capsys, "transfer", "--task", "digits-letters", "--method", "latum", *rest)
+    assert "unknown method 'latum'; did you mean 'lautum'?" in message
+    assert "unknown pretrain objective 'x'" in fails(capsys, "pretrain", "--objective", "x", *CELL)
+    message = fails(capsys, "split", "--task", "digits-letters", "--labels", "30", "--seed", "0")
+    assert "task digits-letters has no label count 30; its label_counts are 20" in message
+    message = fails(capsys, "pretrain", "--objective", "lautum", "--task", "digits-letters", "--seed", "0")
+    assert "objective lautum uses the unlabelled target images, so it needs --labels" in message
+    assert "unknown data set 'mnst'; did you mean 'mnist'?" in fails(capsys, "prepare", "mnst")
+    assert "none.yaml does not exist" in fails(capsys, "collect", "--config", "none.yaml")
+
+
+def test_a_changed_setting_stops_a_planned_job(campaign, capsys):
+    message = fails(capsys, "transfer", "--method", "lautum", *CELL, "--key", "0123456789ab")
+    assert "settings or the code changed since this job was planned (key 0123456789ab, now" in message
+
+
+def test_steps_in_the_wrong_order(campaign, capsys):
+    assert "run `lautum split` for task digits-letters" in fails(capsys, "pretrain", "--objective", "lautum", *CELL)
+    run("split", *CELL)
+    message = fails(capsys, "transfer", "--method", "standard", *CELL)
+    assert "seed0.safetensors does not exist; run the stage that makes it" in message
+    Path("data/letters-train.safetensors").unlink()
+    assert "run `lautum prepare letters`" in fails(capsys, "split", *CELL)
+    assert "reports/mine/records.csv does not exist; run `lautum collect` first" in fails(capsys, "table")
+
+
+def test_damaged_files_are_named(campaign, capsys):
+    run("split", *CELL)
+    run("pretrain", "--objective", "source_only", *CELL)
+    network, split = only("source_only/**/*.safetensors"), only("splits/**/*.json")
+    whole = network.read_bytes()
+    network.write_bytes(whole[:2000])
+    assert "seed0.safetensors cannot be read" in fails(capsys, "transfer", "--method", "standard", *CELL)
+    network.write_bytes(whole)
+    text = split.read_text()
+    split.write_text(text.replace('"labelled": [\n', '"labelled": [\n  0,\n'))
+    assert "damaged or was drawn from another version" in fails(capsys, "transfer", "--method", "standard", *CELL)
+    split.write_text(text[:-200])
+    assert "seed0.json is not valid JSON" in fails(capsys, "transfer", "--method", "standard", *CELL)
+    data = Path("data/letters-train.safetensors")
+    content = bytearray(data.read_bytes())
+    content[-1] ^= 1
+    data.write_bytes(content)
+    assert "letters-train.safetensors" in fails(capsys, "split", *CELL)
+
+
+def test_settings_that_cannot_be_computed(campaign, capsys):
+    values = yaml.safe_load(Path("mine.yaml").read_text())["tasks"]
+    values["digits-letters"]["methods"]["lautum"]["pretrain"]["rank"] = 5000
+    change(tasks=values)
+    run("split", *CELL)
+    assert "lower the rank" in fails(capsys, "pretrain", "--objective", "lautum", *CELL)
+    values["digits-letters"]["methods"]["lautum"]["pretrain"] |= {"rank": 250, "decay": 0.0}
+    change(tasks=values)
+    message = fails(capsys, "pretrain", "--objective", "lautum", *CELL)
+    assert "a batch of 32 with decay 0.0 averages over about 32 samples, too few for rank" in message
+    assert not list(Path("results").rglob("*.safetensors"))
+
+
+def test_a_loss_that_is_not_finite_leaves_no_result(campaign, capsys):
+    values = yaml.safe_load(Path("mine.yaml").read_text())["tasks"]
+    values["digits-letters"]["pretrain"]["learning_rate"] = 1e30
+    change(tasks=values)
+    message = fails(capsys, "pretrain", "--objective", "source_only", *CELL)
+    assert "lower learning_rate or the objective's weight" in message
+    assert not list(Path("results").rglob("*.safetensors"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_cuda_asked_for_and_absent(campaign, capsys):
+    change(device="cuda")
+    assert "offers no CUDA device; use `device: auto` or `cpu`" in fails(
+        capsys, "pretrain", "--objective", "source_only", *CELL
+    )
+
+
+def test_folders_that_cannot_be_written_to(campaign, capsys, monkeypatch):
+    Path("results").write_text("a file where a folder should be")
+    assert "cannot write results/splits" in fails(capsys, "split", *CELL)
+    Path("results").unlink()
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    message = fails(capsys, "split", *CELL)
+    assert "no space left on the device; free some space" in message
+    assert not [path for path in Path("results").rglob("*") if path.is_file()]
+
+
+def test_help_and_errors_of_the_installed_command(campaign):
+    command = Path(sys.executable).parent / "lautum"
+    text = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout
+    for step in "prepare split pretrain transfer evaluate trials collect table plot report".split():
+        assert f"\n    {step} " in text
+        assert subprocess.run([command, step, "--help"], capture_output=True).returncode == 0
+    result = subprocess.run(
+        [command, "split", "--task", "x", "--labels", "20", "--seed", "0"], capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("lautum: error: unknown task 'x'") and result.stderr.count("\n") == 1
