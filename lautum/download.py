@@ -1,6 +1,7 @@
 """Original data set files: from the offline folder, from an earlier download, or from a mirror; checksums decide."""
 
 import hashlib
+import socket
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from urllib.error import URLError
 
 from lautum.errors import LautumError
 from lautum.files import write_atomically
+
+STALLED_SECONDS = 30.0  # without a byte; then the next mirror is tried
 
 
 @dataclass(frozen=True)
@@ -99,10 +102,14 @@ def _download(url: str, temporary: Path, expected: str) -> None:
     from torchvision.datasets.utils import download_url
 
     temporary.unlink()  # download_url would take a file that exists for a finished one
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALLED_SECONDS)  # download_url has no such option and would wait for ever
     try:
         download_url(url, temporary.parent, temporary.name)
     except (URLError, HTTPException, ConnectionError, TimeoutError, SSLError, RecursionError) as error:
         raise _MirrorFailed(f"{url} failed with {' '.join(str(error).split())}") from error
+    finally:
+        socket.setdefaulttimeout(patience)
     if (found := _checksum(temporary, expected)) != expected:
         raise _MirrorFailed(f"{url} gave {temporary.stat().st_size} bytes with checksum {found}, expected {expected}")
 
