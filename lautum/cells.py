@@ -55,9 +55,7 @@ class Layout:
         return self.results / "splits" / task / f"n{labels}" / key / f"seed{seed}.json"
 
     def pretrained_scope(self, method: str, labels: int) -> str:
-        """`shared` when the pre-transfer objective never sees the target, else the label count that defines its
-        unlabelled images.
-        """
+        """`shared` when the objective never sees the target, else the label count that defines the unlabelled part."""
         return f"n{labels}" if PRETRAIN[self.config.methods[method].pretrain].needs_target else "shared"
 
     def pretrain_key(self, task: str, method: str, labels: int) -> str:

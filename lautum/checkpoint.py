@@ -17,8 +17,9 @@ def save(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None:
 
 
 def load(path: Path, remedy: str = "delete it and run again") -> tuple[dict[str, Tensor], dict]:
-    """What `save` wrote. Raises LautumError when the file is missing, truncated or foreign, with `remedy` as the
-    advice.
+    """What `save` wrote.
+
+    Raises LautumError when the file is missing, truncated or foreign, with `remedy` as the advice.
     """
     arrays, metadata = read_arrays(path, remedy)
     try:

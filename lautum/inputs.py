@@ -1,6 +1,4 @@
-"""From resident uint8 images to network inputs: index select, augment, scale. No DataLoader:
-the data set is one tensor.
-"""
+"""From resident uint8 images to network inputs: augment and scale a batch at once, on the device."""
 
 from dataclasses import dataclass
 
@@ -19,9 +17,7 @@ class InputTransform:
 
     @classmethod
     def for_source(cls, images: Tensor, augmentation: str) -> "InputTransform":
-        """Statistics over `images` uint8 (N, C, H, W). The target is scaled alike:
-        its labels are few, its statistics unknown.
-        """
+        """Statistics over the source's `images`, uint8 (N, C, H, W); the target is scaled by them too."""
         # Exact integer sums: the result does not depend on the order of summation, hence on device or threads.
         # A thousand images at a time, because bincount works on a copy with eight bytes for each pixel.
         counts = sum(

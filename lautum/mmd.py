@@ -11,8 +11,7 @@ VARIANCES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 5, 10, 15, 20, 25, 30, 35, 1
 def multi_kernel_mmd(
     source_features: Tensor, target_features: Tensor, variances: tuple[float, ...] = VARIANCES
 ) -> Tensor:
-    """Biased estimate of the squared MMD between two feature samples under the *sum* of Gaussian kernels, a scalar >=
-    0.
+    """Biased estimate of the squared MMD of two feature samples under the *sum* of Gaussian kernels, a scalar >= 0.
 
         mean k(s, s') + mean k(t, t') - 2 mean k(s, t),   k(a, b) = sum_v exp(-|a - b|^2 / (2 v))
 

@@ -1,6 +1,4 @@
-"""Networks by name. Each maps images (B, C, H, W) to penultimate `features` (B, F) and, through `head`, to logits
-(B, K).
-"""
+"""Networks by name: images (B, C, H, W) -> penultimate `features` (B, F) -> `head` -> logits (B, K)."""
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +8,7 @@ from lautum.seeds import derive
 
 
 class Dropout(nn.Module):
-    """Inverted dropout whose noise comes from an explicit generator, so that it is saved and restored with a
-    checkpoint.
-    """
+    """Inverted dropout whose noise comes from an explicit generator, so that a checkpoint can hold its state."""
 
     def __init__(self, p: float):
         super().__init__()

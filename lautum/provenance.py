@@ -1,6 +1,4 @@
-"""Which source code a result depends on, as a digest:
-editing a plot retrains nothing, editing a loss retrains what uses it.
-"""
+"""Which source code a result depends on: editing a plot retrains nothing, editing a loss what uses it."""
 
 import ast
 import hashlib

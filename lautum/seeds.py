@@ -11,9 +11,7 @@ import torch
 
 
 def derive(*axes: str | int) -> int:
-    """A 63-bit integer from named axes, e.g. `derive("batch order", "source", 3)`;
-    equal on every machine and version.
-    """
+    """A 63-bit integer from named axes, e.g. `derive("batch order", "source", 3)`, equal on every machine."""
     digest = hashlib.sha256(json.dumps(axes, separators=(",", ":")).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -16,9 +16,7 @@ from lautum.files import sha256_of_arrays
 
 @dataclass(frozen=True)
 class Split:
-    """Index sets into the prepared target training file, each sorted;
-    together they cover the images of the task's classes.
-    """
+    """Sorted indices into the prepared target training file; together they cover the task's classes."""
 
     labelled: np.ndarray  # int64 (M,), M / classes images of each class
     unlabelled: np.ndarray  # int64 (U,)

@@ -1,5 +1,4 @@
-"""The steps of the graph between prepared data and records: split, pretrain, transfer, evaluate. Each reads and writes
-files only.
+"""The steps between prepared data and records: split, pretrain, transfer, evaluate. Each reads and writes files only.
 
 Training steps are never given a test file; `evaluate` alone opens it.
 """
@@ -45,9 +44,7 @@ def split(layout: Layout, task: str, labels: int, seed: int) -> Path:
 
 
 def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> Path:
-    """Pre-transfer stage: train a fresh network on the labelled source (and the unlabelled target, if the
-    objective wants it).
-    """
+    """Pre-transfer stage: a fresh network on the labelled source and, for some objectives, the unlabelled target."""
     definition, settings = layout.config.tasks[task], layout.config.pretrain_settings(task, method)
     device = select_device(layout.config)
     source = _prepared(layout, definition.source, "train")
@@ -78,9 +75,7 @@ def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> 
 
 
 def transfer(layout: Layout, cell: Cell) -> Path:
-    """Post-transfer stage: train the pretrained network on the labelled target images (and the unlabelled ones,
-    for TE).
-    """
+    """Post-transfer stage: the pretrained network on the labelled target images and, for TE, the unlabelled ones."""
     settings = layout.config.transfer_settings(cell.task, cell.method)
     device = select_device(layout.config)
     pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
@@ -116,9 +111,7 @@ def transfer(layout: Layout, cell: Cell) -> Path:
 
 
 def evaluate(layout: Layout, cell: Cell) -> Path:
-    """Predict every image of the test set (or of the validation part, while selecting) and write predictions and
-    record.
-    """
+    """Predict every test image (while selecting, every validation image); write predictions and record."""
     began = time.perf_counter()
     config, definition = layout.config, layout.config.tasks[cell.task]
     device = select_device(config)

@@ -225,9 +225,7 @@ def _require_finite(point: dict[str, float], name: str) -> None:
 
 @contextmanager
 def _stop_requests() -> Iterator[Callable[[], str | None]]:
-    """While inside, SIGTERM and SIGUSR1 (sent by schedulers before a kill) are remembered instead of ending the
-    process.
-    """
+    """While inside, SIGTERM and SIGUSR1, which schedulers send before a kill, are remembered, not obeyed."""
     received: list[str] = []
     signals = (signal.SIGTERM, signal.SIGUSR1)
     previous = [signal.signal(number, lambda n, _: received.append(signal.Signals(n).name)) for number in signals]

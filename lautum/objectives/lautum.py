@@ -1,6 +1,4 @@
-"""Lautum pre-transfer (Eq. 2): maximises the Lautum information between unlabelled target images and the logits
-on them.
-"""
+"""Lautum pre-transfer (Eq. 2): maximises the Lautum information between target images and their logits."""
 
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,4 @@
-"""Pre-transfer on the labelled source alone: Eq.
-
-2 without the Lautum term, the first stage of standard transfer and of TE.
-"""
+"""Pre-transfer on the labelled source alone (Eq. 2 without the Lautum term): the first stage of standard and TE."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

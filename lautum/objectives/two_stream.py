@@ -1,6 +1,4 @@
-"""What pre-transfer objectives with a term on the unlabelled target share:
-a source and a target batch in one forward pass.
-"""
+"""What pre-transfer objectives with a term on the target share: both batches in one forward pass."""
 
 import torch
 import torch.nn.functional as F
@@ -41,9 +39,7 @@ class Objective(source_only.Objective):
     def target_term(
         self, source_features: Tensor, target_features: Tensor, target: Tensor, target_logits: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The term to add, and scalars to log. Here zero, with a gradient that reaches the target stream as any
-        term's does.
-        """
+        """The term to add, and scalars to log. Here zero, but its gradient passes through the target stream."""
         return 0 * target_logits.sum(), {}
 
     def state(self) -> dict[str, Tensor]:
