@@ -67,5 +67,8 @@ def _commit() -> str:
         "--dirty=+changes",
         "--exclude=*",
     ]
-    result = subprocess.run(command, capture_output=True, text=True)
+    try:
+        result = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:  # no git on this machine
+        return "unknown"
     return result.stdout.strip() if result.returncode == 0 else "unknown"
