@@ -103,6 +103,7 @@ class Layout:
         axes = {
             "source": definition.source,
             "network": definition.network,
+            "precision": definition.precision,
             "augmentation": definition.augmentation,
             "objective": objective,
             "settings": self.config.pretrain_settings(task, method).model_dump(),

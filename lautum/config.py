@@ -88,6 +88,7 @@ class Task(Strict):
     classes: tuple[str, ...] | None = None  # target classes by name; None: all
     label_counts: tuple[int, ...] = Field(min_length=1)
     network: str
+    precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products; weights are float32
     augmentation: Literal["none", "flip-shift"] = "none"
     paper_table: str | None = None  # the paper's task that the results are shown beside
     pretrain: dict = {}  # settings of the pre-transfer stage, for every objective that has them

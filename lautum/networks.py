@@ -22,7 +22,25 @@ class Dropout(nn.Module):
         return x * keep / (1 - self.p)
 
 
-class ConvNet(nn.Module):
+class Network(nn.Module):
+    """What all networks share: `body` maps images to penultimate features (B, F), the linear `head` to logits (B, K).
+
+    With precision "bfloat16" the body computes its convolutions and matrix products in bfloat16 (automatic mixed
+    precision); weights, head, losses and optimiser stay in float32.
+    """
+
+    precision = "float32"
+
+    def features(self, x: Tensor) -> Tensor:
+        """Penultimate features, float32 (B, F)."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return self.body(x).float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+class ConvNet(Network):
     """conv5x5-ReLU-pool2 twice, a hidden layer with dropout, a linear head.
 
     With widths (32, 64, 1024) it is the network that the paper's first author published for MNIST in 2018; the paper
@@ -41,17 +59,14 @@ class ConvNet(nn.Module):
         self.dropout = Dropout(dropout)
         self.head = nn.Linear(hidden, num_classes)
 
-    def features(self, x: Tensor) -> Tensor:
+    def body(self, x: Tensor) -> Tensor:
         # Pooling before the ReLU gives the same values (both are monotone) on a quarter of the pixels.
         x = F.relu(F.max_pool2d(self.conv1(x), 2))
         x = F.relu(F.max_pool2d(self.conv2(x), 2))
         return self.dropout(F.relu(self.hidden(x.flatten(1))))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x))
 
-
-class WideResNet(nn.Module):
+class WideResNet(Network):
     """Wide ResNet (Zagoruyko & Komodakis 2016) with pre-activation blocks and BatchNorm, e.g. depth 16, width 4.
 
     BatchNorm and the two streams: source and target images go through in one batch and share its statistics, and the
@@ -73,11 +88,8 @@ class WideResNet(nn.Module):
         self.norm = nn.BatchNorm2d(channels[3])
         self.head = nn.Linear(channels[3], num_classes)
 
-    def features(self, x: Tensor) -> Tensor:
+    def body(self, x: Tensor) -> Tensor:
         return F.relu(self.norm(self.blocks(self.stem(x)))).mean(dim=(2, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x))
 
 
 class _WideBlock(nn.Module):
@@ -108,11 +120,15 @@ NETWORKS = {
 }
 
 
-def build(name: str, image_shape: tuple[int, int, int], num_classes: int, seed: int) -> nn.Module:
+def build(
+    name: str, image_shape: tuple[int, int, int], num_classes: int, seed: int, precision: str = "float32"
+) -> Network:
     """The named network, initialised from `seed` alone (the caller's random state is untouched)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive("initialisation", name, seed))
-        return NETWORKS[name](image_shape, num_classes)
+        network = NETWORKS[name](image_shape, num_classes)
+    network.precision = precision
+    return network
 
 
 def reinitialise_head(network: nn.Module, num_classes: int, seed: int) -> None:

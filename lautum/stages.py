@@ -58,7 +58,9 @@ def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> 
         unlabelled = torch.from_numpy(target.images[drawn.unlabelled]).to(device)
         _require_same_shape(definition, source, target)
         origin |= {"target_train_sha256": target.sha256, "split_sha256": drawn.sha256}
-    network = networks.build(definition.network, source.images.shape[1:], len(source.class_names), seed)
+    network = networks.build(
+        definition.network, source.images.shape[1:], len(source.class_names), seed, definition.precision
+    )
     network.to(device, memory_format=torch.channels_last)
     objective = layout.config.methods[method].pretrain
     return _train(
@@ -198,7 +200,8 @@ def _load_network(layout: Layout, path: Path, task: str, device: torch.device):
     tensors, origin = checkpoint.load(path, "run the stage that makes it, or delete it if it is damaged")
     weights = {key.removeprefix("network/"): value for key, value in tensors.items() if key.startswith("network/")}
     definition = layout.config.tasks[task]
-    network = networks.build(definition.network, origin["image_shape"], len(weights["head.bias"]), seed=0)
+    classes = len(weights["head.bias"])
+    network = networks.build(definition.network, origin["image_shape"], classes, 0, definition.precision)
     network.load_state_dict(weights)
     network.to(device, memory_format=torch.channels_last)
     mean, std = tensors["transform/mean"].to(device), tensors["transform/std"].to(device)
