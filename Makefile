@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: quickstart test bench
+.PHONY: quickstart test bench coverage
 
 quickstart: $(BIN)/.installed
 	snakemake --profile local --configfile config/quickstart.yaml
@@ -13,6 +13,9 @@ test: $(BIN)/.installed
 
 bench: $(BIN)/.installed
 	python -m lautum.bench
+
+coverage: $(BIN)/.installed
+	python -m lautum.coverage
 
 $(BIN)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "lautum needs Python >= 3.11, this is " + sys.version'

@@ -67,6 +67,12 @@ class Layout:
         """Key of the post-transfer stage; it covers the pre-transfer stage too."""
         return self._key("transfer", task, method, labels, lambda: self._transfer_axes(task, method, labels))
 
+    def settings_key(self, task: str, method: str, labels: int) -> str:
+        """As `transfer_key`, of the settings alone: ties committed records to a configuration while code moves on."""
+        return self._key(
+            "settings", task, method, labels, lambda: _without_code(self._transfer_axes(task, method, labels))
+        )
+
     def pretrained(self, task: str, method: str, labels: int, seed: int) -> Path:
         """The network after the pre-transfer stage."""
         objective, scope = self.config.methods[method].pretrain, self.pretrained_scope(method, labels)
@@ -129,3 +135,11 @@ class Layout:
             text = json.dumps(axes(), sort_keys=True)
             self._keys[tuple(name)] = hashlib.sha256(text.encode()).hexdigest()[:12]
         return self._keys[tuple(name)]
+
+
+def _without_code(axes: dict) -> dict:
+    return {
+        name: _without_code(value) if isinstance(value, dict) else value
+        for name, value in axes.items()
+        if name != "code"
+    }

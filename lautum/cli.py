@@ -210,16 +210,18 @@ def _table(options: argparse.Namespace) -> None:
     from lautum import tables
 
     layout = _layout(options)
-    tables.write_tables(*_results(layout), layout.report)
+    tables.write_tables(tables.build_tables(*_results(layout)), layout.report)
     print(layout.report / "accuracy.md")
 
 
 def _plot(options: argparse.Namespace) -> None:
-    from lautum import figures, tables
+    from lautum import figures, tables, training_figures
 
     layout = _layout(options)
-    built = tables.build_tables(*_results(layout))
-    figures.write_figures(figures.build_figures(built, layout.config.evaluate.part), layout.report)
+    results, expected, *rest = _results(layout)
+    built = figures.build_figures(tables.build_tables(results, expected, *rest), layout.config.evaluate.part)
+    built |= training_figures.build_training_figures(tables.grid(results.runs, expected), results)
+    figures.write_figures(built, layout.report)
     print(layout.report)
 
 
@@ -227,28 +229,28 @@ def _report(options: argparse.Namespace) -> None:
     from lautum import report, selection
 
     layout = _layout(options)
-    records, expected, tasks, comparisons = _results(layout)
+    results, expected, tasks, comparisons = _results(layout)
     path = report.write_report(
         layout.report,
         name=layout.config.name,
         command=f"snakemake --profile local --configfile {options.config}",
-        records=records,
+        results=results,
         expected=expected,
         tasks=tasks,
         comparisons=comparisons,
         hyperparameters=config.hyper_parameters(options.config),
-        trials=selection.read_trials(layout.config.trials) if layout.config.trials else None,
+        trials={path: selection.read_trials(path) for path in layout.config.trials if Path(path).exists()},
+        trials_missing=[path for path in layout.config.trials if not Path(path).exists()],
     )
     print(path)
 
 
 def _results(layout: Layout) -> tuple:
-    """The arguments of `tables.build_tables`: collected records, the runs expected, the tasks and the comparisons."""
+    """The arguments of `tables.build_tables`: collected results, the runs expected, the tasks and the comparisons."""
     from lautum import records
 
     expected = [(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()]
-    runs = records.read(layout.report / "records.csv")
-    return runs, expected, layout.config.tasks, layout.config.comparisons
+    return records.read(layout), expected, layout.config.tasks, layout.config.comparisons
 
 
 if __name__ == "__main__":

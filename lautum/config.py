@@ -105,6 +105,8 @@ class Task(Strict):
                 raise ValueError(f"label_counts must be distinct positive integers, got {list(self.label_counts)}")
         if self.classes is not None and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)):
             raise ValueError(f"classes must name at least 2 classes, each once, got {list(self.classes)}")
+        for name in self.classes or ():
+            require_known(f"class of {self.target}", name, DATASETS[self.target].class_names)
         for count in self.label_counts:
             if count % self.class_count:
                 raise ValueError(f"label_counts must be multiples of the {self.class_count} classes, got {count}")
@@ -115,7 +117,7 @@ class Task(Strict):
     @property
     def class_count(self) -> int:
         """Number of target classes that take part."""
-        return len(self.classes or ()) or DATASETS[self.target].class_count
+        return len(self.classes or DATASETS[self.target].class_names)
 
 
 class Evaluate(Strict):
@@ -151,7 +153,7 @@ class Config(Strict):
     grid: Grid
     comparisons: tuple[tuple[str, str], ...] = ()  # paired differences (method, baseline), declared before the results
     evaluate: Evaluate = Evaluate()
-    trials: str | None = None  # trials.csv of the selection that the tuned values come from, shown in the report
+    trials: tuple[str, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
     methods: dict[str, Method]
     tasks: dict[str, Task]
     resources: dict[Literal["prepare", "split", "pretrain", "transfer", "evaluate", "aggregate"], Resources]
@@ -178,7 +180,7 @@ class Config(Strict):
                     head = self.transfer_settings(task, method).head
                 except ValidationError as error:
                     raise ValueError(f"tasks.{task}, method {method}: {_first(error)}") from None
-                sizes = DATASETS[self.tasks[task].source].class_count, self.tasks[task].class_count
+                sizes = len(DATASETS[self.tasks[task].source].class_names), self.tasks[task].class_count
                 if head == "keep" and sizes[0] != sizes[1]:
                     raise ValueError(
                         f"tasks.{task}, method {method}: head: keep needs as many target as source classes, "

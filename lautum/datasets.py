@@ -21,6 +21,17 @@ from lautum.suggest import require_known
 DIGITS = tuple("0123456789")
 LETTERS = tuple("ABCDEFGHIJ")
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR100_CLASSES = tuple(
+    (
+        "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel "
+        "can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur "
+        "dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion "
+        "lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree "
+        "pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea "
+        "seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank "
+        "telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"
+    ).split()
+)
 
 VERIFIED = "published files, checksums verified"
 UNVERIFIED = "files without published checksums, unverified"
@@ -186,8 +197,8 @@ def _cifar100(downloads: Path, offline: Path | None) -> Parts:
     names = ["train.bin", "test.bin", "fine_label_names.txt"]
     (*images, (where, names_content)), source = _cifar_files(download.CIFAR100, names, downloads, offline)
     class_names = tuple(names_content.decode(errors="replace").split())
-    if len(set(class_names)) != 100:
-        raise LautumError(f"{where} holds {len(set(class_names))} class names, expected 100; fetch it again")
+    if class_names != CIFAR100_CLASSES:
+        raise LautumError(f"{where} does not hold the 100 class names of CIFAR-100; fetch it again")
     train, test = (read_cifar(content, where, label_bytes=2, class_count=100) for where, content in images)
     return Parts(train, test, class_names, source)
 
@@ -204,20 +215,20 @@ def _letters(downloads: Path, offline: Path | None) -> Parts:
 @dataclass(frozen=True)
 class DataSet:
     description: str
-    class_count: int
+    class_names: tuple[str, ...]
     read: Callable[[Path, Path | None], Parts]  # (downloads, offline)
 
 
 DATASETS = {
-    "mnist": DataSet("handwritten digits, 60,000 + 10,000 of 28 x 28", 10, _mnist),
+    "mnist": DataSet("handwritten digits, 60,000 + 10,000 of 28 x 28", DIGITS, _mnist),
     "notmnist": DataSet(
-        "letters A-J from many fonts, 60,000 + 10,000 of 28 x 28, duplicates as published", 10, _notmnist
+        "letters A-J from many fonts, 60,000 + 10,000 of 28 x 28, duplicates as published", LETTERS, _notmnist
     ),
     "notmnist10k": DataSet(
-        "the 10,000 test letters of notmnist without duplicates: 7,000 + 2,804 of 28 x 28", 10, _notmnist10k
+        "the 10,000 test letters of notmnist without duplicates: 7,000 + 2,804 of 28 x 28", LETTERS, _notmnist10k
     ),
-    "cifar10": DataSet("photographs of 10 classes, 50,000 + 10,000 of 3 x 32 x 32", 10, _cifar10),
-    "cifar100": DataSet("photographs of 100 classes, 50,000 + 10,000 of 3 x 32 x 32", 100, _cifar100),
-    "digits": DataSet("built in: scikit-learn's handwritten digits, 1,397 + 400 of 16 x 16", 10, _digits),
-    "letters": DataSet("built in: letters A-J from matplotlib's fonts, 2,000 + 1,000 of 16 x 16", 10, _letters),
+    "cifar10": DataSet("photographs of 10 classes, 50,000 + 10,000 of 3 x 32 x 32", CIFAR10_CLASSES, _cifar10),
+    "cifar100": DataSet("photographs of 100 classes, 50,000 + 10,000 of 3 x 32 x 32", CIFAR100_CLASSES, _cifar100),
+    "digits": DataSet("built in: scikit-learn's handwritten digits, 1,397 + 400 of 16 x 16", DIGITS, _digits),
+    "letters": DataSet("built in: letters A-J from matplotlib's fonts, 2,000 + 1,000 of 16 x 16", LETTERS, _letters),
 }

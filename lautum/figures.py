@@ -70,13 +70,14 @@ def difference_figure(table: pd.DataFrame, methods: list[str], part: str = "test
 
     A row is marked as its baseline is in `accuracy_figure`; `methods` are all methods in the order they have there.
     """
-    figure = Figure(figsize=(WIDTH, 1.6 + 0.32 * len(table)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.8 + 0.3 * len(table)), layout="constrained")
     axes = figure.subplots()
     names = []
     for y, row in enumerate(table.itertuples()):
         colour, marker, _ = STYLES[methods.index(row.baseline) % len(STYLES)]
         mean, low, high = 100 * np.array([row.mean, row.low, row.high])
-        axes.plot([low, high], [y, y], color=colour, linewidth=1.5)
+        axes.plot([low, high], [y, y], color=colour, linewidth=2)
+        axes.plot([100 * row.images_low, 100 * row.images_high], [y - 0.22, y - 0.22], color=colour, linewidth=0.8)
         axes.plot(mean, y, color=colour, marker=marker, linestyle="none")
         axes.plot(100 * row.paper, y + 0.22, color=colour, marker=marker, markerfacecolor="none", linestyle="none")
         note = f"n = {row.n}" if row.n else "missing"
@@ -89,7 +90,10 @@ def difference_figure(table: pd.DataFrame, methods: list[str], part: str = "test
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_ylabel("Comparison, labelled target images")
     axes.set_xlabel(f"Difference of target {part}\naccuracy (percentage points)")
-    figure.suptitle(f"{table.iloc[0]['task']}\nmean difference and 95 % BCa interval over n common seeds")
+    figure.suptitle(
+        f"{table.iloc[0]['task']}\nmean difference over n common seeds; 95 % t interval over\n"
+        "seeds (thick), and over seeds and test images (thin)"
+    )
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)
     handles = [Line2D([], [], color="0.3", marker="o", label="measured")]

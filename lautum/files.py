@@ -71,7 +71,8 @@ def read_json(path: Path, remedy: str = "delete it and run again"):
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write named arrays and string metadata as one safetensors file (nothing in it can execute)."""
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata=dict(metadata)))
+    # None, because without arrays safetensors writes a header for an empty mapping that it cannot read.
+    write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata=dict(metadata) or None))
 
 
 def read_arrays(path: Path, remedy: str = "delete it and run again") -> tuple[dict[str, np.ndarray], dict[str, str]]:

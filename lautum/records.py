@@ -1,77 +1,159 @@
-"""Finished cells gathered into two small files, from which every table and figure can be rendered again without
-training.
+"""Finished cells gathered into a few small files, from which every table, figure and page can be rendered again without
+training or data.
 
 reports/<name>/records.csv             one row for each cell
 reports/<name>/predictions.safetensors the predicted class of every evaluated image, one uint8 vector for each cell
+reports/<name>/curves.csv              the training curve of every stage that the cells passed through
+reports/<name>/examples.safetensors    for each task, labelled target images of its first cell
 """
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from lautum import datasets
 from lautum.cells import Cell, Layout
 from lautum.errors import LautumError
 from lautum.files import read_arrays, read_json, sha256_of_arrays, write_arrays, write_text
 
 COLUMNS = (
-    "task source target method pretrain_objective transfer_objective labels seed key part accuracy n_images correct "
-    "pretrain_seconds transfer_seconds evaluate_seconds peak_memory_mb "
+    "task source target method pretrain_objective transfer_objective labels seed key settings part accuracy n_images "
+    "correct pretrain_seconds transfer_seconds evaluate_seconds peak_memory_mb "
     "pretrain_images_per_second transfer_images_per_second "
-    "device cpu threads torch commit "
+    "device cpu threads python torch commit "
     "split_sha256 source_train_sha256 target_train_sha256 target_eval_sha256 predictions_sha256"
 ).split()
+CURVE_AXES = ["task", "stage", "methods", "labels", "seed", "step"]
+EXAMPLES_PER_CLASS = 5
+
+
+@dataclass(frozen=True)
+class Results:
+    """What `collect` gathered."""
+
+    runs: pd.DataFrame  # COLUMNS, one row for each cell
+    predictions: dict[str, np.ndarray]  # "task/method/n50/seed0": uint8 (N,); "task/labels": the truth
+    classes: dict[str, list[str]]  # of each task, in the order of its class numbers
+    curves: pd.DataFrame  # CURVE_AXES and a column for each logged quantity, NaN where a stage does not log it
+    examples: dict[str, np.ndarray]  # "task/images" uint8 (n, C, H, W), "task/labels" uint8 (n,)
+
+    def correct(self, cells: pd.DataFrame) -> np.ndarray:
+        """Which test images each of `cells` (rows of one task's runs) predicted correctly, bool (cells, N)."""
+        labels = self.predictions[f"{cells['task'].iloc[0]}/labels"]
+        return np.stack([self.predictions[_name(cell)] == labels for cell in cells.itertuples()])
 
 
 def collect(layout: Layout) -> tuple[Path, list[Cell]]:
-    """Write records.csv and predictions.safetensors of all finished cells; also return the cells that are missing.
+    """Write the four files for all finished cells; return the path of records.csv and the cells that are missing.
 
-    Raises LautumError for a record that is cut off, belongs to other settings, or disagrees with its predictions.
+    Raises LautumError for a record that is cut off, belongs to something else, or disagrees with its predictions.
     """
-    rows, arrays, missing = [], {}, []
+    rows, arrays, classes, curves, missing = [], {}, {}, {}, []
     for cell in layout.cells():
         path = layout.record(cell)
         if not path.exists():
             missing.append(cell)
             continue
         record = read_json(path)
-        predictions, labels = _predictions(path, record)
-        if record.get("key") != layout.transfer_key(cell.task, cell.method, cell.labels):
-            raise LautumError(f"{path} was made with other settings; delete it and run again")
+        _require_record(path, record, cell, layout)
+        predictions, labels, classes[cell.task] = _predictions(path, record)
         rows.append(_row(record))
-        arrays[f"{cell.task}/{cell.method}/n{cell.labels}/seed{cell.seed}"] = predictions
+        arrays[_name(cell)] = predictions
         arrays[f"{cell.task}/labels"] = labels
-    table = pd.DataFrame(rows, columns=COLUMNS)
+        # A pre-transfer stage that several cells share has one curve, under the names of all methods that share it.
+        pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+        curves.setdefault(pretrained, []).append((cell, "pretrain", record["pretrain"]["curve"]))
+        curves[layout.transferred(cell)] = [(cell, "transfer", record["transfer"]["curve"])]
     path = layout.report / "records.csv"
-    write_arrays(path.with_name("predictions.safetensors"), arrays, {})
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    write_arrays(layout.report / "predictions.safetensors", arrays, {"json": json.dumps(classes, sort_keys=True)})
+    write_arrays(layout.report / "examples.safetensors", _examples(layout), {})
+    table = pd.concat([_curve(cells) for cells in curves.values()]) if curves else pd.DataFrame(columns=CURVE_AXES)
+    write_text(layout.report / "curves.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.4g"))
+    write_text(path, pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False, lineterminator="\n"))
     return path, missing
 
 
-def read(path: Path) -> pd.DataFrame:
-    """The table that `collect` wrote.
+def read(layout: Layout) -> Results:
+    """What `collect` wrote for a configuration.
 
-    Raises LautumError when it is missing or not such a table.
+    Raises LautumError when a file is missing or not what `collect` writes, when a row was made with other settings than
+    the configuration's, or when accuracies and predictions disagree.
     """
+    folder = layout.report
+    runs = _read_csv(folder / "records.csv", COLUMNS, {"key": str, "settings": str, "commit": str})
+    curves = _read_csv(folder / "curves.csv", CURVE_AXES, {"labels": str})
+    predictions, metadata = read_arrays(folder / "predictions.safetensors", "run `lautum collect` again")
+    examples, _ = read_arrays(folder / "examples.safetensors", "run `lautum collect` again")
+    results = Results(runs, predictions, json.loads(metadata.get("json", "{}")), curves, examples)
+    cells = {(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()}
+    for row in runs.itertuples():
+        if (row.task, row.method, row.labels, row.seed) not in cells:
+            continue
+        if row.settings != layout.settings_key(row.task, row.method, row.labels):
+            raise LautumError(
+                f"{folder / 'records.csv'}: {_name(row)} was made with other settings than the configuration's; "
+                "run the campaign and `lautum collect` again"
+            )
+        predicted, labels = predictions.get(_name(row)), predictions.get(f"{row.task}/labels")
+        if predicted is None or labels is None or len(predicted) != len(labels):
+            raise LautumError(
+                f"{folder / 'predictions.safetensors'} lacks the {row.n_images} predictions of {_name(row)}; "
+                "run `lautum collect` again"
+            )
+        if sha256_of_arrays(predicted) != row.predictions_sha256 or (predicted == labels).sum() != row.correct:
+            raise LautumError(
+                f"{folder / 'predictions.safetensors'}: the predictions of {_name(row)} are not those of its record; "
+                "run `lautum collect` again"
+            )
+    return results
+
+
+def _name(cell) -> str:
+    return f"{cell.task}/{cell.method}/n{cell.labels}/seed{cell.seed}"
+
+
+def _read_csv(path: Path, columns: list[str], types: dict) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype={"key": str, "commit": str})
+        table = pd.read_csv(path, dtype=types, keep_default_na=True)
     except FileNotFoundError:
         raise LautumError(f"{path} does not exist; run `lautum collect` first") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise LautumError(f"{path} is not a table of records ({error}); run `lautum collect` again") from None
-    lacking = [column for column in COLUMNS if column not in table.columns]
+        raise LautumError(f"{path} is not what `lautum collect` writes ({error}); run it again") from None
+    lacking = [column for column in columns if column not in table.columns]
     if lacking:
         raise LautumError(f"{path} has no column {', '.join(lacking)}; run `lautum collect` again")
     return table
 
 
-def _predictions(path: Path, record: dict):
-    arrays, _ = read_arrays(path.with_suffix(".safetensors"))
-    predictions, labels = arrays["predictions"], arrays["labels"]
-    if sha256_of_arrays(predictions) != record.get("predictions_sha256") or len(predictions) != record.get("n_images"):
-        raise LautumError(
-            f"{path.with_suffix('.safetensors')} is not the predictions of {path.name}; delete both and run again"
-        )
-    return predictions, labels
+def _require_record(path: Path, record, cell: Cell, layout: Layout) -> None:
+    """Refuse what is no record, or that of another cell or other settings."""
+    nested = {"pretrain", "transfer", "evaluate", "environment", "predictions_sha256"}
+    if not isinstance(record, dict) or not nested <= record.keys():
+        raise LautumError(f"{path} is not an evaluation record; delete it and run again")
+    for name, value in vars(cell).items():
+        if record.get(name) != value:
+            raise LautumError(
+                f"{path} is the record of another run: {name} is {record.get(name)!r}, expected {value!r}; "
+                "delete it and run again"
+            )
+    if record.get("key") != layout.transfer_key(cell.task, cell.method, cell.labels):
+        raise LautumError(f"{path} was made with other settings; delete it and run again")
+
+
+def _predictions(path: Path, record: dict) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    file = path.with_suffix(".safetensors")
+    arrays, metadata = read_arrays(file)
+    predictions, labels = arrays.get("predictions", np.empty(0)), arrays.get("labels", np.empty(0))
+    if (
+        sha256_of_arrays(predictions) != record["predictions_sha256"]
+        or not len(predictions) == len(labels) == record.get("n_images")
+        or (predictions == labels).sum() != record.get("correct")
+    ):
+        raise LautumError(f"{file} is not the predictions of {path.name}; delete both and run again")
+    return predictions, labels, metadata.get("classes", "").split(",")
 
 
 def _row(record: dict) -> dict:
@@ -79,3 +161,32 @@ def _row(record: dict) -> dict:
     derived = {f"{stage}_{key}": value for stage, values in stages.items() for key, value in values.items()}
     derived["peak_memory_mb"] = max(values["peak_memory_mb"] for values in stages.values())
     return {column: (record | record["environment"] | derived)[column] for column in COLUMNS}
+
+
+def _curve(cells: list[tuple[Cell, str, dict]]) -> pd.DataFrame:
+    """The curve of one stage; `labels` lists the label counts that share it."""
+    cell, stage, curve = cells[0]
+    table = pd.DataFrame(curve)
+    methods = "+".join(dict.fromkeys(cell.method for cell, _, _ in cells))
+    labels = "+".join(dict.fromkeys(str(cell.labels) for cell, _, _ in cells))
+    for position, value in enumerate((cell.task, stage, methods, labels, cell.seed)):
+        table.insert(position, CURVE_AXES[position], value)
+    return table
+
+
+def _examples(layout: Layout) -> dict[str, np.ndarray]:
+    """The first labelled images of each class, at the smallest label count and first seed of each task."""
+    arrays = {}
+    for task in layout.config.grid.tasks:
+        definition = layout.config.tasks[task]
+        split = layout.split(task, min(definition.label_counts), layout.config.grid.seeds[0])
+        prepared = layout.prepared(definition.target, "train")
+        if not (split.exists() and prepared.exists()):  # nothing of this task has run yet
+            continue
+        drawn, target = read_json(split), datasets.load(prepared)
+        labelled = np.array(drawn["labelled"], dtype=np.int64)
+        classes = [target.class_names.index(name) for name in drawn["classes"]]
+        chosen = [labelled[target.labels[labelled] == number][:EXAMPLES_PER_CLASS] for number in classes]
+        arrays[f"{task}/images"] = target.images[np.concatenate(chosen)]
+        arrays[f"{task}/labels"] = np.repeat(np.arange(len(classes)), [len(some) for some in chosen]).astype(np.uint8)
+    return arrays

@@ -4,21 +4,30 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from lautum import figures, paper, tables
+from lautum import figures, paper, tables, training_figures
 from lautum.files import write_text
-from lautum.tables import Table
+from lautum.records import Results
+from lautum.table_text import Table
 
 DATA = {
     "source_train_sha256": "source, training images",
     "target_train_sha256": "target, training images",
     "target_eval_sha256": "target, {part} images",
 }
-MACHINE = {"device": "Device", "cpu": "CPU", "threads": "Threads per run", "torch": "PyTorch"}
+MACHINE = {
+    "device": "Device",
+    "cpu": "CPU",
+    "threads": "Threads per run",
+    "python": "Python",
+    "torch": "PyTorch",
+    "commit": "Commit",
+}
 
 
 def write_report(
@@ -26,30 +35,33 @@ def write_report(
     *,
     name: str,
     command: str,
-    records: pd.DataFrame,
+    results: Results,
     expected: Sequence[tuple[str, str, int, int]],
     tasks: Mapping,
     comparisons: Sequence[tuple[str, str]],
     hyperparameters: Sequence[Mapping],
-    trials: pd.DataFrame | None = None,
+    trials: Mapping[str, pd.DataFrame] = MappingProxyType({}),
+    trials_missing: Sequence[str] = (),
 ) -> Path:
     """Write `folder`/index.html and return its path.
 
     Args:
         name: of the experiment, the page's title.
         command: the command that makes the results from nothing.
-        records, expected, tasks, comparisons: as in `tables`.
+        results, expected, tasks, comparisons: as in `tables`.
         hyperparameters: one mapping per value with the same keys throughout, which become the column titles.
-        trials: every trial of the search for hyper-parameters, its columns as they are; None if there was no search.
+        trials: every trial of each search for hyper-parameters, by the search's name, its columns as they are.
+        trials_missing: names of searches that have not been run to their end.
 
     Raises:
         LautumError: the records cannot be compared (see `tables.grid`), or the folder cannot be written to.
     """
-    built = tables.build_tables(records, expected, tasks, comparisons)
-    runs = tables.grid(records, expected)
+    built = tables.build_tables(results, expected, tasks, comparisons)
+    runs = tables.grid(results.runs, expected)
     done = runs.dropna(subset="accuracy")
     part = tables.part_of(runs)
-    images = {title: _embedded(figure) for title, figure in figures.build_figures(built, part).items()}
+    drawn = figures.build_figures(built, part) | training_figures.build_training_figures(runs, results)
+    images = {title: _embedded(figure) for title, figure in drawn.items()}
     page = _template().render(
         name=name,
         command=command,
@@ -60,7 +72,8 @@ def write_report(
         captions={title: table.caption for title, table in built.items()},
         costs=built["costs"],
         hyperparameters=_as_text(pd.DataFrame(hyperparameters)),
-        trials=None if trials is None else _as_text(trials),
+        trials_missing=trials_missing,
+        trials={title: _as_text(table) for title, table in trials.items()},
         data=_data_table(done, part),
         environment=_environment_table(done),
     )
@@ -80,10 +93,14 @@ def _task(task: str, runs: pd.DataFrame, info, built: dict[str, Table], images: 
         "seeds": sorted(int(seed) for seed in runs["seed"].unique()),
         "n_done": int(runs["accuracy"].notna().sum()),
         "n_expected": len(runs),
+        "classes": info.classes,
         "accuracy": _rows_of(built["accuracy"], task),
         "differences": _rows_of(built["differences"], task),
-        "accuracy_image": images[f"{task}-accuracy"],
-        "differences_image": images.get(f"{task}-differences"),
+        "claims": _rows_of(built["claims"], task),
+        "pretraining": _rows_of(built["pretraining"], task),
+        "images": {
+            title.removeprefix(f"{task}-"): image for title, image in images.items() if title.startswith(f"{task}-")
+        },
     }
 
 

@@ -30,7 +30,7 @@ def write_trials(path: Path | str) -> Path:
             f"{path} is no selection: it needs `evaluate: {{part: validation, ...}}` and `trial_of` for each method"
             + (f", missing for {', '.join(plain)}" if plain else "")
         )
-    runs = records.read(layout.report / "records.csv")
+    runs = records.read(layout).runs
     lacking = len(layout.cells()) - len(runs)
     if lacking:
         raise LautumError(f"{lacking} of {len(layout.cells())} runs of the trials are missing; finish the grid first")

@@ -147,6 +147,7 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
             "labels": cell.labels,
             "seed": cell.seed,
             "key": layout.transfer_key(cell.task, cell.method, cell.labels),
+            "settings": layout.settings_key(cell.task, cell.method, cell.labels),
             "part": config.evaluate.part,
             "accuracy": correct / len(labels),
             "n_images": len(labels),
@@ -173,7 +174,7 @@ def predict(network: nn.Module, transform: InputTransform, images: Tensor, batch
 
 
 def _train(layout, path, name, network, objective, data, settings, seed, origin) -> Path:
-    """Run one stage to its end and write the network (reproducible bytes) and, beside it, what it cost (JSON)."""
+    """Run one stage to its end; write the network (reproducible bytes) and, beside it, its cost and curve (JSON)."""
     state = layout.checkpoint(path)
     device = data.labelled.labels.device
     try:
@@ -185,11 +186,12 @@ def _train(layout, path, name, network, objective, data, settings, seed, origin)
         raise LautumError(f"{name}: {error}") from error
     tensors = {f"network/{key}": value for key, value in network.state_dict().items()}
     tensors |= {"transform/mean": data.transform.mean, "transform/std": data.transform.std}
-    checkpoint.save(path, tensors, origin | {"seed": seed, "curve": run.curve})
+    checkpoint.save(path, tensors, origin | {"seed": seed})
     cost = {"seconds": run.seconds, "images_per_second": run.images / run.seconds, "resumed_at": run.resumed_at}
     write_json(
         path.with_suffix(".json"),
-        cost | {"steps": built.steps, "peak_memory_mb": _peak_memory_mb(device), "device": str(device)},
+        cost
+        | {"steps": built.steps, "peak_memory_mb": _peak_memory_mb(device), "device": str(device), "curve": run.curve},
     )
     state.unlink(missing_ok=True)
     return path
@@ -205,7 +207,7 @@ def _load_network(layout: Layout, path: Path, task: str, device: torch.device):
     network.load_state_dict(weights)
     network.to(device, memory_format=torch.channels_last)
     mean, std = tensors["transform/mean"].to(device), tensors["transform/std"].to(device)
-    origin = {key: value for key, value in origin.items() if key not in ("curve", "seed", "key")}
+    origin = {key: value for key, value in origin.items() if key not in ("seed", "key")}
     return network, InputTransform(definition.augmentation, mean, std), origin
 
 

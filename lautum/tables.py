@@ -1,53 +1,26 @@
-"""The paper's tables from evaluated runs: accuracies, paired differences and costs, as Markdown, CSV and LaTeX.
+"""The paper's tables from evaluated runs: accuracies, paired differences, claims and costs, as Markdown, CSV and LaTeX.
 
-`records` has one row per evaluated run. `expected` lists the (task, method, labels, seed) that the configuration asks
-for: other records are left out, and runs without a record are shown as missing. `tasks` maps a task's name to an object
-with `source`, `target` and `paper_table` (a key of `paper.TABLE_SOURCES`, or None). Accuracies are fractions in numeric
-tables and percent in text.
+`results` are collected records and predictions. `expected` lists the (task, method, labels, seed) that the
+configuration asks for: other records are left out, and runs without a record are shown as missing. `tasks` maps a
+task's name to an object with `source`, `target` and `paper_table` (a key of `paper.TABLE_SOURCES`, or None). Accuracies
+are fractions in numeric tables and percent in text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from lautum import paper, statistics
+from lautum import paper, statistics, table_text
 from lautum.errors import LautumError
 from lautum.files import write_text
+from lautum.records import Results
+from lautum.table_text import Table
 
 RUN = ["task", "method", "labels", "seed"]
 DATA_HASHES = ["source_train_sha256", "target_train_sha256", "target_eval_sha256"]
-ACCURACY = "Accuracy (%)"
 BOOTSTRAP_SEED = 0
-NONE = "–"
-LATEX_SYMBOLS = {"→": r"$\rightarrow$", "−": "$-$", "–": "--"}
-
-CAPTIONS = {
-    "accuracy": "Target {part} accuracy: mean over n seeds and 95 % Student t interval of that mean. Bold: the "
-    "highest mean measured for a task and number of labels, which need not be a resolved difference. "
-    "Paper: its figure for that cell, one number without an interval.",
-    "differences": "Differences of target {part} accuracy in percentage points over the n seeds that both methods "
-    "have. 95 % CI: BCa bootstrap over seeds; for normal data it holds the true mean in about 73, 84 "
-    "and 90 % of cases with 3, 5 and 10 seeds, so with few seeds it is too short. p: two-sided "
-    "sign-flip test (exact up to 16 seeds), which cannot fall below 2 / 2^n (0.0625 for 5 seeds). "
-    "Holm: adjusted over all comparisons of the task. P(A > B): fraction of seeds on which the first method beats the "
-    "second, ties counted half. Paper: difference of its two figures.",
-    "costs": "Cost of one run: medians over n runs, and the largest peak memory. Times compare only on the same "
-    "machine. A pre-training that several methods share is counted for each of them.",
-}
-
-
-class Table(NamedTuple):
-    numbers: pd.DataFrame
-    cells: pd.DataFrame  # the same rows as text
-    caption: str
-
-    @property
-    def best(self) -> pd.Series:
-        """Rows whose accuracy is set in bold."""
-        return self.numbers.get("best", pd.Series(False, index=self.cells.index))
 
 
 def grid(records: pd.DataFrame, expected: Iterable[tuple[str, str, int, int]]) -> pd.DataFrame:
@@ -85,12 +58,14 @@ def part_of(runs: pd.DataFrame) -> str:
 def accuracy_table(runs: pd.DataFrame, tasks: Mapping) -> pd.DataFrame:
     """Per task, label count and method: mean accuracy, 95 % t interval over seeds, and the paper's figure.
 
-    `runs` comes from `grid`. Columns: task, source, target, labels, method, mean, low, high, n, n_expected, paper, best
-    (the highest mean of its task and label count).
+    `runs` comes from `grid`. Columns: task, source, target, labels, method, mean, low, high, run_low and run_high
+    (prediction interval for one run), n, n_expected, paper, verdict, best (highest mean of its task and label count).
     """
     rows = []
     for (task, labels, method), cell in runs.groupby(["task", "labels", "method"], sort=False):
         accuracies = cell["accuracy"].dropna().to_numpy(dtype=float)
+        figure, spread = paper.accuracy(tasks[task].paper_table, method, labels), _spread(tasks[task], labels)
+        run = statistics.prediction_interval(accuracies)
         rows.append(
             {
                 "task": task,
@@ -100,9 +75,12 @@ def accuracy_table(runs: pd.DataFrame, tasks: Mapping) -> pd.DataFrame:
                 "method": method,
                 "mean": accuracies.mean() if len(accuracies) else np.nan,
                 **statistics.mean_interval(accuracies)._asdict(),
+                "run_low": run.low,
+                "run_high": run.high,
                 "n": len(accuracies),
                 "n_expected": len(cell),
-                "paper": paper.accuracy(tasks[task].paper_table, method, labels),
+                "paper": figure,
+                "verdict": statistics.verdict_on_figure(figure, run, spread),
             }
         )
     table = pd.DataFrame(rows)
@@ -112,24 +90,25 @@ def accuracy_table(runs: pd.DataFrame, tasks: Mapping) -> pd.DataFrame:
     return table
 
 
-def difference_table(runs: pd.DataFrame, tasks: Mapping, comparisons: Sequence[tuple[str, str]]) -> pd.DataFrame:
+def difference_table(
+    runs: pd.DataFrame, results: Results, tasks: Mapping, comparisons: Sequence[tuple[str, str]]
+) -> pd.DataFrame:
     """Per task, label count and declared (method, baseline): `statistics.paired_comparison` over common seeds.
 
-    Columns: task, labels, method, baseline, mean, low, high, p, p_holm, superiority, n, n_expected, paper (difference
-    of the paper's figures). Holm's family is all comparisons of one task.
+    Columns: task, labels, method, baseline, those of `statistics.PairedComparison`, p_holm, n_expected, paper
+    (difference of the paper's figures), order and size (verdicts). Holm's family is all comparisons of one task.
     """
     rows = []
     for (task, labels), block in runs.groupby(["task", "labels"], sort=False):
-        accuracies = block.pivot(index="seed", columns="method", values="accuracy").astype(float)
+        done = {method: cells.dropna(subset="accuracy") for method, cells in block.groupby("method")}
         for method, baseline in comparisons:
-            if method not in accuracies or baseline not in accuracies:
+            if method not in done or baseline not in done:
                 continue
-            both = block[block["method"].isin([method, baseline])]
-            common = accuracies[[method, baseline]].dropna()
-            result = statistics.paired_comparison(
-                common[method], common[baseline], np.random.default_rng(BOOTSTRAP_SEED)
-            )
+            common = set(done[method]["seed"]) & set(done[baseline]["seed"])
+            correct = [_correct(results, done[name], common) for name in (method, baseline)]
+            result = statistics.paired_comparison(*correct, np.random.default_rng(BOOTSTRAP_SEED))
             figures = [paper.accuracy(tasks[task].paper_table, name, labels) for name in (method, baseline)]
+            figure, run = figures[0] - figures[1], statistics.Interval(result.run_low, result.run_high)
             rows.append(
                 {
                     "task": task,
@@ -137,14 +116,67 @@ def difference_table(runs: pd.DataFrame, tasks: Mapping, comparisons: Sequence[t
                     "method": method,
                     "baseline": baseline,
                     **result._asdict(),
-                    "n_expected": int(both["seed"].duplicated().sum()),
-                    "paper": figures[0] - figures[1],
+                    "n_expected": int(block[block["method"].isin([method, baseline])]["seed"].duplicated().sum()),
+                    "paper": figure,
+                    "order": statistics.verdict_on_order(figure, statistics.Interval(result.low, result.high)),
+                    "size": statistics.verdict_on_figure(figure, run, _spread(tasks[task], labels)),
                 }
             )
-    columns = ["task", "labels", "method", "baseline", "mean", "low", "high", "p", "p_holm", "superiority", "n"]
-    table = pd.DataFrame(rows, columns=[*columns, "n_expected", "paper"])
-    table["p_holm"] = table.groupby("task")["p"].transform(statistics.holm).astype(float)
-    return table
+    columns = ["task", "labels", "method", "baseline", *statistics.PairedComparison._fields]
+    table = pd.DataFrame(rows, columns=[*columns, "n_expected", "paper", "order", "size"])
+    table.insert(table.columns.get_loc("p") + 1, "p_holm", table.groupby("task")["p"].transform(statistics.holm))
+    return table.astype({"p_holm": float})
+
+
+def claim_table(differences: pd.DataFrame) -> pd.DataFrame:
+    """Per task and comparison, over all label counts: the verdict on the paper's order. From `difference_table`.
+
+    Columns: task, method, baseline, reproduced, unresolved, contradicted, unknown (numbers of label counts), verdict.
+    Comparisons without figures of the paper are left out.
+    """
+    words = (statistics.REPRODUCED, statistics.UNRESOLVED, statistics.CONTRADICTED, statistics.UNKNOWN)
+    rows = [
+        {
+            "task": task,
+            "method": method,
+            "baseline": baseline,
+            **{word.split()[-1]: int((cells["order"] == word).sum()) for word in words},
+            "verdict": statistics.verdict_on_claim(list(cells["order"])),
+        }
+        for (task, method, baseline), cells in differences.dropna(subset="paper").groupby(
+            ["task", "method", "baseline"], sort=False
+        )
+    ]
+    columns = ["task", "method", "baseline", *(word.split()[-1] for word in words), "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _correct(results: Results, cells: pd.DataFrame, seeds: set[int]) -> np.ndarray:
+    """Correct predictions of the runs with these seeds, bool (n, N), in the order of the seeds."""
+    cells = cells[cells["seed"].isin(seeds)].sort_values("seed")
+    return results.correct(cells) if len(cells) else np.empty((0, 1), dtype=bool)
+
+
+def _spread(task, labels: int) -> float:
+    """Range of the paper's figures over its methods at one label count; NaN where it has none."""
+    figures = [paper.accuracy(task.paper_table, method, labels) for method in paper.METHOD_NAMES]
+    return max(figures) - min(figures)
+
+
+def pretraining_table(runs: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """Per task and pre-transfer stage: where it ended, means over its last five logged batches, seeds and label counts.
+
+    Columns: task, methods (that share it, joined by "+"), n (stages), source_accuracy, source_cross_entropy,
+    lautum_information, rho_max (NaN where they are not logged).
+    """
+    columns = ["source_accuracy", "source_cross_entropy", "lautum_information", "rho_max"]
+    curves = results.curves
+    curves = curves[(curves["stage"] == "pretrain") & curves["task"].isin(runs["task"].unique())]
+    curves = curves.reindex(columns=[*curves.columns, *(name for name in columns if name not in curves)])
+    stages = ["task", "methods", "labels", "seed"]
+    ends = curves.sort_values("step").groupby(stages, sort=False).tail(5).groupby(stages, sort=False)[columns].mean()
+    ends = ends.reset_index().groupby(["task", "methods"], sort=False)
+    return ends.agg(n=("seed", "size"), **{name: (name, "mean") for name in columns}).reset_index()
 
 
 def cost_table(runs: pd.DataFrame) -> pd.DataFrame:
@@ -164,133 +196,28 @@ def cost_table(runs: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def accuracy_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """`accuracy_table` as text, in the layout of the paper's Tables 1 and 2."""
-    rows = [
-        {
-            "Method": paper.method_name(row.method),
-            "Source → Target": paper.transfer_name(row.source, row.target),
-            "# labelled": str(row.labels),
-            ACCURACY: _estimate(row.mean, row.n, row.n_expected),
-            "95 % CI": _interval(row.low, row.high, row.n),
-            "n": _count(row.n, row.n_expected),
-            "Paper (%)": percent(row.paper),
-        }
-        for row in table.itertuples()
-    ]
-    return pd.DataFrame(rows)
-
-
-def difference_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """`difference_table` as text."""
-    rows = [
-        {
-            "Comparison": paper.comparison_name(row.method, row.baseline),
-            "Task": row.task,
-            "# labelled": str(row.labels),
-            "Difference (points)": _estimate(row.mean, row.n, row.n_expected, signed=True),
-            "95 % CI": _interval(row.low, row.high, row.n, signed=True),
-            "p": _number(row.p, ".4f"),
-            "p (Holm)": _number(row.p_holm, ".4f"),
-            "P(A > B)": _number(row.superiority, ".2f"),
-            "n": _count(row.n, row.n_expected),
-            "Paper (points)": percent(row.paper, signed=True),
-        }
-        for row in table.itertuples()
-    ]
-    return pd.DataFrame(rows)
-
-
-def cost_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """`cost_table` as text."""
-    rows = [
-        {
-            "Method": paper.method_name(row.method),
-            "Task": row.task,
-            "Pre-transfer (s)": _number(row.pretrain_seconds, ",.1f"),
-            "Post-transfer (s)": _number(row.transfer_seconds, ",.1f"),
-            "Evaluation (s)": _number(row.evaluate_seconds, ",.2f"),
-            "Pre-transfer (images/s)": _number(row.pretrain_images_per_second, ",.0f"),
-            "Post-transfer (images/s)": _number(row.transfer_images_per_second, ",.0f"),
-            "Peak memory (MB)": _number(row.peak_memory_mb, ",.0f"),
-            "n": str(row.n),
-            "Machine": row.machine,
-        }
-        for row in table.itertuples()
-    ]
-    return pd.DataFrame(rows)
-
-
-def build_tables(records: pd.DataFrame, expected, tasks: Mapping, comparisons) -> dict[str, Table]:
-    """The tables `accuracy`, `differences` and `costs`. Raises LautumError as `grid` does."""
-    runs = grid(records, expected)
+def build_tables(results: Results, expected, tasks: Mapping, comparisons) -> dict[str, Table]:
+    """The tables `accuracy`, `differences`, `claims`, `pretraining` and `costs`. Raises LautumError as `grid` does."""
+    runs = grid(results.runs, expected)
     part = part_of(runs)
-    accuracy, differences, costs = (
-        accuracy_table(runs, tasks),
-        difference_table(runs, tasks, comparisons),
-        cost_table(runs),
-    )
-    captions = {name: caption.format(part=part) for name, caption in CAPTIONS.items()}
-    return {
-        "accuracy": Table(accuracy, accuracy_cells(accuracy), captions["accuracy"]),
-        "differences": Table(differences, difference_cells(differences), captions["differences"]),
-        "costs": Table(costs, cost_cells(costs), captions["costs"]),
+    accuracy, differences = accuracy_table(runs, tasks), difference_table(runs, results, tasks, comparisons)
+    claims, pretraining, costs = claim_table(differences), pretraining_table(runs, results), cost_table(runs)
+    tables = {
+        "accuracy": (accuracy, table_text.accuracy_cells(accuracy)),
+        "differences": (differences, table_text.difference_cells(differences)),
+        "claims": (claims, table_text.claim_cells(claims)),
+        "pretraining": (pretraining, table_text.pretraining_cells(pretraining)),
+        "costs": (costs, table_text.cost_cells(costs)),
     }
+    return {name: Table(*table, table_text.CAPTIONS[name].format(part=part)) for name, table in tables.items()}
 
 
-def write_tables(records: pd.DataFrame, expected, tasks: Mapping, comparisons, folder: Path) -> None:
+def write_tables(tables: dict[str, Table], folder: Path) -> None:
     """Write each of `build_tables` into `folder` as .md, .csv (numbers) and .tex (for the booktabs package)."""
-    for name, table in build_tables(records, expected, tasks, comparisons).items():
+    for name, table in tables.items():
         write_text(Path(folder) / f"{name}.csv", table.numbers.to_csv(index=False))
-        write_text(Path(folder) / f"{name}.md", markdown(table))
-        write_text(Path(folder) / f"{name}.tex", latex(table))
-
-
-def markdown(table: Table) -> str:
-    """The table as Markdown, with its caption below."""
-    if table.cells.empty:
-        return f"No results.\n\n{table.caption}\n"
-    cells = table.cells.replace(r"\|", r"\\|", regex=True)
-    if table.best.any():
-        cells.loc[table.best, ACCURACY] = "**" + cells.loc[table.best, ACCURACY] + "**"
-    rows = [cells.columns, ["---"] * len(cells.columns), *cells.itertuples(index=False)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows) + f"\n{table.caption}\n"
-
-
-def latex(table: Table) -> str:
-    """The table as a LaTeX tabular for the booktabs package."""
-    if table.cells.empty:
-        return "No results.\n"
-    styler = table.cells.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
-    if table.best.any():
-        styler = styler.set_properties(subset=(table.best, [ACCURACY]), textbf="--rwrap")
-    text = styler.to_latex(hrules=True, column_format="l" * len(table.cells.columns))
-    for symbol, command in LATEX_SYMBOLS.items():
-        text = text.replace(symbol, command)
-    return text
-
-
-def percent(fraction: float, signed: bool = False) -> str:
-    """A fraction in percent with two decimals, a dash for NaN."""
-    return NONE if np.isnan(fraction) else format(100 * fraction, "+.2f" if signed else ".2f").replace("-", "−")
-
-
-def _estimate(mean: float, n: int, n_expected: int, signed: bool = False) -> str:
-    return percent(mean, signed) if n else f"missing ({n_expected} of {n_expected} seeds)"
-
-
-def _interval(low: float, high: float, n: int, signed: bool = False) -> str:
-    if n == 1:
-        return "no interval (n = 1)"
-    return f"[{percent(low, signed)}, {percent(high, signed)}]" if n else NONE
-
-
-def _count(n: int, n_expected: int) -> str:
-    return str(n) if n in (0, n_expected) else f"{n} (missing {n_expected - n} of {n_expected})"
-
-
-def _number(value: float, form: str) -> str:
-    return NONE if pd.isna(value) else format(value, form)
+        write_text(Path(folder) / f"{name}.md", table_text.markdown(table))
+        write_text(Path(folder) / f"{name}.tex", table_text.latex(table))
 
 
 def _name(rows: pd.DataFrame) -> str:

@@ -5,9 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
+from lautum.records import CURVE_AXES, Results
+
 TASKS = {
-    "mnist-notmnist10k": SimpleNamespace(source="mnist", target="notmnist10k", paper_table="mnist-notmnist"),
-    "digits-letters": SimpleNamespace(source="digits", target="letters", paper_table=None),
+    "mnist-notmnist10k": SimpleNamespace(
+        source="mnist", target="notmnist10k", paper_table="mnist-notmnist", classes=None
+    ),
+    "digits-letters": SimpleNamespace(source="digits", target="letters", paper_table=None, classes=("A", "B")),
 }
 METHODS = ["standard", "temporal_ensembling", "mk_mmd", "lautum", "mutual_information"]
 COMPARISONS = [("lautum", method) for method in METHODS if method != "lautum"]
@@ -61,6 +65,8 @@ def records(part: str = "test") -> pd.DataFrame:
                 "device": "cpu",
                 "cpu": "Synthetic CPU",
                 "torch": "0.0",
+                "python": "3.0",
+                "commit": "abc",
                 "threads": 1,
                 "split_sha256": f"split-{labels}-{seed}",
                 "source_train_sha256": f"{task}-source",
@@ -76,3 +82,40 @@ def records(part: str = "test") -> pd.DataFrame:
     letters_50 = (table["task"] == "mnist-notmnist10k") & (table["labels"] == 50)
     missing |= letters_50 & (table["method"] == "temporal_ensembling") & (table["seed"] > 1)
     return table[~missing].reset_index(drop=True)
+
+
+def results(runs: pd.DataFrame | None = None) -> Results:
+    """`records` (or `runs`) with 1,000 predictions each, of which as many are right as the record says; with curves."""
+    runs = records() if runs is None else runs
+    labels = (np.arange(1000) % 10).astype(np.uint8)
+    predictions = {f"{task}/labels": labels for task in TASKS}
+    for row in runs.itertuples():
+        right = np.random.default_rng(row.seed).permutation(1000) < row.correct
+        predictions[f"{row.task}/{row.method}/n{row.labels}/seed{row.seed}"] = np.where(
+            right, labels, (labels + 1) % 10
+        )
+    classes = {task: list("ABCDEFGHIJ") for task in TASKS}
+    examples = {}
+    if len(runs):
+        examples = {
+            "digits-letters/images": np.zeros((10, 1, 16, 16), dtype=np.uint8),
+            "digits-letters/labels": np.arange(10, dtype=np.uint8),
+        }
+    return Results(runs, predictions, classes, curves(runs), examples)
+
+
+def curves(runs: pd.DataFrame) -> pd.DataFrame:
+    """Ten points of each stage of `runs`; the Lautum information of method lautum is the number of the point."""
+    points = []
+    for row in runs.itertuples():
+        for stage in ("pretrain", "transfer"):
+            axes = dict(zip(CURVE_AXES, (row.task, stage, row.method, str(row.labels), row.seed), strict=False))
+            for number in range(1, 11):
+                point = axes | {"step": 10 * number, "loss": 1 / number}
+                if stage == "pretrain":
+                    point |= {"source_cross_entropy": 1 / number, "source_accuracy": number / 10}
+                    point |= {"lautum_information": number if row.method == "lautum" else np.nan}
+                points.append(point)
+    return pd.DataFrame(
+        points, columns=[*CURVE_AXES, "loss", "source_cross_entropy", "source_accuracy", "lautum_information"]
+    )

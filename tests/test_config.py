@@ -39,7 +39,7 @@ def test_a_file_holds_only_what_differs(tmp_path):
     values = task(label_counts=[10], pretrain={"steps": {"value": 7, "source": "chosen: for the test"}})
     values["tasks"]["digits-letters"]["methods"] = {"lautum": {"pretrain": {"rank": 3}}}
     path = write(tmp_path, values | {"name": "mine"})
-    loaded, shipped = config.load(path), config.load(SHIPPED[0])
+    loaded, shipped = config.load(path), config.load(ROOT / "config/config.yaml")
     assert loaded.tasks["digits-letters"].label_counts == (10,)
     assert loaded.pretrain_settings("digits-letters", "lautum").rank == 3
     assert loaded.pretrain_settings("digits-letters", "mk_mmd").steps == 7
@@ -90,6 +90,8 @@ BAD = [
     (task(network="conv16-32-fc127"), "unknown network 'conv16-32-fc127'; did you mean 'conv16-32-fc128'?"),
     (task(target="leters"), "unknown data set 'leters'; did you mean 'letters'?"),
     (task(classes=["A", "A"]), "classes must name at least 2 classes, each once"),
+    (task(precision="float16"), "precision: Input should be 'float32' or 'bfloat16', got 'float16'"),
+    (task(classes=["A", "K"]), "unknown class of letters 'K'"),
     (task(classes=["A"]), "classes must name at least 2 classes, each once"),
     (
         task(classes=["A", "B"]),
@@ -142,4 +144,4 @@ def test_every_name_in_the_settings_exists_in_the_code():
     assert set(NETWORKS) == set(networks.NETWORKS)
     for name in (*PRETRAIN, *TRANSFER):
         assert (ROOT / f"lautum/objectives/{name}.py").exists()
-    assert all(data_set.class_count in (10, 100) for data_set in DATASETS.values())
+    assert all(len(set(data_set.class_names)) in (10, 100) for data_set in DATASETS.values())

@@ -398,7 +398,7 @@ def test_cifar_archives_are_read_without_unpacking(tmp_path, server, monkeypatch
     folder, address = server
     ten = {f"data_batch_{n}.bin": bytes([n]) + bytes(3072 * [n]) for n in (5, 4, 3, 2, 1)}
     ten |= {"test_batch.bin": bytes([9]) + bytes(3072)}
-    names = [f"class{number}" for number in range(100)]
+    names = datasets.CIFAR100_CLASSES
     hundred = {"fine_label_names.txt": "\n".join(names).encode() + b"\n"}
     hundred |= {"test.bin": bytes(3074), "train.bin": bytes([1, 99]) + bytes(3072 * [7])}
     for attribute, name, files in (
@@ -424,7 +424,7 @@ def test_cifar100_needs_all_its_names(tmp_path):
     for name in ("train.bin", "test.bin"):
         (folder / name).write_bytes(bytes(3074))
     (folder / "fine_label_names.txt").write_text("apple\nbowl\n")
-    with pytest.raises(LautumError, match="fine_label_names.txt holds 2 class names, expected 100"):
+    with pytest.raises(LautumError, match="fine_label_names.txt does not hold the 100 class names of CIFAR-100"):
         datasets.prepare("cifar100", tmp_path / "data", tmp_path)
 
 

@@ -4,12 +4,12 @@ import pytest
 import synthetic
 from PIL import Image
 
-from lautum import figures, tables
+from lautum import figures, tables, training_figures
 
 
 @pytest.fixture(scope="module")
 def built():
-    return tables.build_tables(synthetic.records(), synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)
+    return tables.build_tables(synthetic.results(), synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)
 
 
 def rows(built, table, task):
@@ -91,8 +91,60 @@ def test_files_are_the_same_bytes_every_time(tmp_path, built):
 
 
 def test_figures_of_an_experiment_without_results():
-    records = synthetic.records().iloc[:0]
-    built = tables.build_tables(records, synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)
+    results = synthetic.results(synthetic.records().iloc[:0])
+    built = tables.build_tables(results, synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)
     built_figures = figures.build_figures(built, "test")
     assert set(built_figures) == {f"{task}-{kind}" for task in synthetic.TASKS for kind in ("accuracy", "differences")}
     assert "(no results for 15 of 15 points)" in built_figures["digits-letters-accuracy"].axes[0].get_xlabel()
+    runs = tables.grid(results.runs, synthetic.EXPECTED)
+    assert training_figures.build_training_figures(runs, results) == {}
+
+
+@pytest.fixture(scope="module")
+def training():
+    results = synthetic.results()
+    return training_figures.build_training_figures(tables.grid(results.runs, synthetic.EXPECTED), results)
+
+
+def test_training_figures_are_those_with_something_to_show(training):
+    kinds = {"pretrain", "transfer", "confusion"}
+    expected = {f"{task}-{kind}" for task in synthetic.TASKS for kind in kinds} | {"digits-letters-examples"}
+    assert set(training) == expected
+
+
+def test_pretrain_figure_shows_each_quantity_that_is_logged(training):
+    panels = [axes for axes in training["mnist-notmnist10k-pretrain"].axes if axes.get_visible()]
+    assert [axes.get_ylabel() for axes in panels] == [
+        "Source cross-entropy (nats)",
+        "Source batch accuracy (%)",
+        "Lautum information (nats)",
+    ]
+    (line, _) = panels[2].lines  # the mean, and its markers
+    np.testing.assert_allclose(line.get_ydata(), np.arange(1, 11))
+    np.testing.assert_allclose(panels[1].lines[0].get_ydata(), 10 * np.arange(1, 11))
+
+
+def test_transfer_figure_has_a_panel_for_each_label_count(training):
+    axes = training["digits-letters-transfer"].axes
+    assert [a.get_title() for a in axes] == [f"{count} labelled images" for count in (50, 100, 200)]
+    assert axes[0].lines[0].get_xdata().max() == 100
+    assert legend(training["digits-letters-transfer"]) == ["Standard", "TE", "Mk-MMD", "Lautum", "mutual_information"]
+
+
+def test_confusion_by_hand():
+    labels = np.array([0, 0, 0, 1])
+    predictions = np.array([[0, 0, 1, 1], [0, 1, 1, 0]])
+    expected = [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 0]]  # of 6 images of class 0 three are right, of 2 of class 1 one
+    np.testing.assert_allclose(training_figures.confusion(labels, predictions, 3), expected)
+
+
+def test_confusion_figure_names_classes_and_methods(training):
+    axes = training["mnist-notmnist10k-confusion"].axes
+    assert [a.get_title() for a in axes[:5]] == [
+        "Standard (n = 5)",
+        "TE (n = 2)",
+        "Mk-MMD (n = 5)",
+        "Lautum (n = 5)",
+        "mutual_information (n = 5)",
+    ]
+    assert [tick.get_text() for tick in axes[0].get_yticklabels()] == list("ABCDEFGHIJ")

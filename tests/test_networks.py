@@ -36,6 +36,18 @@ def test_logits_are_the_head_on_the_features():
     assert torch.equal(network(x), network.head(network.features(x)))
 
 
+@pytest.mark.parametrize("name", ["conv16-32-fc128", "wide-resnet-16-4"])
+def test_bfloat16_rounds_the_body_and_leaves_the_rest_in_float32(name):
+    one, other = (networks.build(name, (3, 16, 16), 10, 0, precision) for precision in ("float32", "bfloat16"))
+    x = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    exact, rounded = one.eval().features(x), other.eval().features(x)
+    assert rounded.dtype == other(x).dtype == torch.float32
+    error = (rounded - exact).norm() / exact.norm()
+    assert 1e-4 < error < 3e-2  # bfloat16 keeps 8 bits: 2^-9 for each rounding
+    other(x).sum().backward()
+    assert all(p.dtype == p.grad.dtype == torch.float32 for p in other.parameters())
+
+
 def test_pooling_before_the_relu_changes_nothing():
     network = networks.build("conv16-32-fc128", (1, 28, 28), 10, seed=0).eval()
     x = torch.randn(3, 1, 28, 28)

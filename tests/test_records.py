@@ -35,13 +35,19 @@ def write_record(layout: Layout, cell, correct: int) -> Path:
     path = layout.record(cell)
     labels = np.arange(10, dtype=np.uint8)
     predictions = np.where(np.arange(10) < correct, labels, (labels + 1) % 10).astype(np.uint8)
-    write_arrays(path.with_suffix(".safetensors"), {"predictions": predictions, "labels": labels}, {"classes": "A"})
-    stage = {"seconds": 1.0, "peak_memory_mb": 100.0, "images_per_second": 5.0}
+    write_arrays(path.with_suffix(".safetensors"), {"predictions": predictions, "labels": labels}, {"classes": "A,B"})
+    stage = {
+        "seconds": 1.0,
+        "peak_memory_mb": 100.0,
+        "images_per_second": 5.0,
+        "curve": {"step": [1, 2], "loss": [2.0, 1.0]},
+    }
     hashes = {f"{name}_sha256": name for name in ("split", "source_train", "target_train", "target_eval")}
     names = {"source": "digits", "target": "letters", "pretrain_objective": "source_only", "part": "validation"}
-    environment = {"device": "cpu", "cpu": "none", "threads": 1, "torch": "0", "commit": "0"}
+    environment = {"device": "cpu", "cpu": "none", "threads": 1, "python": "3", "torch": "0", "commit": "0"}
     key = layout.transfer_key(cell.task, cell.method, cell.labels)
     record = vars(cell) | names | hashes | {"transfer_objective": "supervised", "key": key, "environment": environment}
+    record["settings"] = layout.settings_key(cell.task, cell.method, cell.labels)
     record |= {"accuracy": correct / 10, "n_images": 10, "correct": correct, "evaluate": stage}
     write_json(
         path, record | {"pretrain": stage, "transfer": stage, "predictions_sha256": sha256_of_arrays(predictions)}
@@ -62,11 +68,24 @@ def test_finished_cells_are_collected_and_missing_ones_named(campaign):
     for cell, correct in zip(cells[:3], (5, 6, 7), strict=True):
         write_record(layout, cell, correct)
     path, missing = records.collect(layout)
-    table = records.read(path)
-    assert missing == cells[3:]
-    assert table["correct"].tolist() == [5, 6, 7]
-    predictions = load_file(path.with_name("predictions.safetensors"))
-    assert (predictions["digits-letters/slow/n50/seed8"] == predictions["digits-letters/labels"]).sum() == 6
+    results = records.read(layout)
+    assert path == layout.report / "records.csv" and missing == cells[3:]
+    assert results.runs["correct"].tolist() == [5, 6, 7]
+    assert results.correct(results.runs).sum(axis=1).tolist() == [5, 6, 7]
+    assert results.classes == {"digits-letters": ["A", "B"]}
+    assert results.examples == {}  # neither split nor data are there
+
+
+def test_a_shared_pretraining_has_one_curve(campaign):
+    _, layout = campaign
+    for cell in layout.cells():
+        write_record(layout, cell, 5)
+    records.collect(layout)
+    curves = records.read(layout).curves
+    pretrain, transfer = (curves[curves["stage"] == stage] for stage in ("pretrain", "transfer"))
+    assert pretrain.groupby(["methods", "seed"]).size().to_dict() == {("slow+fast", 7): 2, ("slow+fast", 8): 2}
+    assert len(transfer) == 8 and set(transfer["methods"]) == {"slow", "fast"}
+    assert transfer["loss"].tolist() == [2.0, 1.0] * 4
 
 
 def test_records_that_do_not_belong_are_refused_by_name(campaign):
@@ -79,17 +98,61 @@ def test_records_that_do_not_belong_are_refused_by_name(campaign):
     write_json(path, record | {"key": "000000000000"})
     with pytest.raises(LautumError, match="seed7.json was made with other settings"):
         records.collect(layout)
+    write_json(path, record | {"seed": 8})
+    with pytest.raises(LautumError, match="seed7.json is the record of another run: seed is 8, expected 7"):
+        records.collect(layout)
+    for foreign in ({"some": "file"}, [1, 2], "text"):
+        write_json(path, foreign)
+        with pytest.raises(LautumError, match="seed7.json is not an evaluation record"):
+            records.collect(layout)
+    write_json(path, record | {"correct": 6})
+    with pytest.raises(LautumError, match="seed7.safetensors is not the predictions of seed7.json"):
+        records.collect(layout)
     write_json(path, record | {"n_images": 11})
     with pytest.raises(LautumError, match="seed7.safetensors is not the predictions of seed7.json"):
         records.collect(layout)
 
 
-def test_a_table_that_is_not_one_of_records_is_refused(tmp_path):
-    with pytest.raises(LautumError, match="does not exist; run `lautum collect` first"):
-        records.read(tmp_path / "records.csv")
-    (tmp_path / "records.csv").write_text("a,b\n1,2\n")
+def test_predictions_of_the_wrong_length_are_refused(campaign):
+    _, layout = campaign
+    path = write_record(layout, layout.cells()[0], 5).with_suffix(".safetensors")
+    arrays = load_file(path)
+    write_arrays(path, arrays | {"labels": arrays["labels"][:9]}, {"classes": "A,B"})
+    with pytest.raises(LautumError, match="seed7.safetensors is not the predictions of seed7.json"):
+        records.collect(layout)
+    write_arrays(path, {"labels": arrays["labels"]}, {})
+    with pytest.raises(LautumError, match="seed7.safetensors is not the predictions of seed7.json"):
+        records.collect(layout)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(LautumError, match="seed7.safetensors cannot be read"):
+        records.collect(layout)
+
+
+def test_collected_files_that_do_not_belong_are_refused(campaign):
+    _, layout = campaign
+    folder = layout.report
+    with pytest.raises(LautumError, match="records.csv does not exist; run `lautum collect` first"):
+        records.read(layout)
+    write_record(layout, layout.cells()[0], 5)
+    records.collect(layout)
+    records.read(layout)
+    whole, predictions = (folder / "records.csv").read_text(), load_file(folder / "predictions.safetensors")
+    settings = layout.settings_key("digits-letters", "slow", 50)
+    (folder / "records.csv").write_text(whole.replace(settings, "0" * 12))
+    with pytest.raises(LautumError, match="slow/n50/seed7 was made with other settings than the configuration's"):
+        records.read(layout)
+    (folder / "records.csv").write_text("a,b\n1,2\n")
     with pytest.raises(LautumError, match="has no column task, source"):
-        records.read(tmp_path / "records.csv")
+        records.read(layout)
+    (folder / "records.csv").write_text(whole)
+    name = "digits-letters/slow/n50/seed7"
+    for changed in ({name: predictions[name][:9]}, {"digits-letters/labels": predictions[name][:9]}):
+        write_arrays(folder / "predictions.safetensors", predictions | changed, {})
+        with pytest.raises(LautumError, match="lacks the 10 predictions of digits-letters/slow/n50/seed7"):
+            records.read(layout)
+    write_arrays(folder / "predictions.safetensors", predictions | {name: predictions[name][::-1]}, {})
+    with pytest.raises(LautumError, match="the predictions of digits-letters/slow/n50/seed7 are not those of its"):
+        records.read(layout)
 
 
 def test_the_trial_with_the_highest_mean_is_selected(campaign):
@@ -118,14 +181,10 @@ def test_an_ordinary_campaign_is_no_selection():
         selection.write_trials(ROOT / "config/quickstart.yaml")
 
 
-@pytest.mark.parametrize("name", ["mnist-notmnist10k", "tuning-mnist-notmnist10k"])
-def test_committed_accuracies_are_those_of_the_committed_predictions(name):
-    table = records.read(ROOT / "reports" / name / "records.csv")
-    predictions = load_file(ROOT / "reports" / name / "predictions.safetensors")
-    cells = Layout(config.load(ROOT / "config" / f"{name}.yaml")).cells()
-    assert len(table) == len(cells) > 0
-    for row in table.itertuples():
-        predicted = predictions[f"{row.task}/{row.method}/n{row.labels}/seed{row.seed}"]
-        assert sha256_of_arrays(predicted) == row.predictions_sha256
-        assert (predicted == predictions[f"{row.task}/labels"]).sum() == row.correct
-        assert row.accuracy == pytest.approx(row.correct / row.n_images)
+@pytest.mark.parametrize("name", ["published", "tuning-mnist-notmnist10k", "tuning-cifar10-cifar100"])
+def test_committed_records_are_whole_and_of_the_committed_configuration(name):
+    layout = Layout(config.load(ROOT / "config" / f"{name}.yaml"))
+    layout.report = ROOT / layout.report
+    results = records.read(layout)  # compares settings, predictions and accuracies
+    assert len(results.runs) == len(layout.cells()) > 0
+    assert (results.runs["accuracy"] - results.runs["correct"] / results.runs["n_images"]).abs().max() < 1e-12

@@ -38,7 +38,7 @@ def write(folder, **changes):
     arguments = {
         "name": "Synthetic <b>records</b>",
         "command": "snakemake --config 'a<b & c'",
-        "records": synthetic.records(),
+        "results": synthetic.results(),
         "expected": synthetic.EXPECTED,
         "tasks": synthetic.TASKS,
         "comparisons": synthetic.COMPARISONS,
@@ -76,7 +76,7 @@ def test_page_needs_no_other_file(page):
 
 def test_images_are_svg_with_alternative_text(page):
     images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(images) == 4
+    assert len(images) == 11  # for each task 2 of tables and 3 of training, for one the examples
     for image in images:
         kind, data = image["src"].split(",")
         assert kind == "data:image/svg+xml;base64" and image["alt"]
@@ -86,24 +86,36 @@ def test_images_are_svg_with_alternative_text(page):
 def test_data_environment_and_hyperparameters(page):
     for text in ("digits-letters-eval", "mnist-notmnist10k-source", "Synthetic CPU", "lambda of Eq. 2", "0.003"):
         assert text in page.text
-    assert re.search(r"Runs\ncpu\nSynthetic CPU\n1\n0.0\n138\n", re.sub(r"\n+", "\n", page.text))
+    assert re.search(r"Runs\ncpu\nSynthetic CPU\n1\n3.0\n0.0\nabc\n138\n", re.sub(r"\n+", "\n", page.text))
     assert "No search for hyper-parameters belongs to this experiment." in page.text
 
 
 def test_trials_and_validation_part(tmp_path):
     trials = pd.DataFrame({"method": ["lautum"], "weight": [0.003], "accuracy": [0.712345]})
-    page = write(tmp_path, records=synthetic.records("validation"), trials=trials)
-    assert "0.7123" in page.text
+    results = synthetic.results(synthetic.records("validation"))
+    page = write(tmp_path, results=results, trials={"first": trials}, trials_missing=["second"])
+    assert "0.7123" in page.text and "Every trial of first" in page.text
+    assert "second is missing: this search has not been run to its end." in page.text
     assert "These are validation accuracies, not test accuracies." in page.text
     assert "Target validation accuracy: mean over n seeds" in page.text
     assert "target, validation images" in page.text
 
 
 def test_nothing_done_and_nothing_compared(tmp_path):
-    page = write(tmp_path, records=synthetic.records().iloc[:0], comparisons=[])
+    page = write(tmp_path, results=synthetic.results(synthetic.records().iloc[:0]), comparisons=[])
     assert "0 of 150 runs have a result." in " ".join(page.text.split())
     assert "No comparisons are declared for the methods of this task." in page.text
     assert page.text.count("Nothing to show yet.") == 3  # costs, data, environment
+    assert len([tag for tag, _ in page.tags if tag == "img"]) == 2  # the plots of accuracy, which say so
+
+
+def test_claims_and_the_rules_behind_the_words(page):
+    text = " ".join(page.text.split())
+    assert text.count("Does the paper’s claim hold?") == 1  # the other task is not in the paper
+    assert "Lautum > Standard" in text
+    for rule in ("contradicted if it is at one of them", "no wider than the range", "lies on the paper's side of zero"):
+        assert rule in text
+    assert "Classes A, B" in text
 
 
 def test_same_records_same_page(tmp_path):

@@ -1,8 +1,11 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.weightstats import DescrStatsW
 
 from lautum import statistics
@@ -64,7 +67,7 @@ def test_bca_against_efron_and_tibshirani_formula():
     z = bias + stats.norm.ppf([0.025, 0.975])
     expected = np.quantile(means, stats.norm.cdf(bias + z / (1 - acceleration * z)))
     # 9,999 random resamples of a coarse distribution: the end points may fall on the next distinct value
-    assert statistics.bca_interval(values, rng()) == pytest.approx(expected, abs=0.006)
+    assert statistics.bca_interval(values, rng(), expanded=False) == pytest.approx(expected, abs=0.006)
 
 
 def test_bca_of_equal_values_has_no_width_and_no_warning():
@@ -121,12 +124,23 @@ def test_probability_of_superiority_counts_ties_half():
     assert np.isnan(statistics.probability_of_superiority([], []))
 
 
+def predictions(*counts):
+    """Correct predictions (n, 100) of runs with these numbers of right ones."""
+    return np.arange(100) < np.array(counts).reshape(-1, 1)
+
+
 def test_paired_comparison_reports_method_minus_baseline():
-    method, baseline = np.array([0.62, 0.66, 0.61, 0.70]), np.array([0.60, 0.61, 0.60, 0.71])
+    method, baseline = predictions(62, 66, 61, 70), predictions(60, 61, 60, 71)
     result = statistics.paired_comparison(method, baseline, rng())
     assert result.n == 4
     assert result.mean == pytest.approx(0.0175)
-    assert result.low < 0.0175 < result.high
+    # differences 2, 5, 1, -1: s^2 = (0.25^2 + 3.25^2 + 0.75^2 + 2.75^2) / 3, t(0.975, 3) = 3.182446
+    half_width = 3.182446 * np.sqrt(18.75 / 3) / 100
+    assert (result.low, result.high) == pytest.approx((0.0175 - half_width / 2, 0.0175 + half_width / 2), abs=1e-6)
+    assert (result.run_low, result.run_high) == pytest.approx(
+        (0.0175 - half_width * np.sqrt(1.25), 0.0175 + half_width * np.sqrt(1.25)), abs=1e-6
+    )
+    assert result.bca_low < 0.0175 < result.bca_high
     # differences 2, 5, 1, -1 (sum 7): |sum| >= 7 for +++-, ++++, ++-+ (7) and the mirror images
     assert result.p == pytest.approx(6 / 16)
     assert result.superiority == 0.75
@@ -135,13 +149,114 @@ def test_paired_comparison_reports_method_minus_baseline():
 
 
 def test_paired_comparison_without_common_seeds():
-    result = statistics.paired_comparison([], [], rng())
+    result = statistics.paired_comparison(np.empty((0, 1), bool), np.empty((0, 1), bool), rng())
     assert result.n == 0 and np.isnan(result[1:]).all()
 
 
-def test_paired_comparison_refuses_unequal_lengths():
+def test_paired_comparison_refuses_unequal_shapes():
     with pytest.raises(ValueError, match="paired by seed"):
-        statistics.paired_comparison([0.1, 0.2], [0.1], rng())
+        statistics.paired_comparison(predictions(1, 2), predictions(1), rng())
+
+
+def test_expanded_bca_of_normal_values_is_about_as_wide_as_t():
+    values = stats.norm.ppf((np.arange(20) + 0.5) / 20)
+    (low, high), (t_low, t_high) = statistics.bca_interval(values, rng()), statistics.mean_interval(values)
+    plain = statistics.bca_interval(values, rng(), expanded=False)
+    assert high - low == pytest.approx(t_high - t_low, rel=0.06)
+    assert plain.high - plain.low == pytest.approx((t_high - t_low) * 1.95996 / 2.09302 * np.sqrt(19 / 20), rel=0.04)
+
+
+def test_bca_never_leaves_the_range_of_three_values():
+    low, high = statistics.bca_interval(np.array([0.01, 0.02, 0.04]), rng())
+    assert (low, high) == pytest.approx((0.01, 0.04))
+
+
+def test_seeds_and_images_interval_against_a_table_of_variance():
+    """Mean squares from statsmodels' analysis of variance of the two-way layout."""
+    scores = rng().normal(0, 1, (4, 1)) + rng().normal(0, 2, (1, 30)) + rng().normal(0, 1, (4, 30))
+    long = pd.DataFrame([(s, i, scores[s, i]) for s in range(4) for i in range(30)], columns=["s", "i", "y"])
+    table = anova_lm(ols("y ~ C(s) + C(i)", long).fit())
+    seeds, images, rest = table["mean_sq"]
+    combined = seeds + images - rest
+    freedom = combined**2 / (table["mean_sq"] ** 2 / table["df"]).sum()
+    half_width = stats.t.ppf(0.975, freedom) * np.sqrt(combined / 120)
+    expected = scores.mean() - half_width, scores.mean() + half_width
+    assert statistics.seeds_and_images_interval(scores) == pytest.approx(expected)
+
+
+def test_seeds_and_images_interval_of_few():
+    assert np.isnan(statistics.seeds_and_images_interval(np.ones((1, 9)))).all()
+    assert np.isnan(statistics.seeds_and_images_interval(np.ones((9, 1)))).all()
+    assert statistics.seeds_and_images_interval(np.ones((3, 9))) == (1, 1)
+
+
+def test_coverage_over_seeds_and_images():
+    """Both vary: 1.4 points between seeds, 1.1 from 1,000 test images, of a difference whose truth is known."""
+    draws, held = rng(), 0
+    for _ in range(1000):
+        seeds, images = draws.normal(0, 0.03, (5, 1)), draws.normal(0, 0.35, (1, 1000))
+        low, high = statistics.seeds_and_images_interval(0.02 + seeds + images + draws.normal(0, 0.3, (5, 1000)))
+        held += low < 0.02 < high
+    assert 0.925 < held / 1000 < 0.975  # binomial standard error 0.007
+
+
+@pytest.mark.parametrize(
+    "figure, run, spread, verdict",
+    [
+        (0.50, (0.48, 0.52), 0.05, "reproduced"),
+        (0.52, (0.48, 0.52), 0.05, "reproduced"),  # the end belongs to the interval
+        (0.50, (0.40, 0.60), 0.05, "consistent but unresolved"),
+        (0.53, (0.48, 0.52), 0.05, "contradicted"),
+        (0.30, (0.40, 0.60), 0.05, "contradicted"),
+        (np.nan, (0.40, 0.60), np.nan, "unknown"),
+        (0.50, (np.nan, np.nan), 0.05, "unknown"),
+    ],
+)
+def test_verdict_on_a_figure(figure, run, spread, verdict):
+    assert statistics.verdict_on_figure(figure, statistics.Interval(*run), spread) == verdict
+
+
+@pytest.mark.parametrize(
+    "figure, mean, verdict",
+    [
+        (0.02, (0.001, 0.03), "reproduced"),
+        (-0.02, (-0.03, -0.001), "reproduced"),
+        (0.02, (-0.03, -0.001), "contradicted"),
+        (0.02, (-0.01, 0.03), "consistent but unresolved"),
+        (0.02, (0.0, 0.03), "consistent but unresolved"),
+        (np.nan, (0.01, 0.03), "unknown"),
+        (0.02, (np.nan, np.nan), "unknown"),
+    ],
+)
+def test_verdict_on_an_order(figure, mean, verdict):
+    assert statistics.verdict_on_order(figure, statistics.Interval(*mean)) == verdict
+
+
+@pytest.mark.parametrize(
+    "verdicts, verdict",
+    [
+        (["reproduced"] * 3, "reproduced"),
+        (["reproduced", "consistent but unresolved", "reproduced"], "consistent but unresolved"),
+        (["reproduced", "contradicted", "reproduced"], "contradicted"),
+        (["reproduced", "unknown"], "consistent but unresolved"),
+        (["unknown", "unknown"], "unknown"),
+    ],
+)
+def test_verdict_on_a_claim(verdicts, verdict):
+    assert statistics.verdict_on_claim(verdicts) == verdict
+
+
+def test_verdicts_where_the_truth_is_known():
+    """A paper whose figure is one more run is contradicted in 5 % of cases; one 8 standard deviations off, nearly
+    always; of two equal methods an order is found in 5 %."""
+    draws = rng().normal(0.6, 0.01, (2000, 11))
+    runs = [statistics.prediction_interval(values[:10]) for values in draws]
+    judged = [statistics.verdict_on_figure(v[10], run, 0.06) for v, run in zip(draws, runs, strict=True)]
+    assert np.mean([verdict == "contradicted" for verdict in judged]) == pytest.approx(0.05, abs=0.015)
+    off = [statistics.verdict_on_figure(v[10] + 0.08, run, 0.06) for v, run in zip(draws, runs, strict=True)]
+    assert np.mean([verdict == "contradicted" for verdict in off]) > 0.99
+    orders = [statistics.verdict_on_order(0.02, statistics.mean_interval(values[:10] - 0.6)) for values in draws]
+    assert np.mean([verdict == "consistent but unresolved" for verdict in orders]) == pytest.approx(0.95, abs=0.015)
 
 
 def test_holm_by_hand():

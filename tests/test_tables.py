@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 import synthetic
 
-from lautum import paper, tables
+from lautum import paper, statistics, table_text, tables
 from lautum.errors import LautumError
 
 
 @pytest.fixture(scope="module")
 def built():
-    return tables.build_tables(synthetic.records(), synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)
+    return build(synthetic.records())
 
 
 def row(table, **axes):
@@ -23,7 +23,8 @@ def row(table, **axes):
 
 
 def build(records):
-    return tables.build_tables(records, synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)
+    results = synthetic.results(records)
+    return tables.build_tables(results, synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)
 
 
 def test_paper_figures():
@@ -56,7 +57,9 @@ def test_accuracy_cell_by_hand(built):
         f"{100 * mean:.2f}",
         f"[{100 * (mean - half_width):.2f}, {100 * (mean + half_width):.2f}]",
         "5",
+        f"[{100 * (mean - np.sqrt(6) * half_width):.2f}, {100 * (mean + np.sqrt(6) * half_width):.2f}]",
         "47.96",
+        "contradicted" if abs(0.4796 - mean) > np.sqrt(6) * half_width else numbers["verdict"],
     ]
 
 
@@ -70,7 +73,7 @@ def test_order_is_task_labels_method_of_the_configuration(built):
 
 def test_what_is_missing_is_said(built):
     _, gone = row(built["accuracy"], task="digits-letters", method="lautum", labels=200)
-    assert gone[tables.ACCURACY] == "missing (5 of 5 seeds)" and gone["95 % CI"] == "–" and gone["n"] == "0"
+    assert gone[table_text.ACCURACY] == "missing (5 of 5 seeds)" and gone["95 % CI"] == "–" and gone["n"] == "0"
     single, text = row(built["accuracy"], task="digits-letters", method="mk_mmd", labels=200)
     assert text["95 % CI"] == "no interval (n = 1)" and text["n"] == "1 (missing 4 of 5)"
     assert np.isnan(single["low"]) and not np.isnan(single["mean"])
@@ -105,6 +108,36 @@ def test_difference_uses_common_seeds_only(built):
     assert text["Paper (points)"] == "+10.68"  # 47.96 - 37.28
 
 
+def test_difference_intervals_come_from_the_predictions(built):
+    results = synthetic.results()
+    labels = results.predictions["digits-letters/labels"]
+    scores = [
+        (results.predictions[f"digits-letters/lautum/n100/seed{seed}"] == labels).astype(float)
+        - (results.predictions[f"digits-letters/standard/n100/seed{seed}"] == labels)
+        for seed in range(5)
+    ]
+    numbers, _ = row(built["differences"], task="digits-letters", method="lautum", baseline="standard", labels=100)
+    assert (numbers["images_low"], numbers["images_high"]) == statistics.seeds_and_images_interval(np.stack(scores))
+    assert (numbers["low"], numbers["high"]) == pytest.approx(statistics.mean_interval(np.mean(scores, axis=1)))
+
+
+def test_claims_count_the_verdicts_over_label_counts(built):
+    claims = built["claims"].numbers
+    assert set(claims["task"]) == {"mnist-notmnist10k"}  # the other task is not in the paper
+    assert claims["baseline"].tolist() == ["standard", "temporal_ensembling", "mk_mmd"]
+    differences = built["differences"].numbers.query("task == 'mnist-notmnist10k' and baseline == 'standard'")
+    resolved = (differences["low"] > 0).sum()
+    first = claims.iloc[0]
+    assert (first["reproduced"], first["contradicted"]) == (resolved, (differences["high"] < 0).sum())
+    assert first["verdict"] == ("reproduced" if resolved == 3 else "consistent but unresolved")
+
+
+def test_pretraining_is_the_mean_of_the_last_five_points(built):
+    numbers, text = row(built["pretraining"], task="mnist-notmnist10k", methods="lautum")
+    assert (numbers["n"], numbers["lautum_information"]) == (15, 8)  # of 6 .. 10
+    assert text["Source batch accuracy (%)"] == "80.0" and text["Largest canonical correlation"] == "–"
+
+
 def test_holm_is_over_the_comparisons_of_a_task(built):
     numbers = built["differences"].numbers
     smallest = numbers[numbers["p"] == 2 / 32]
@@ -136,9 +169,9 @@ def test_records_that_are_not_expected_are_left_out(built):
 
 def test_no_records_at_all():
     built = build(synthetic.records().iloc[:0])
-    assert built["accuracy"].cells[tables.ACCURACY].eq("missing (5 of 5 seeds)").all()
+    assert built["accuracy"].cells[table_text.ACCURACY].eq("missing (5 of 5 seeds)").all()
     assert not built["accuracy"].best.any()
-    assert tables.markdown(built["costs"]).startswith("No results.")
+    assert table_text.markdown(built["costs"]).startswith("No results.")
 
 
 @pytest.mark.parametrize(
@@ -156,19 +189,18 @@ def test_records_that_cannot_be_compared_are_refused(change, message):
 
 
 def test_files(tmp_path, built):
-    tables.write_tables(
-        synthetic.records(), synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS, tmp_path / "tables"
-    )
+    tables.write_tables(built, tmp_path / "tables")
     names = {path.name for path in (tmp_path / "tables").iterdir()}
-    assert names == {
-        f"{name}.{suffix}" for name in ("accuracy", "differences", "costs") for suffix in ("md", "csv", "tex")
-    }
+    assert names == {f"{name}.{suffix}" for name in built for suffix in ("md", "csv", "tex")}
 
     numbers = pd.read_csv(tmp_path / "tables" / "accuracy.csv")
     np.testing.assert_allclose(numbers["mean"], built["accuracy"].numbers["mean"])
 
     lines = (tmp_path / "tables" / "accuracy.md").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "| Method | Source → Target | # labelled | Accuracy (%) | 95 % CI | n | Paper (%) |"
+    assert (
+        lines[0]
+        == "| Method | Source → Target | # labelled | Accuracy (%) | 95 % CI | n | One run | Paper (%) | Verdict |"
+    )
     assert sum("| **" in line for line in lines) == 6  # one in bold per task and label count
     assert "| missing (5 of 5 seeds) |" in "\n".join(lines)
 

@@ -29,10 +29,10 @@ def stage_data(augmentation: str = "flip-shift") -> training.StageData:
     return training.StageData(InputTransform.for_source(images, augmentation), labelled, images[40:])
 
 
-def run(name, path, settings=None, seed=3, stop_at=None, **options):
+def run(name, path, settings=None, seed=3, stop_at=None, precision="float32", **options):
     """Train from scratch (or from the checkpoint at `path`); `stop_at` sends this process SIGTERM during that step."""
     settings = settings or OBJECTIVES[name]
-    network = networks.build("conv16-32-fc128", (1, 16, 16), 10, seed).to(memory_format=torch.channels_last)
+    network = networks.build("conv16-32-fc128", (1, 16, 16), 10, seed, precision).to(memory_format=torch.channels_last)
     objective = objectives.build(name, network, stage_data(), settings, seed)
     loss = objective.loss
 
@@ -62,6 +62,15 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(name, tmp_path):
     assert equal(weights, expected)
     assert resumed.curve == uninterrupted.curve
     assert resumed.images == uninterrupted.images
+
+
+def test_in_bfloat16_too_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
+    expected, _ = run("lautum", tmp_path / "unused.safetensors", precision="bfloat16")
+    with pytest.raises(training.Interrupted):
+        run("lautum", tmp_path / "state.safetensors", stop_at=7, precision="bfloat16")
+    weights, _ = run("lautum", tmp_path / "state.safetensors", precision="bfloat16")
+    assert equal(weights, expected)
+    assert not equal(weights, run("lautum", tmp_path / "unused.safetensors")[0])
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

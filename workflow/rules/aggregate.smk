@@ -1,10 +1,11 @@
 # From the records of all cells to what a reader looks at.
 
-TABLES = ["accuracy", "differences", "costs"]
+TABLES = ["accuracy", "differences", "claims", "pretraining", "costs"]
 FIGURES = [
     f"{task}-{name}"
     for task in LAYOUT.config.grid.tasks
-    for name in ("accuracy", "differences")
+    for name in ["accuracy", "examples", "pretrain", "transfer", "confusion"]
+    + ["differences"] * bool(LAYOUT.config.comparisons)
 ]
 TABLE_FILES = expand(
     REPORT / "{table}.{suffix}", table=TABLES, suffix=["md", "csv", "tex"]
@@ -26,7 +27,14 @@ rule collect:
         config=config_files(CONFIG),
     output:
         records=REPORT / "records.csv",
-        predictions=REPORT / "predictions.safetensors",
+        others=[
+            REPORT / name
+            for name in (
+                "predictions.safetensors",
+                "curves.csv",
+                "examples.safetensors",
+            )
+        ],
     log:
         log_of("collect", LAYOUT.config.name),
     conda:
