@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lautum import config
 from lautum.cells import Cell, Layout
-from lautum.errors import LautumError
+from lautum.errors import Damaged, LautumError
+from lautum.files import set_aside
 from lautum.settings import PRETRAIN
 from lautum.suggest import require_known
 
@@ -28,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
+    except Damaged as error:
+        print(f"lautum: error: {error} (it is now {set_aside(error.path).name})", file=sys.stderr)
+        return 1
     except LautumError as error:
         print(f"lautum: error: {error}", file=sys.stderr)
         return 1
@@ -82,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         ("evaluate", _evaluate, "predict the target test set with a transferred network and write the record"),
     ):
         add_cell(add(name, run, text), "method", "a method of the configuration, e.g. lautum")
+    add("verify", _verify, "read every finished file of the grid and set damaged ones aside, to be made again")
     add("trials", _trials, "rank the trials of a hyper-parameter selection and write them beside its records")
     add("collect", _collect, "gather the records of all finished cells into one table, and say which are missing")
     for name, run, text in (
@@ -198,6 +203,17 @@ def _collect(options: argparse.Namespace) -> None:
         print(f"missing: {cell.task} {cell.method}, {cell.labels} labels, seed {cell.seed}", file=sys.stderr)
     if len(missing) > 10:
         print(f"missing: {len(missing) - 10} more", file=sys.stderr)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from lautum import verify
+
+    whole, damaged = verify.verify(_layout(options))
+    for path in damaged:
+        print(f"damaged: {path} (it is now {path.name}.damaged)", file=sys.stderr)
+    print(f"{whole} files are whole, {len(damaged)} damaged")
+    if damaged:
+        raise LautumError("run the campaign again to make the damaged files anew")
 
 
 def _trials(options: argparse.Namespace) -> None:

@@ -149,6 +149,7 @@ class Config(Strict):
     name: str = Field(pattern=NAME)
     folders: Folders = Folders()
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_seconds: float = Field(60, ge=0)  # a training job saves its state about this often
     threads: int = Field(1, ge=1)  # CPU threads of a job; part of what makes two runs equal byte for byte
     grid: Grid
     comparisons: tuple[tuple[str, str], ...] = ()  # paired differences (method, baseline), declared before the results

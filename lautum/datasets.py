@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lautum import builtin, download
-from lautum.errors import LautumError
+from lautum.errors import Damaged, LautumError
 from lautum.files import read_arrays, sha256_of_arrays, write_arrays
 from lautum.readers import read_cifar, read_idx_pair
 from lautum.suggest import require_known
@@ -94,7 +94,8 @@ def prepare(name: str, folder: Path, offline: Path | None) -> tuple[Path, Path]:
 def load(path: Path, remedy: str = "run `lautum prepare NAME`") -> Images:
     """Read a prepared file and check it against its content hash.
 
-    Raises LautumError, with `remedy` as the advice, when the file is missing, damaged or not a prepared data set.
+    Raises LautumError when the file is missing, Damaged when it is not a whole prepared data set, with `remedy` as the
+    advice.
     """
     arrays, metadata = read_arrays(path, remedy)
     try:
@@ -109,20 +110,22 @@ def load(path: Path, remedy: str = "run `lautum prepare NAME`") -> Images:
             metadata["source"],
         )
     except (KeyError, json.JSONDecodeError) as error:
-        raise LautumError(f"{path} is not a prepared data set ({error}); {remedy}") from error
+        raise Damaged(path, f"{path} is not a prepared data set ({error}); {remedy}") from error
     images, labels = loaded.images, loaded.labels
     if images.dtype != np.uint8 or images.ndim != 4 or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
-        raise LautumError(
+        raise Damaged(
+            path,
             f"{path} holds images {images.dtype} {images.shape} and labels {labels.dtype} {labels.shape}, "
-            f"expected uint8 (N, C, H, W) and int64 (N,); {remedy}"
+            f"expected uint8 (N, C, H, W) and int64 (N,); {remedy}",
         )
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(loaded.class_names):
-        raise LautumError(
+        raise Damaged(
+            path,
             f"{path} holds labels {labels.min()} to {labels.max()}, "
-            f"expected 0 to {len(loaded.class_names) - 1}; {remedy}"
+            f"expected 0 to {len(loaded.class_names) - 1}; {remedy}",
         )
     if sha256_of_arrays(images, labels) != loaded.sha256:
-        raise LautumError(f"{path} is damaged: its content does not have the SHA-256 written in it; {remedy}")
+        raise Damaged(path, f"{path} is damaged: its content does not have the SHA-256 written in it; {remedy}")
     return loaded
 
 

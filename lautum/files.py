@@ -6,13 +6,14 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from lautum.errors import LautumError
+from lautum.errors import Damaged, LautumError
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -55,17 +56,17 @@ def write_json(path: Path, value) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, remedy: str = "delete it and run again"):
+def read_json(path: Path, remedy: str = "run again"):
     """The value in a JSON file.
 
-    Raises LautumError when the file is missing or cut off, with `remedy` as the advice.
+    Raises LautumError when the file is missing, Damaged when it is cut off, with `remedy` as the advice.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LautumError(f"{path} does not exist; {remedy}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise LautumError(f"{path} is not valid JSON ({error}); {remedy}") from error
+        raise Damaged(path, f"{path} is not valid JSON ({error}); {remedy}") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
@@ -75,10 +76,11 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping
     write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata=dict(metadata) or None))
 
 
-def read_arrays(path: Path, remedy: str = "delete it and run again") -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_arrays(path: Path, remedy: str = "run again") -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays and metadata of a safetensors file.
 
-    Raises LautumError when the file is missing, truncated or not safetensors, with `remedy` as the advice.
+    Raises LautumError when the file is missing, Damaged when it is truncated or not safetensors, with `remedy` as the
+    advice.
     """
     try:
         with safe_open(str(path), framework="numpy") as file:
@@ -86,7 +88,15 @@ def read_arrays(path: Path, remedy: str = "delete it and run again") -> tuple[di
     except FileNotFoundError as error:
         raise LautumError(f"{path} does not exist; {remedy}") from error
     except (SafetensorError, OSError) as error:
-        raise LautumError(f"{path} cannot be read ({error}); {remedy}") from error
+        raise Damaged(path, f"{path} cannot be read ({error}); {remedy}") from error
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file to NAME.damaged, so that the next run makes it again; return its new name."""
+    aside = Path(path).with_name(f"{Path(path).name}.damaged")
+    with suppress(FileNotFoundError):
+        os.replace(path, aside)
+    return aside
 
 
 def sha256_of_arrays(*arrays: np.ndarray) -> str:

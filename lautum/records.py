@@ -16,7 +16,7 @@ import pandas as pd
 
 from lautum import datasets
 from lautum.cells import Cell, Layout
-from lautum.errors import LautumError
+from lautum.errors import Damaged, LautumError
 from lautum.files import read_arrays, read_json, sha256_of_arrays, write_arrays, write_text
 
 COLUMNS = (
@@ -49,7 +49,7 @@ class Results:
 def collect(layout: Layout) -> tuple[Path, list[Cell]]:
     """Write the four files for all finished cells; return the path of records.csv and the cells that are missing.
 
-    Raises LautumError for a record that is cut off, belongs to something else, or disagrees with its predictions.
+    Raises Damaged for a record that is cut off, belongs to something else, or disagrees with its predictions.
     """
     rows, arrays, classes, curves, missing = [], {}, {}, {}, []
     for cell in layout.cells():
@@ -57,9 +57,7 @@ def collect(layout: Layout) -> tuple[Path, list[Cell]]:
         if not path.exists():
             missing.append(cell)
             continue
-        record = read_json(path)
-        _require_record(path, record, cell, layout)
-        predictions, labels, classes[cell.task] = _predictions(path, record)
+        record, predictions, labels, classes[cell.task] = read_record(layout, cell)
         rows.append(_row(record))
         arrays[_name(cell)] = predictions
         arrays[f"{cell.task}/labels"] = labels
@@ -76,6 +74,17 @@ def collect(layout: Layout) -> tuple[Path, list[Cell]]:
     return path, missing
 
 
+def read_record(layout: Layout, cell: Cell) -> tuple[dict, np.ndarray, np.ndarray, list[str]]:
+    """A finished cell's record, predictions (N,), labels (N,) and class names.
+
+    Raises Damaged for a record that is cut off, belongs to something else, or disagrees with its predictions.
+    """
+    path = layout.record(cell)
+    record = read_json(path)
+    _require_record(path, record, cell, layout)
+    return record, *_predictions(path, record)
+
+
 def read(layout: Layout) -> Results:
     """What `collect` wrote for a configuration.
 
@@ -85,8 +94,11 @@ def read(layout: Layout) -> Results:
     folder = layout.report
     runs = _read_csv(folder / "records.csv", COLUMNS, {"key": str, "settings": str, "commit": str})
     curves = _read_csv(folder / "curves.csv", CURVE_AXES, {"labels": str})
-    predictions, metadata = read_arrays(folder / "predictions.safetensors", "run `lautum collect` again")
-    examples, _ = read_arrays(folder / "examples.safetensors", "run `lautum collect` again")
+    try:
+        predictions, metadata = read_arrays(folder / "predictions.safetensors", "run `lautum collect` again")
+        examples, _ = read_arrays(folder / "examples.safetensors", "run `lautum collect` again")
+    except Damaged as error:
+        raise LautumError(str(error)) from error  # not a result: it stays where it is
     results = Results(runs, predictions, json.loads(metadata.get("json", "{}")), curves, examples)
     cells = {(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()}
     for row in runs.itertuples():
@@ -130,17 +142,20 @@ def _read_csv(path: Path, columns: list[str], types: dict) -> pd.DataFrame:
 
 def _require_record(path: Path, record, cell: Cell, layout: Layout) -> None:
     """Refuse what is no record, or that of another cell or other settings."""
-    nested = {"pretrain", "transfer", "evaluate", "environment", "predictions_sha256"}
-    if not isinstance(record, dict) or not nested <= record.keys():
-        raise LautumError(f"{path} is not an evaluation record; delete it and run again")
+    try:
+        whole = _row(record) is not None and all(record[stage]["curve"] for stage in ("pretrain", "transfer"))
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise Damaged(path, f"{path} is not an evaluation record; run again")
     for name, value in vars(cell).items():
         if record.get(name) != value:
-            raise LautumError(
-                f"{path} is the record of another run: {name} is {record.get(name)!r}, expected {value!r}; "
-                "delete it and run again"
+            raise Damaged(
+                path,
+                f"{path} is the record of another run: {name} is {record.get(name)!r}, expected {value!r}; run again",
             )
     if record.get("key") != layout.transfer_key(cell.task, cell.method, cell.labels):
-        raise LautumError(f"{path} was made with other settings; delete it and run again")
+        raise Damaged(path, f"{path} was made with other settings; run again")
 
 
 def _predictions(path: Path, record: dict) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -152,7 +167,7 @@ def _predictions(path: Path, record: dict) -> tuple[np.ndarray, np.ndarray, list
         or not len(predictions) == len(labels) == record.get("n_images")
         or (predictions == labels).sum() != record.get("correct")
     ):
-        raise LautumError(f"{file} is not the predictions of {path.name}; delete both and run again")
+        raise Damaged(path, f"{file} is not the predictions of {path.name}; run again")
     return predictions, labels, metadata.get("classes", "").split(",")
 
 

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from lautum import checkpoint, datasets, networks, objectives, splits, training
 from lautum.cells import Cell, Layout
 from lautum.environment import describe, select_device
-from lautum.errors import LautumError
+from lautum.errors import Damaged, LautumError
 from lautum.files import read_json, sha256_of_arrays, write_arrays, write_json
 from lautum.inputs import InputTransform
+from lautum.locks import lock
 
 
 def split(layout: Layout, task: str, labels: int, seed: int) -> Path:
@@ -84,7 +85,7 @@ def transfer(layout: Layout, cell: Cell) -> Path:
     network, transform, origin = _load_network(layout, pretrained, cell.task, device)
     target, drawn, classes = _target(layout, cell.task, cell.labels, cell.seed)
     if origin.get("target_train_sha256", target.sha256) != target.sha256:
-        raise LautumError(f"{pretrained} was trained with another version of {target.dataset}; delete it and run again")
+        raise Damaged(pretrained, f"{pretrained} was trained with another version of {target.dataset}; run again")
     if settings.head == "reinitialise":
         networks.reinitialise_head(network, len(classes), cell.seed)
     elif network.head.out_features != len(classes):
@@ -176,10 +177,30 @@ def predict(network: nn.Module, transform: InputTransform, images: Tensor, batch
 def _train(layout, path, name, network, objective, data, settings, seed, origin) -> Path:
     """Run one stage to its end; write the network (reproducible bytes) and, beside it, its cost and curve (JSON)."""
     state = layout.checkpoint(path)
+    with lock(state.with_suffix(".lock")) as waited:
+        # A copy of this job, perhaps of a driver that was killed, may have finished it meanwhile.
+        if not (waited and _is_finished(path)):
+            _train_locked(layout, path, state, name, network, objective, data, settings, seed, origin)
+    return path
+
+
+def _is_finished(path: Path) -> bool:
+    """Whether a stage's network and cost are both there and whole."""
+    try:
+        checkpoint.load(path)
+        read_json(path.with_suffix(".json"))
+    except LautumError:
+        return False
+    return True
+
+
+def _train_locked(layout, path, state, name, network, objective, data, settings, seed, origin) -> None:
     device = data.labelled.labels.device
     try:
         built = objectives.build(objective, network, data, settings, seed)
-        run = training.train(network, built, settings.clip_norm, seed, state, f"{origin['key']} seed {seed}", name)
+        identity = f"{origin['key']} seed {seed}"
+        interval = layout.config.checkpoint_seconds
+        run = training.train(network, built, settings.clip_norm, seed, state, identity, name, interval)
     except LautumError:
         raise
     except ValueError as error:  # a loss that cannot be computed with these settings, e.g. too few samples for the rank
@@ -194,12 +215,11 @@ def _train(layout, path, name, network, objective, data, settings, seed, origin)
         | {"steps": built.steps, "peak_memory_mb": _peak_memory_mb(device), "device": str(device), "curve": run.curve},
     )
     state.unlink(missing_ok=True)
-    return path
 
 
 def _load_network(layout: Layout, path: Path, task: str, device: torch.device):
     """Network, input transform and origin of a file that `_train` wrote."""
-    tensors, origin = checkpoint.load(path, "run the stage that makes it, or delete it if it is damaged")
+    tensors, origin = checkpoint.load(path, "run the stage that makes it")
     weights = {key.removeprefix("network/"): value for key, value in tensors.items() if key.startswith("network/")}
     definition = layout.config.tasks[task]
     classes = len(weights["head.bias"])
@@ -224,9 +244,7 @@ def _target(layout: Layout, task: str, labels: int, seed: int) -> tuple[datasets
     parts = (np.array(written[name], dtype=np.int64) for name in ("labelled", "unlabelled", "validation"))
     drawn = splits.Split(*parts)
     if drawn.sha256 != written["sha256"] or written["target_train_sha256"] != images.sha256:
-        raise LautumError(
-            f"{path} is damaged or was drawn from another version of {definition.target}; delete it and run again"
-        )
+        raise Damaged(path, f"{path} is damaged or was drawn from another version of {definition.target}; run again")
     return images, drawn, splits.class_numbers(images.class_names, definition.classes, definition.target)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lautum import checkpoint
-from lautum.errors import LautumError
+from lautum.errors import Damaged, LautumError
 from lautum.inputs import InputTransform
 from lautum.networks import set_dropout_generator
 from lautum.optimiser import Adam
@@ -125,13 +125,14 @@ def train(
         clip_norm: bound on the gradient's L2 norm.
         seed: fixes the dropout noise.
         checkpoint_path: where the state is kept while the stage runs; removed by the caller once the result is safe.
-        identity: what the checkpoint must have been written for; another one is refused.
+            A damaged one is passed over.
+        identity: what the checkpoint must have been written for; another one is passed over.
         name: shown beside the progress.
         checkpoint_seconds: at least this long between two checkpoints.
         log_points: number of points on the training curve.
 
     Raises:
-        LautumError: the loss or a weight is no longer finite, or the checkpoint belongs to something else.
+        LautumError: the loss or a weight is no longer finite.
         Interrupted: after SIGTERM or SIGUSR1.
     """
     device = next(network.parameters()).device
@@ -154,10 +155,9 @@ def train(
         checkpoint.save(checkpoint_path, tensors, progress)
 
     first = 0
-    if checkpoint_path.exists():
-        tensors, progress = checkpoint.load(checkpoint_path)
-        if progress.get("identity") != identity:
-            raise LautumError(f"{checkpoint_path} belongs to another run; delete it and run again")
+    saved_state = _checkpoint(checkpoint_path, identity, name)
+    if saved_state is not None:
+        tensors, progress = saved_state
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {key[len(prefix) + 1 :]: value for key, value in tensors.items() if key.startswith(prefix + "/")}
@@ -213,6 +213,21 @@ def train(
         )
     run.seconds += time.perf_counter() - began
     return run
+
+
+def _checkpoint(path: Path, identity: str, name: str) -> tuple[dict[str, Tensor], dict] | None:
+    """The checkpoint of this run; None without one, or when it is damaged or another run's: then from the start."""
+    if not path.exists():
+        return None
+    try:
+        tensors, progress = checkpoint.load(path)
+    except Damaged as error:
+        print(f"{name}: {error}; starting from the first step", file=sys.stderr, flush=True)
+        return None
+    if progress.get("identity") != identity:
+        print(f"{name}: {path} belongs to another run; starting from the first step", file=sys.stderr, flush=True)
+        return None
+    return tensors, progress
 
 
 def _require_finite(point: dict[str, float], name: str) -> None:

@@ -1,6 +1,9 @@
 import os
 from pathlib import Path
 
+# Before torch is imported: on a busy machine threads that wait for each other cost many times what they gain.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 from lautum import datasets

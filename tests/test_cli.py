@@ -135,6 +135,43 @@ def test_damaged_files_are_named(campaign, capsys):
     assert "letters-train.safetensors" in fails(capsys, "split", *CELL)
 
 
+def test_a_damaged_file_is_set_aside_and_made_again(campaign, capsys):
+    run("split", *CELL)
+    run("pretrain", "--objective", "source_only", *CELL)
+    network = only("source_only/**/*.safetensors")
+    whole = network.read_bytes()
+    network.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    message = fails(capsys, "transfer", "--method", "standard", *CELL)
+    assert "does not have the SHA-256 written in it" in message and "(it is now seed0.safetensors.damaged)" in message
+    assert not network.exists()
+    run("pretrain", "--objective", "source_only", *CELL)
+    assert network.read_bytes() == whole
+
+
+def test_verify_finds_every_kind_of_damage(campaign, capsys):
+    run("split", *CELL)
+    run("pretrain", "--objective", "source_only", *CELL)
+    run("transfer", "--method", "standard", *CELL)
+    run("evaluate", "--method", "standard", *CELL)
+    capsys.readouterr()
+    run("verify")
+    assert capsys.readouterr().out == "9 files are whole, 0 damaged\n"  # data 3, split, network and cost 4, record
+    victims = [
+        Path("data/letters-test.safetensors"),
+        only("splits/**/*.json"),
+        only("transferred/**/*.safetensors"),
+        only("pretrained/**/*.json"),
+        only("evaluated-test/**/*.json"),
+    ]
+    for path in victims:
+        path.write_bytes(path.read_bytes()[:-200])
+    assert "run the campaign again to make the damaged files anew" in fails(capsys, "verify")
+    for path in victims:
+        assert not path.exists() and path.with_name(f"{path.name}.damaged").exists()
+    run("verify")
+    assert capsys.readouterr().out == "4 files are whole, 0 damaged\n"
+
+
 def test_settings_that_cannot_be_computed(campaign, capsys):
     values = yaml.safe_load(Path("mine.yaml").read_text())["tasks"]
     values["digits-letters"]["methods"]["lautum"]["pretrain"]["rank"] = 5000

@@ -93,7 +93,7 @@ def test_records_that_do_not_belong_are_refused_by_name(campaign):
     path = write_record(layout, layout.cells()[0], 5)
     whole, record = path.read_text(), read_json(path)
     path.write_text(whole[:100])
-    with pytest.raises(LautumError, match="seed7.json is not valid JSON .* delete it and run again"):
+    with pytest.raises(LautumError, match="seed7.json is not valid JSON .*; run again"):
         records.collect(layout)
     write_json(path, record | {"key": "000000000000"})
     with pytest.raises(LautumError, match="seed7.json was made with other settings"):

@@ -3,12 +3,17 @@ finite.
 """
 
 import os
+import random
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from lautum import networks, objectives, training
+from lautum import checkpoint, networks, objectives, training
 from lautum.errors import LautumError
 from lautum.inputs import InputTransform
 from lautum.settings import PRETRAIN, TRANSFER
@@ -92,17 +97,75 @@ def test_a_checkpoint_in_the_middle_changes_nothing(tmp_path):
     assert equal(with_checkpoints, expected)
 
 
-def test_a_foreign_or_truncated_checkpoint_is_refused(tmp_path):
+def test_a_damaged_or_foreign_checkpoint_is_passed_over(tmp_path, capsys):
     path = tmp_path / "state.safetensors"
+    expected, _ = run("supervised", tmp_path / "unused.safetensors")
     with pytest.raises(training.Interrupted):
         run("supervised", path, stop_at=3)
     whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(LautumError, match="state.safetensors cannot be read .* delete it and run again"):
-        run("supervised", path)
-    path.write_bytes(whole.replace(b'\\"identity\\": \\"test\\"', b'\\"identity\\": \\"tset\\"'))
-    with pytest.raises(LautumError, match="belongs to another run"):
-        run("supervised", path)
+    middle = len(whole) // 2
+    for content, message in (
+        (whole[:middle], "state.safetensors cannot be read"),
+        (whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :], "does not have the SHA-256 written in it"),
+        (whole.replace(b"test", b"xxxx"), "does not have the SHA-256 written in it"),
+        (b"", "state.safetensors cannot be read"),
+    ):
+        path.write_bytes(content)
+        weights, outcome = run("supervised", path)
+        assert equal(weights, expected) and outcome.resumed_at == []
+        output = capsys.readouterr().err
+        assert message in output and "starting from the first step" in output
+    path.write_bytes(whole)
+    tensors, progress = checkpoint.load(path)
+    checkpoint.save(path, tensors, progress | {"identity": "another"})
+    assert equal(run("supervised", path)[0], expected)
+    assert "belongs to another run; starting from the first step" in capsys.readouterr().err
+
+
+KILLED = """
+import sys
+import test_training
+from lautum import checkpoint
+from pathlib import Path
+folder = Path(sys.argv[1])
+for name in test_training.OBJECTIVES:
+    result = folder / f"{name}.safetensors"
+    if not result.exists():
+        weights, _ = test_training.run(name, folder / f"{name}-state.safetensors", checkpoint_seconds=0.0)
+        checkpoint.save(result, weights, {})
+"""
+
+
+def test_runs_killed_at_random_points_end_with_the_same_weights(tmp_path):
+    """SIGKILL, five times over the training of all objectives, which write a checkpoint after every step."""
+    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parent.parent}"}
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    waits = random.Random(0)
+    kills = 0
+    while True:
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        if kills < 5 and _states(tmp_path, process):
+            time.sleep(waits.uniform(0.0, 0.4))
+            process.kill()
+        stderr = process.communicate()[1].decode()
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, stderr
+        kills += 1
+    assert kills >= 2
+    for name in OBJECTIVES:
+        weights, _ = checkpoint.load(tmp_path / f"{name}.safetensors")
+        assert equal(weights, run(name, tmp_path / "unused.safetensors")[0]), name
+
+
+def _states(folder: Path, process: subprocess.Popen) -> bool:
+    """Wait until the process has written a new checkpoint; False if it ends first."""
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*-state.safetensors")}
+    while process.poll() is None:
+        if any(path.stat().st_mtime_ns != before.get(path) for path in folder.glob("*-state.safetensors")):
+            return True
+        time.sleep(0.005)
+    return False
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
