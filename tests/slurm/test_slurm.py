@@ -1,0 +1,148 @@
+"""The built-in task through a real Slurm: killed, short of memory, its driver cancelled; the same bytes in the end.
+
+Run with `pytest -m slurm` where `tests/slurm/lab.sh install` succeeds: as root, with Debian's packages.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slurm
+
+ROOT = Path(__file__).parent.parent.parent
+BIN = Path(sys.executable).parent
+LAB = ROOT / "tests/slurm/lab.sh"
+ENVIRONMENT = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+SLURM = ["snakemake", "--profile", "slurm", "--profile", "tests/slurm/profile", "--configfile", "toy.yaml"]
+
+TOY = {
+    "extends": "config/config.yaml",
+    "name": "toy",
+    "checkpoint_seconds": 0.5,
+    "grid": {"tasks": ["digits-letters"], "seeds": 2},
+    "tasks": {
+        "digits-letters": {
+            "label_counts": [20],
+            "pretrain": {"steps": 600, "batch_size": 32},
+            "transfer": {"steps": 20, "epochs": 2},
+            "methods": {"lautum": {"pretrain": {"rank": 10}}},
+        }
+    },
+    # Less than a split takes (500 MB): the first attempt is killed, the second asks for twice as much.
+    "resources": {"split": {"mem_mb": 300}},
+}
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lab")
+    subprocess.run([LAB, "up", folder], check=True)
+    yield
+    subprocess.run([LAB, "down", folder], check=True)
+
+
+def clone(folder: Path) -> Path:
+    """A copy of the tracked files, as a user's clone would be, with the toy campaign."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
+    (folder / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    return folder
+
+
+def run(folder: Path, *command: str) -> str:
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=ENVIRONMENT)
+    assert result.returncode == 0, (result.stdout + result.stderr)[-5000:]
+    return result.stdout + result.stderr
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Networks, predictions and splits by name: everything but what times enter."""
+    results = folder / "results"
+    paths = [path for path in results.rglob("*.safetensors") if "checkpoints" not in path.parts]
+    return {str(p.relative_to(results)): p.read_bytes() for p in (*paths, *(results / "splits").rglob("*.json"))}
+
+
+class Watch:
+    """What the campaign's jobs do, seen from outside."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.devices, self.killed = folder, [], None
+
+    def look(self, kill: bool = False) -> None:
+        """Note the devices of the GPU jobs that run now; with `kill`, SIGKILL one training that has a checkpoint."""
+        shown = subprocess.run(["scontrol", "--details", "show", "job"], capture_output=True, text=True).stdout
+        jobs = [job for job in shown.split("\n\n") if "JobState=RUNNING" in job and "gpu" in job]
+        self.devices.append([re.search(r"GRES=gpu\S*\(IDX:([\d,-]+)\)", job).group(1) for job in jobs])
+        for path in (self.folder / "results/checkpoints").rglob("*.lock") if kill else ():
+            if self.killed is None and path.with_suffix(".safetensors").exists():
+                with suppress(OSError, ValueError):
+                    os.kill(json.loads(path.read_text())["pid"], signal.SIGKILL)
+                    self.killed = str(path.relative_to(self.folder / "results/checkpoints").with_suffix(""))
+
+
+def until(condition, watch: Watch, kill: bool = False, seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, subprocess.run(["squeue"], capture_output=True, text=True).stdout
+        watch.look(kill)
+        time.sleep(0.5)
+
+
+def test_a_campaign_survives_what_a_cluster_does_to_it(lab, tmp_path_factory):
+    reference, folder = (clone(tmp_path_factory.mktemp(name)) for name in ("reference", "cluster"))
+    run(reference, "snakemake", "--profile", "local", "--configfile", "toy.yaml")
+    watch = Watch(folder)
+
+    # The driver is a job itself, as on clusters that do not let users run anything on the login node.
+    wrapped = f"cd {folder} && {' '.join(SLURM)}"
+    driver = run(
+        folder, "sbatch", "--parsable", "--partition=cpu", "--mem=2000", "--output=driver.log", "--wrap", wrapped
+    )
+    until(lambda: watch.killed, watch, kill=True)
+    trained = folder / "results/pretrained"
+    until(lambda: len(list(trained.rglob("*.safetensors"))) >= 4, watch)
+    run(folder, "scancel", driver.strip())
+    until(lambda: not re.search(rf"^\s*{driver.strip()} ", run(folder, "squeue", "-h"), re.M), watch)
+
+    # Whatever it left is whole, and what it started may still run.
+    assert ", 0 damaged" in run(folder, "lautum", "verify", "--config", "toy.yaml")
+    run(folder, "snakemake", "--unlock", "--configfile", "toy.yaml")
+    with open(folder / "second.log", "wb") as log:
+        second = subprocess.Popen(SLURM, cwd=folder, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT)
+        until(lambda: second.poll() is not None, watch, seconds=600)
+    assert second.returncode == 0, (folder / "second.log").read_text()[-5000:]
+
+    assert contents(folder) == contents(reference)
+    cost = json.loads((folder / "results" / f"{watch.killed}.json").read_text())
+    assert cost["resumed_at"] and cost["resumed_at"][0] > 0
+    log = (folder / "driver.log").read_text()
+    assert "mem_mb=300" in log and "mem_mb=600" in log
+    assert any(
+        "exceeded memory limit" in path.read_text() for path in (folder / ".snakemake/slurm_logs").rglob("*.log")
+    )
+    together = [devices for devices in watch.devices if len(devices) > 1]
+    assert together and all(max(Counter(devices).values()) == 1 for devices in together)
+
+
+def test_a_partition_that_does_not_exist_is_named(lab, tmp_path_factory):
+    folder = clone(tmp_path_factory.mktemp("wrong"))
+    site = {"default-resources": {"slurm_partition": "nowhere"}, "retries": 0}
+    (folder / "site").mkdir()
+    (folder / "site/profile.yaml").write_text(yaml.safe_dump(site))
+    command = [*SLURM, "--profile", "site", "data/digits-train.safetensors"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=ENVIRONMENT)
+    assert result.returncode != 0
+    assert "invalid partition specified: nowhere" in result.stdout + result.stderr
