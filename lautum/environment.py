@@ -1,8 +1,10 @@
 """The machine a job runs on: device, determinism, and what is recorded of them."""
 
+import fcntl
 import os
 import platform
 import subprocess
+import tempfile
 from pathlib import Path
 
 import torch
@@ -22,7 +24,9 @@ def select_device(config: Config) -> torch.device:
         raise LautumError(
             "device: cuda is configured but this machine offers no CUDA device; use `device: auto` or `cpu`"
         )
-    device = torch.device("cuda" if available and config.device != "cpu" else "cpu")
+    device = torch.device("cpu")
+    if available and config.device != "cpu":
+        device = torch.device("cuda", claim_gpu(torch.cuda.device_count()))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # The same switch as use_deterministic_algorithms(True), which first imports the compiler: 2 s and 150 MB a job.
     torch.set_deterministic_debug_mode("error")
@@ -31,6 +35,22 @@ def select_device(config: Config) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     torch.set_num_threads(config.threads)
     return device
+
+
+def claim_gpu(count: int) -> int:
+    """The first of this machine's `count` visible GPUs that no other job of the suite has; 0 if all are taken.
+
+    A scheduler shows each job its own GPUs only; without one (profile local-gpu) the jobs must agree among themselves.
+    The claim ends with this process, however it ends.
+    """
+    for number in range(count if count > 1 else 0):
+        claim = os.open(Path(tempfile.gettempdir()) / f"lautum-gpu{number}.lock", os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return number  # the open file is the claim
+        except BlockingIOError:
+            os.close(claim)
+    return 0
 
 
 def describe(device: torch.device, threads: int) -> dict[str, str | int]:

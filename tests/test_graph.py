@@ -162,6 +162,22 @@ def test_the_slurm_profile_works_by_name_from_the_root(tmp_path):
     assert "slurm_partition=gpu" in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize(
+    "profiles, expected",
+    [
+        (["local-gpu"], "gpu=1"),
+        (["slurm", "site-account"], "slurm_account=my_project, slurm_partition=gpu"),
+        (["slurm", "site-gres"], "gres=gpu:a100:1, slurm_extra=--signal=TERM@120 --requeue"),
+    ],
+)
+def test_the_other_profiles_ask_for_what_they_should(finished, tmp_path, profiles, expected):
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    options = [part for name in profiles for part in ("--profile", str(ROOT / "profiles" / name))]
+    output = snakemake(tmp_path, *options, "--dry-run", "--quiet", "progress")
+    pretrain = re.search(r"^rule pretrain:\n(?:    .*\n)+", output, flags=re.MULTILINE).group()
+    assert expected in pretrain
+
+
 def grid_tasks():
     config = load(ROOT / "config/config.yaml")
     return [(name, config.tasks[name]) for name in config.grid.tasks]

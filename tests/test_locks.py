@@ -110,3 +110,24 @@ def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path):
     with pytest.raises(LautumError, match="cannot write .*a.lock: .*; check space, owner and permissions"):
         with locks.lock(tmp_path / "file" / "a.lock"):
             pass
+
+
+def test_jobs_of_one_machine_take_different_gpus(tmp_path):
+    """Three live processes and two GPUs; when the first is killed its GPU is free again."""
+    code = "from lautum import environment; print(environment.claim_gpu(2), flush=True); input()"
+
+    def job():
+        values = os.environ | {"TMPDIR": str(tmp_path)}
+        pipe = subprocess.PIPE
+        process = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, env=values, text=True)
+        return process, int(process.stdout.readline())
+
+    jobs = [job() for _ in range(3)]
+    assert [number for _, number in jobs] == [0, 1, 0]
+    jobs[1][0].kill()
+    jobs[1][0].wait()
+    jobs.append(job())
+    assert jobs[3][1] == 1
+    for process, _ in jobs:
+        process.kill()
+        process.communicate()
