@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: quickstart test bench coverage
+.PHONY: quickstart test bench coverage faults slurm
 
 quickstart: $(BIN)/.installed
 	snakemake --profile local --configfile config/quickstart.yaml
@@ -16,6 +16,13 @@ bench: $(BIN)/.installed
 
 coverage: $(BIN)/.installed
 	python -m lautum.coverage
+
+faults: $(BIN)/.installed
+	python tests/faults.py
+
+slurm: $(BIN)/.installed
+	tests/slurm/lab.sh install
+	python -m pytest -m slurm
 
 $(BIN)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "lautum needs Python >= 3.11, this is " + sys.version'

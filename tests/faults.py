@@ -1,0 +1,274 @@
+"""`make faults`: a small campaign under injected faults must end with the results of an undisturbed one.
+
+    python tests/faults.py [--faults 50] [--seed 0]
+
+Runs the built-in task, four methods, one seed, again and again: while drivers and jobs run they are killed, their disk
+is full, files are cut off, altered or given other times, and two drivers run at once. Every time the campaign has come
+to its end, every network, prediction and split is compared with the undisturbed run's. Prints the count by kind and
+the number of results lost or different. A full disk is a small tmpfs that is filled, which needs root.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+DRIVER = ["snakemake", "--profile", str(ROOT / "profiles/local"), "--snakefile", str(ROOT / "Snakefile")]
+DRIVER += ["--configfile", "toy.yaml", "--quiet", "all"]
+TOY = {
+    "extends": str(ROOT / "config/config.yaml"),
+    "name": "toy",
+    "checkpoint_seconds": 0.2,
+    "grid": {"tasks": ["digits-letters"], "seeds": 1},
+    "tasks": {
+        "digits-letters": {
+            "label_counts": [20],
+            "pretrain": {"steps": 400, "batch_size": 32},
+            "transfer": {"steps": 200, "epochs": 5},
+            "methods": {"lautum": {"pretrain": {"rank": 10}}},
+        }
+    },
+}
+DISK = 40 * 2**20  # bytes of the small disk that holds the results
+
+
+class Campaign:
+    """A folder with the toy campaign and what runs in it."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.results = folder, folder / "results"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "toy.yaml").write_text(yaml.safe_dump(TOY))
+        self.drivers: list[subprocess.Popen] = []
+
+    def start(self, *options: str) -> None:
+        log = open(self.folder / "driver.log", "ab")
+        self.drivers.append(
+            subprocess.Popen([*DRIVER, *options], cwd=self.folder, env=ENVIRONMENT, stdout=log, stderr=log)
+        )
+        log.close()
+
+    def run(self) -> int:
+        """Repair and run to the end, in the foreground; the driver's exit code."""
+        self.command("lautum", "verify", "--config", "toy.yaml")
+        self.command(*DRIVER, "--unlock")
+        return self.command(*DRIVER)
+
+    def command(self, *command: str) -> int:
+        with open(self.folder / "driver.log", "ab") as log:
+            return subprocess.run(command, cwd=self.folder, env=ENVIRONMENT, stdout=log, stderr=log).returncode
+
+    def running(self) -> bool:
+        return any(driver.poll() is None for driver in self.drivers)
+
+    def contents(self) -> dict[str, bytes]:
+        """Networks, predictions and splits by name: everything but what times enter."""
+        paths = [p for p in self.results.rglob("*.safetensors") if "checkpoints" not in p.parts]
+        paths += (self.results / "splits").rglob("*.json")
+        return {str(path.relative_to(self.results)): path.read_bytes() for path in paths}
+
+    def finished(self) -> list[Path]:
+        """All whole result files."""
+        folders = ("splits", "pretrained", "transferred", "evaluated-test")
+        found = [
+            p for name in folders for p in (self.results / name).rglob("seed*") if p.suffix in (".json", ".safetensors")
+        ]
+        return sorted(found)
+
+    def checkpoints(self) -> list[Path]:
+        return sorted((self.results / "checkpoints").rglob("seed*.safetensors"))
+
+
+def signal_training(campaign: Campaign, number: int, rng: random.Random) -> bool:
+    """Send a signal to a running training job that has a checkpoint."""
+    for path in rng.sample(campaign.checkpoints(), len(campaign.checkpoints())):
+        with suppress(OSError, ValueError, KeyError):
+            os.kill(json.loads(path.with_suffix(".lock").read_text())["pid"], number)
+            return True
+    return False
+
+
+def sigkill(campaign, rng):
+    return signal_training(campaign, signal.SIGKILL, rng)
+
+
+def sigterm(campaign, rng):
+    return signal_training(campaign, signal.SIGTERM, rng)
+
+
+def driver_killed(campaign, rng):
+    """Its jobs go on without it, and the next driver starts them once more."""
+    alive = [driver for driver in campaign.drivers if driver.poll() is None]
+    if alive:
+        alive[0].kill()
+        campaign.command(*DRIVER, "--unlock")
+        campaign.start()
+    return bool(alive)
+
+
+def two_drivers(campaign, rng):
+    campaign.start("--nolock")
+    return True
+
+
+def full_disk(campaign, rng):
+    filler = campaign.results / "filler"
+    with open(filler, "wb") as file, suppress(OSError):
+        while True:
+            file.write(bytes(2**16))
+            file.flush()
+    time.sleep(rng.uniform(1, 4))
+    filler.unlink()
+    return True
+
+
+def truncated_result(campaign, rng):
+    files = campaign.finished()
+    if files:
+        path = rng.choice(files)
+        with suppress(FileNotFoundError):
+            os.truncate(path, rng.randrange(max(1, path.stat().st_size)))
+            return True
+    return False
+
+
+def corrupt_checkpoint(campaign, rng):
+    return _flip(campaign.checkpoints(), rng)
+
+
+def corrupt_dataset(campaign, rng):
+    return _flip(sorted((campaign.folder / "data").glob("*.safetensors")), rng)
+
+
+def clock_jump(campaign, rng):
+    """Files of ten years ago or in ten years' time."""
+    files = campaign.finished() + campaign.checkpoints()
+    for path in rng.sample(files, min(3, len(files))):
+        moment = time.time() + rng.choice([-1, 1]) * 3e8
+        with suppress(FileNotFoundError):
+            os.utime(path, (moment, moment))
+    return bool(files)
+
+
+def _flip(files: list[Path], rng: random.Random) -> bool:
+    """Change one byte of one file in place."""
+    if not files:
+        return False
+    with suppress(FileNotFoundError), open(rng.choice(files), "r+b") as file:
+        position = rng.randrange(os.fstat(file.fileno()).st_size)
+        file.seek(position)
+        byte = file.read(1)
+        file.seek(position)
+        file.write(bytes([byte[0] ^ 0xFF]))
+        return True
+    return False
+
+
+KINDS = [
+    sigkill,
+    sigterm,
+    driver_killed,
+    two_drivers,
+    full_disk,
+    truncated_result,
+    corrupt_checkpoint,
+    corrupt_dataset,
+    clock_jump,
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--faults", type=int, default=54, help="how many are injected (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the order and the moments (default: %(default)s)")
+    options = parser.parse_args()
+    rng = random.Random(options.seed)
+    top = Path(tempfile.mkdtemp(prefix="lautum-faults-"))
+    kinds = KINDS
+    reference, campaign = Campaign(top / "reference"), Campaign(top / "faults")
+    campaign.results.mkdir()
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", campaign.results], stderr=subprocess.DEVNULL
+        ).returncode
+    )
+    if not mounted:
+        print("no small disk can be mounted (not root): the kind full_disk is left out", flush=True)
+        kinds = [kind for kind in KINDS if kind is not full_disk]
+    try:
+        return inject(reference, campaign, kinds, options.faults, rng)
+    finally:
+        for driver in campaign.drivers:
+            driver.kill()
+        if mounted:
+            time.sleep(5)  # jobs whose driver was killed end by themselves
+            subprocess.run(["umount", "--lazy", campaign.results])
+        shutil.rmtree(top, ignore_errors=True)
+
+
+def inject(reference: Campaign, campaign: Campaign, kinds: list, faults: int, rng: random.Random) -> int:
+    if reference.run():
+        print((reference.folder / "driver.log").read_text()[-3000:])
+        raise SystemExit("the undisturbed run failed")
+    expected = reference.contents()
+    # Every kind equally often, in random order.
+    plan = [kinds[number % len(kinds)] for number in range(faults)]
+    rng.shuffle(plan)
+    counts, different, rounds = Counter(), 0, 0
+    while plan:
+        campaign.start()
+        while campaign.running() and plan:
+            time.sleep(rng.uniform(0.2, 3))
+            # The first of the plan that finds something to break: there may be no checkpoint at this moment.
+            for number, kind in enumerate(plan):
+                if kind(campaign, rng):
+                    counts[plan.pop(number).__name__] += 1
+                    print(f"{sum(counts.values())}/{faults} {kind.__name__}", flush=True)
+                    break
+        for driver in campaign.drivers:
+            driver.wait()
+        campaign.drivers.clear()
+        attempts = 0
+        while campaign.run():
+            attempts += 1
+            if attempts == 10:
+                print((campaign.folder / "driver.log").read_text()[-5000:])
+                raise SystemExit("the campaign does not come to its end")
+        # A network that was damaged after its last use is not needed for the report; it is made again when asked for.
+        campaign.command("lautum", "verify", "--config", "toy.yaml")
+        lost = [str(campaign.results / name) for name in expected if not (campaign.results / name).exists()]
+        if lost:
+            campaign.command(*DRIVER, *(os.path.relpath(name, campaign.folder) for name in lost))
+        rounds += 1
+        found = campaign.contents()
+        wrong = [name for name in expected if found.get(name) != expected[name]]
+        different += len(wrong)
+        print(
+            f"round {rounds}: {len(expected) - len(wrong)} of {len(expected)} results as undisturbed {wrong}",
+            flush=True,
+        )
+        for name in ("splits", "pretrained", "transferred", "evaluated-test"):
+            shutil.rmtree(campaign.results / name)
+    print(f"\n{sum(counts.values())} faults in {rounds} rounds of {len(expected)} results:")
+    for name, count in sorted(counts.items()):
+        print(f"  {name:<20} {count}")
+    print(f"results lost or different: {different}")
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
