@@ -5,10 +5,13 @@ cancels; a ratio is the median over rounds of the ratio of two neighbours, with 
 """
 
 import argparse
+import multiprocessing
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -27,6 +30,14 @@ from lautum.training import Labelled, Objective, StageData
 BATCH = 128
 SHAPES = {"MNIST": ((1, 28, 28), "none"), "CIFAR": ((3, 32, 32), "flip-shift")}
 CPU = torch.device("cpu")
+LOADER_CASES = (
+    ("MNIST", "conv16-32-fc128", "float32"),
+    ("MNIST", "conv32-64-fc1024", "float32"),
+    ("MNIST", "conv32-64-fc1024", "bfloat16"),
+    ("CIFAR", "conv32-64-fc512", "float32"),
+    ("CIFAR", "conv32-64-fc512", "bfloat16"),
+)
+_STEPPERS: dict[tuple, Callable[[], None]] = {}
 
 
 def main() -> None:
@@ -116,17 +127,48 @@ def outside_share(rounds: int) -> list[dict]:
 
 
 def loader_ratios(rounds: int) -> list[dict]:
-    """Training throughput relative to the same training with a DataLoader and torchvision's transforms."""
+    """Training throughput relative to the same training with a DataLoader and torchvision's transforms.
+
+    First a job of ours beside a script on one thread each; then the whole machine: as many one-thread jobs of ours as
+    there are cores at the same time, as the graph runs them, beside one script that has all cores and two workers.
+    """
     rows = []
-    for shape, network in (("MNIST", "conv16-32-fc128"), ("MNIST", "conv32-64-fc1024"), ("CIFAR", "conv32-64-fc512")):
-        ours = stepper("source_only", shape, network)
-        for threads, workers in ((1, 0), (2, 0), (2, 2)):
-            theirs = loader_stepper(shape, network, threads, workers)
-            what = (
-                f"throughput / DataLoader script with {threads} threads, {workers} workers ({shape} shape, {network})"
-            )
-            rows.append(ratio(what, theirs, ours, max(3, rounds // 3), 10, ">= 2"))
+    for shape, network, precision in LOADER_CASES:
+        ours, theirs = stepper("source_only", shape, network, precision), loader_stepper(shape, network, 1, 0)
+        what = f"throughput / DataLoader script, one thread each ({shape} shape, {network}, {precision})"
+        rows.append(ratio(what, theirs, ours, max(3, rounds // 3), 10, ">= 2"))
+    cores = os.cpu_count() or 1
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(cores, context) as jobs, ProcessPoolExecutor(1, context) as script:
+        for shape, network, precision in LOADER_CASES:
+            ratios = []
+            for _ in range(max(3, rounds // 3) + 1):
+                rates = list(jobs.map(steps_per_second, [("ours", shape, network, precision)] * cores))
+                ratios.append(sum(rates) / script.submit(steps_per_second, ("script", shape, network, "")).result())
+            what = f"throughput of {cores} jobs / DataLoader script with {cores} threads, 2 workers ({shape} shape, "
+            rows.append(summary(f"{what}{network}, {precision})", ratios[1:], ">= 2"))
+            print(f"measured: {rows[-1]['what']}", file=sys.stderr, flush=True)
     return rows
+
+
+def steps_per_second(case: tuple[str, str, str, str], seconds: float = 4.0) -> float:
+    """Training steps per second of one process, ours or the script, over `seconds` after two steps of warming up."""
+    who, shape, network, precision = case
+    torch.set_deterministic_debug_mode("error" if who == "ours" else "default")
+    if case not in _STEPPERS:  # kept over the rounds, with its workers and the pages of its memory
+        _STEPPERS[case] = (
+            stepper("source_only", shape, network, precision)
+            if who == "ours"
+            else loader_stepper(shape, network, os.cpu_count() or 1, 2)
+        )
+    step = _STEPPERS[case]
+    for _ in range(2):
+        step()
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        step()
+        count += 1
+    return count / (time.perf_counter() - began)
 
 
 def whitening_seconds() -> dict:
@@ -146,16 +188,16 @@ def data(shape: str) -> StageData:
     return StageData(InputTransform.for_source(images, augmentation), Labelled(images, labels), images)
 
 
-def build(name: str, shape: str, network_name: str) -> tuple[Objective, nn.Module, Adam]:
+def build(name: str, shape: str, network_name: str, precision: str = "float32") -> tuple[Objective, nn.Module, Adam]:
     """An objective over fresh data, its network and its optimiser."""
     settings = {"lautum": Lautum, "source_only": SourceOnly}.get(name, MkMMD)(batch_size=BATCH)
-    network = networks.build(network_name, SHAPES[shape][0], 10, seed=0).to(memory_format=torch.channels_last)
+    network = networks.build(network_name, SHAPES[shape][0], 10, 0, precision).to(memory_format=torch.channels_last)
     return objectives.build(name, network, data(shape), settings, seed=0), network, Adam(network)
 
 
-def stepper(name: str, shape: str, network_name: str) -> Callable[[], None]:
+def stepper(name: str, shape: str, network_name: str, precision: str = "float32") -> Callable[[], None]:
     """A function that does one training step as `lautum.training` does, on one thread."""
-    objective, network, optimiser = build(name, shape, network_name)
+    objective, network, optimiser = build(name, shape, network_name, precision)
 
     def step() -> None:
         torch.set_num_threads(1)
