@@ -2,6 +2,8 @@
 #   snakemake --profile local                                            the paper's grid on this machine (config/config.yaml)
 #   snakemake --profile local --configfile config/quickstart.yaml        another campaign
 #   snakemake --profile slurm                                            the same on a cluster
+import shutil
+
 from snakemake.utils import min_version
 
 min_version("9.18")
@@ -18,6 +20,14 @@ rule all:
     default_target: True
     input:
         FINAL_FILES,
+
+
+onstart:
+    # Otherwise every submission would fail by itself, some seconds apart.
+    if workflow.executor_plugin.name == "slurm" and shutil.which("sbatch") is None:
+        raise WorkflowError(
+            "there is no Slurm on this machine (no command sbatch); run this on a login node, or here with --profile local"
+        )
 
 
 onsuccess:

@@ -9,26 +9,24 @@ import multiprocessing
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from lautum import mmd, networks, objectives
+from lautum import checkpoint, mmd, networks, objectives
+from lautum.bench_peers import BATCH, SHAPES, data, lautum_by_inverses, loader_stepper, mmd_by_broadcast
 from lautum.environment import describe
 from lautum.files import write_json
-from lautum.inputs import InputTransform
 from lautum.optimiser import Adam
 from lautum.regularizer import LautumRegularizer
 from lautum.settings import Lautum, MkMMD, SourceOnly
-from lautum.training import Labelled, Objective, StageData
+from lautum.training import Objective
 
-BATCH = 128
-SHAPES = {"MNIST": ((1, 28, 28), "none"), "CIFAR": ((3, 32, 32), "flip-shift")}
 CPU = torch.device("cpu")
 LOADER_CASES = (
     ("MNIST", "conv16-32-fc128", "float32"),
@@ -56,6 +54,7 @@ def main() -> None:
         *outside_share(rounds),
         *loader_ratios(rounds),
         whitening_seconds(),
+        checkpoint_share(rounds),
     ]
     write_json(Path("reports/benchmark.json"), {"environment": describe(CPU, 1), "rounds": rounds, "rows": rows})
     print(f"\n{rounds} rounds; median [quartiles]; {describe(CPU, 1)['cpu']}, 1 thread unless said otherwise")
@@ -179,13 +178,19 @@ def whitening_seconds() -> dict:
     return summary("building the regulariser at D = 3072, N = 5000, seconds", [time.perf_counter() - began], "<= 30")
 
 
-def data(shape: str) -> StageData:
-    """Random images: the time of a step does not depend on what they show."""
-    size, augmentation = SHAPES[shape]
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (4000, *size), generator=generator, dtype=torch.uint8)
-    labels = torch.randint(0, 10, (len(images),), generator=generator)
-    return StageData(InputTransform.for_source(images, augmentation), Labelled(images, labels), images)
+def checkpoint_share(rounds: int) -> dict:
+    """Share of training time that goes into checkpoints, one a minute, of the largest state: network, Adam, EMA."""
+    objective, network, optimiser = build("lautum", "MNIST", "conv32-64-fc1024")
+    tensors = network.state_dict() | optimiser.state() | objective.state()
+    shares = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(rounds + 1):
+            began = time.perf_counter()
+            checkpoint.save(Path(folder) / "state.safetensors", tensors, {})
+            shares.append((time.perf_counter() - began) / 60)
+    return summary(
+        "share of training time for a checkpoint a minute (MNIST shape, conv32-64-fc1024)", shares[1:], "<= 0.02"
+    )
 
 
 def build(name: str, shape: str, network_name: str, precision: str = "float32") -> tuple[Objective, nn.Module, Adam]:
@@ -208,69 +213,6 @@ def stepper(name: str, shape: str, network_name: str, precision: str = "float32"
         optimiser.step(1e-3, 0.9)
 
     return step
-
-
-def loader_stepper(shape: str, network_name: str, threads: int, workers: int) -> Callable[[], None]:
-    """One step of an ordinary script: images from a DataLoader through torchvision's transforms, torch.optim.Adam."""
-    from PIL import Image
-    from torch.utils.data import DataLoader, Dataset
-    from torchvision import transforms
-
-    stage = data(shape)
-    size = SHAPES[shape][0]
-    augmentation = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()] if shape == "CIFAR" else []
-    transform = transforms.Compose(
-        [*augmentation, transforms.ToTensor(), transforms.Normalize([0.5] * size[0], [0.25] * size[0])]
-    )
-    pixels = stage.labelled.images.permute(0, 2, 3, 1).squeeze(-1).numpy()
-
-    class Images(Dataset):
-        def __len__(self) -> int:
-            return len(pixels)
-
-        def __getitem__(self, index: int):
-            return transform(Image.fromarray(pixels[index])), int(stage.labelled.labels[index])
-
-    loader = DataLoader(
-        Images(), BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
-    )
-    network = networks.build(network_name, size, 10, seed=0)
-    optimiser = torch.optim.Adam(network.parameters())
-
-    def endless():
-        while True:
-            yield from loader
-
-    batches = endless()
-
-    def step() -> None:
-        torch.set_num_threads(threads)
-        inputs, labels = next(batches)
-        optimiser.zero_grad()
-        F.cross_entropy(network(inputs), labels).backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
-
-    return step
-
-
-def mmd_by_broadcast(source: Tensor, target: Tensor) -> Tensor:
-    """Mk-MMD as many ports write it: all pairwise differences, one exponential after the other."""
-
-    def mean_kernel(a: Tensor, b: Tensor) -> Tensor:
-        return sum(torch.exp(-(a[:, None] - b[None]).square().sum(2) / (2 * v)).mean() for v in mmd.VARIANCES)
-
-    return mean_kernel(source, source) + mean_kernel(target, target) - 2 * mean_kernel(source, target)
-
-
-def lautum_by_inverses(inputs: Tensor, logits: Tensor) -> Tensor:
-    """L of a batch from the D x D covariance and explicit inverses, float64, ridged because D exceeds the batch."""
-    x, w = inputs.double() - inputs.double().mean(0), logits.double() - logits.double().mean(0)
-    cov_x = x.T @ x / len(x) + 0.1 * torch.eye(x.shape[1], dtype=x.dtype)
-    cov_w, cov_xw = w.T @ w / len(w), x.T @ w / len(w)
-    c = torch.linalg.inv(cov_x) @ cov_xw @ torch.linalg.inv(cov_w) @ cov_xw.T
-    identity = torch.eye(len(c), dtype=c.dtype)
-    return 0.5 * torch.logdet(identity - c) + torch.trace(torch.linalg.inv(identity - c) - identity)
 
 
 def ratio(what: str, first: Callable, second: Callable, rounds: int, steps: int, target: str = "") -> dict:
