@@ -10,7 +10,7 @@ f(x, y|w) = f(y|x, w) p(x|w) and L(w;x) = E_w KL(p(x) || p(x|w)), is the conditi
     >>> p_w, p_x_given_w = world.dirichlet(np.ones(5)), world.dirichlet(np.ones(4), 5)   # 5 possible weights
     >>> f = world.dirichlet(np.ones(3), (5, 4))
     >>> t = terms(p_xy, p_w, p_x_given_w, f)
-    >>> np.isclose(t.cross_entropy, t.mismatch + t.bayes - t.lautum)
+    >>> bool(np.isclose(t.cross_entropy, t.mismatch + t.bayes - t.lautum))
     True
 
 L occurs in (1) twice: the mismatch contains it too, as E_w KL(p(x,y) || f(x,y|w)) = E_w E_x KL(p(y|x) || f(y|x,w)) +
