@@ -43,9 +43,8 @@ def loader_stepper(shape: str, network_name: str, threads: int, workers: int) ->
         def __getitem__(self, index: int):
             return transform(Image.fromarray(pixels[index])), int(stage.labelled.labels[index])
 
-    loader = DataLoader(
-        Images(), BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0
-    )
+    options = {"num_workers": workers, "persistent_workers": True, "multiprocessing_context": "fork"} if workers else {}
+    loader = DataLoader(Images(), BATCH, shuffle=True, drop_last=True, **options)
     network = networks.build(network_name, size, 10, seed=0)
     optimiser = torch.optim.Adam(network.parameters())
 

@@ -26,7 +26,7 @@ class Cell:
 
 
 class Layout:
-    """Keys and paths of a configuration's files. Pure arithmetic: nothing is read or written."""
+    """Keys and paths of a configuration's files. No file of a campaign is read or written."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -42,7 +42,7 @@ class Layout:
             for task in grid.tasks
             for method in grid.methods
             for labels in self.config.tasks[task].label_counts
-            for seed in grid.seeds
+            for seed in self.config.seeds(task)
         ]
 
     def prepared(self, dataset: str, part: str) -> Path:

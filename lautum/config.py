@@ -6,17 +6,16 @@ that sets it.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, ValidationError, model_validator
 
+from lautum import config_files, paper
 from lautum.datasets import DATASETS
 from lautum.errors import LautumError
 from lautum.settings import (
     NETWORKS,
     PRETRAIN,
-    SOURCES,
     TRANSFER,
     PretrainSettings,
     Strict,
@@ -24,6 +23,7 @@ from lautum.settings import (
 )
 from lautum.suggest import nearest, require_known
 
+STEPS = ("prepare", "split", "pretrain", "transfer", "evaluate", "aggregate")  # what a job of the graph does
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # names become folders and Snakemake wildcards
 
 
@@ -36,27 +36,28 @@ class Folders(Strict):
     offline: str | None = None  # data set files used before any download; the variable LAUTUM_OFFLINE takes precedence
 
 
+def _count_or_list(value):
+    if isinstance(value, bool) or (isinstance(value, int) and value < 1):
+        raise ValueError(f"seeds is a count of at least 1 or a list of seeds, got {value}")
+    return tuple(range(value)) if isinstance(value, int) else value
+
+
+def _distinct(values: tuple) -> tuple:
+    if not values or len(set(values)) < len(values):
+        raise ValueError(f"must be a non-empty list without repetitions, got {list(values)}")
+    return values
+
+
+Seeds = Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_count_or_list), AfterValidator(_distinct)]
+Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
+
+
 class Grid(Strict):
     """What is run: every task x method x label count of the task x seed."""
 
-    tasks: tuple[str, ...]
-    methods: tuple[str, ...]
-    seeds: tuple[int, ...]
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count_or_list(cls, value):
-        if isinstance(value, bool) or (isinstance(value, int) and value < 1):
-            raise ValueError(f"seeds is a count of at least 1 or a list of seeds, got {value}")
-        return tuple(range(value)) if isinstance(value, int) else value
-
-    @model_validator(mode="after")
-    def _distinct(self):
-        for key in ("tasks", "methods", "seeds"):
-            values = getattr(self, key)
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"{key} must be a non-empty list without repetitions, got {list(values)}")
-        return self
+    tasks: Names
+    methods: Names
+    seeds: Seeds
 
 
 class Method(Strict):
@@ -86,6 +87,7 @@ class Task(Strict):
     source: str
     target: str
     classes: tuple[str, ...] | None = None  # target classes by name; None: all
+    seeds: Seeds | None = None  # instead of the grid's
     label_counts: tuple[int, ...] = Field(min_length=1)
     network: str
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products; weights are float32
@@ -98,6 +100,8 @@ class Task(Strict):
     @model_validator(mode="after")
     def _values(self):
         require_known("network", self.network, NETWORKS)
+        if self.paper_table is not None:
+            require_known("paper_table", self.paper_table, paper.TABLE_SOURCES)
         require_known("data set", self.source, DATASETS)
         require_known("data set", self.target, DATASETS)
         for count in self.label_counts:
@@ -157,7 +161,7 @@ class Config(Strict):
     trials: tuple[str, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
     methods: dict[str, Method]
     tasks: dict[str, Task]
-    resources: dict[Literal["prepare", "split", "pretrain", "transfer", "evaluate", "aggregate"], Resources]
+    resources: dict[Literal[STEPS], Resources]
 
     @model_validator(mode="after")
     def _references(self):
@@ -168,6 +172,12 @@ class Config(Strict):
             require_known("task", name, self.tasks)
         for name in (*self.grid.methods, *(name for pair in self.comparisons for name in pair)):
             require_known("method", name, self.methods)
+        for pair in self.comparisons:
+            if len(set(pair)) < 2 or self.comparisons.count(pair) > 1:
+                raise ValueError(f"comparisons must be pairs of two different methods, each once, got {list(pair)}")
+        if len(self.resources) < len(STEPS):
+            missing = ", ".join(step for step in STEPS if step not in self.resources)
+            raise ValueError(f"resources must name time and memory of every step, missing {missing}")
         for method in self.methods.values():
             if method.trial_of is not None:
                 require_known("method in trial_of", method.trial_of, self.methods)
@@ -189,6 +199,10 @@ class Config(Strict):
                     )
         return self
 
+    def seeds(self, task: str) -> tuple[int, ...]:
+        """The seeds of a task: its own, or else the grid's."""
+        return self.tasks[task].seeds or self.grid.seeds
+
     def pretrain_settings(self, task: str, method: str) -> PretrainSettings:
         """The pre-transfer settings of a method in a task: the task's, overridden by the method's own."""
         return _stage_settings(PRETRAIN[self.methods[method].pretrain], self.tasks[task], "pretrain", method)
@@ -203,18 +217,11 @@ def load(path: Path | str) -> Config:
 
     Raises LautumError naming the file, the key, the value and what is allowed.
     """
-    values, _ = _split_sources(_read(Path(path)))
+    values, _ = config_files.split_sources(config_files.read(Path(path)))
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         raise LautumError(f"{path}: {_first(error)}") from None
-
-
-def files(path: Path | str) -> list[Path]:
-    """The configuration file and all that it extends, in that order."""
-    path = Path(path)
-    base = _parse(path).get("extends")
-    return [path] if base is None else [path, *files(path.parent / base)]
 
 
 def hyper_parameters(path: Path | str) -> list[dict]:
@@ -223,7 +230,7 @@ def hyper_parameters(path: Path | str) -> list[dict]:
     One dictionary for each (task, method, stage, name).
     """
     config = load(path)
-    _, sources = _split_sources(_read(Path(path)))
+    _, sources = config_files.split_sources(config_files.read(Path(path)))
     rows = []
     for task in config.grid.tasks:
         for method in config.grid.methods:
@@ -259,62 +266,6 @@ def _stage_keys(stage: str, values: dict, schemas) -> None:
     for key in values:
         if key not in allowed:
             raise ValueError(f"unknown key {key!r} in {stage}{nearest(key, allowed)}")
-
-
-def _read(path: Path, seen: tuple[Path, ...] = ()) -> dict:
-    """The file's mapping merged over what it extends."""
-    if path.resolve() in seen:
-        raise LautumError(f"{path} extends itself; remove one `extends`")
-    values = _parse(path)
-    base = values.pop("extends", None)
-    if base is None:
-        return values
-    return _merge(_read(path.parent / base, (*seen, path.resolve())), values, path.name)
-
-
-def _parse(path: Path) -> dict:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LautumError(
-            f"configuration {path} does not exist; see config/ for the ones that come with the suite"
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LautumError(f"configuration {path} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise LautumError(f"configuration {path} must be a mapping of keys to values")
-    return values
-
-
-def _merge(base, values, file: str):
-    if _is_leaf(base) and not isinstance(values, dict):
-        return {"value": values, "source": f"chosen: set in {file}"}
-    if not (isinstance(base, dict) and isinstance(values, dict)) or _is_leaf(values):
-        return values
-    return base | {key: _merge(base[key], value, file) if key in base else value for key, value in values.items()}
-
-
-def _is_leaf(value) -> bool:
-    return isinstance(value, dict) and "value" in value and value.keys() <= {"value", "source"}
-
-
-def _split_sources(tree, path: tuple = ()) -> tuple[object, dict[tuple, str]]:
-    """Replace every {value, source} by its value; also return the sources by path."""
-    if _is_leaf(tree):
-        source = tree.get("source", "chosen: set in the configuration")
-        if str(source).split(":")[0] not in SOURCES:
-            raise LautumError(
-                f"{'.'.join(map(str, path))}: source {source!r} must begin with one of {', '.join(SOURCES)} and ':'"
-            )
-        return tree["value"], {path: source}
-    if not isinstance(tree, dict):
-        # A bare hyper-parameter has a source too: whoever wrote the file.
-        return tree, {path: "chosen: set in the configuration"}
-    values, sources = {}, {}
-    for key, value in tree.items():
-        values[key], below = _split_sources(value, (*path, key))
-        sources |= below
-    return values, sources
 
 
 def _first(error: ValidationError) -> str:

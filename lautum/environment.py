@@ -4,6 +4,7 @@ import fcntl
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -38,18 +39,23 @@ def select_device(config: Config) -> torch.device:
 
 
 def claim_gpu(count: int) -> int:
-    """The first of this machine's `count` visible GPUs that no other job of the suite has; 0 if all are taken.
+    """The first of the `count` visible GPUs that no other job of this user has; 0 if all are taken.
 
     A scheduler shows each job its own GPUs only; without one (profile local-gpu) the jobs must agree among themselves.
     The claim ends with this process, however it ends.
     """
-    for number in range(count if count > 1 else 0):
-        claim = os.open(Path(tempfile.gettempdir()) / f"lautum-gpu{number}.lock", os.O_CREAT | os.O_RDWR, 0o666)
+    if count < 2:
+        return 0
+    folder = Path(tempfile.gettempdir()) / f"lautum-gpus-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for number in range(count):
+        claim = os.open(folder / str(number), os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return number  # the open file is the claim
         except BlockingIOError:
             os.close(claim)
+    print(f"all {count} GPUs are taken by other jobs; sharing the first", file=sys.stderr)
     return 0
 
 

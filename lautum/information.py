@@ -3,8 +3,10 @@
 With C = Sx^-1 Sxw Sw^-1 Swx, whose eigenvalues are the squared canonical correlations rho_i^2, and the conditional
 covariance S_w|x = Sw - Swx Sx^-1 Sxw (Palomar & Verdu, "Lautum information", 2008):
 
-    L(x; w) = 1/2 (log|S_w|x| - log|Sw|) + tr(S_w|x^-1 Sw) - dim(w) = sum_i rho_i^2 / (1 - rho_i^2) + 1/2 log(1 -
-    rho_i^2) I(x; w) = 1/2 (log|Sw| - log|S_w|x|)                            = sum_i -1/2 log(1 - rho_i^2)
+    L(x; w) = 1/2 (log|S_w|x| - log|Sw|) + tr(S_w|x^-1 Sw) - dim(w)
+            = sum_i [rho_i^2 / (1 - rho_i^2) + 1/2 log(1 - rho_i^2)]
+    I(x; w) = 1/2 (log|Sw| - log|S_w|x|)
+            = sum_i -1/2 log(1 - rho_i^2)
 
 L >= I >= 0. Proper-complex Gaussians give twice these values, so a weight lambda belongs to the form it was tuned with.
 """

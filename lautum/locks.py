@@ -30,17 +30,19 @@ def lock(path: Path) -> Iterator[bool]:
 
     Raises LautumError when the folder cannot be written to.
     """
-    token = {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid()), "id": uuid.uuid4().hex}
-    waited = _acquire(path, json.dumps(token))
+    token = json.dumps(
+        {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid()), "id": uuid.uuid4().hex}
+    )
+    waited = _acquire(path, token)
     stop = threading.Event()
-    heart = threading.Thread(target=_beat, args=(path, stop), daemon=True)
+    heart = threading.Thread(target=_beat, args=(path, token, stop), daemon=True)
     heart.start()
     try:
         yield waited
     finally:
         stop.set()
         heart.join()
-        if _read(path) == json.dumps(token):
+        if _read(path) == token:
             path.unlink(missing_ok=True)
 
 
@@ -64,21 +66,22 @@ def _acquire(path: Path, token: str) -> bool:
 
 def _create(path: Path, token: str) -> bool:
     """Create the lock file with its content in one step; False if there is one already."""
+    draft = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
         draft.write_text(token)
+        with suppress(FileExistsError):
+            os.link(draft, path)  # fails if `path` exists, also on a network file system
+            return True
     except OSError as error:
         raise LautumError(
-            f"cannot write {path}: {error.strerror}; check space, owner and permissions of the folder"
+            f"cannot write {path}: {error.strerror}; check space, owner and permissions of the folder, "
+            "and that its file system has hard links"
         ) from error
-    try:
-        os.link(draft, path)  # fails if `path` exists, also on a network file system
-    except FileExistsError:
-        return False
     finally:
-        draft.unlink()
-    return True
+        with suppress(OSError):
+            draft.unlink()
+    return False
 
 
 def _remove(path: Path, holder: str) -> None:
@@ -103,9 +106,18 @@ def _is_gone(holder: str) -> bool:
     """Whether the holder was a process of this machine that no longer runs; False when that cannot be known."""
     try:
         token = json.loads(holder)
-        return token["host"] == socket.gethostname() and _started(token["pid"]) != token["started"]
+        return token["machine"] == _machine() and _started(token["pid"]) != token["started"]
     except (ValueError, KeyError, TypeError):
         return False
+
+
+def _machine() -> list[str]:
+    """Where a process number means the same process: host name, boot and process namespace (of a container)."""
+    names = [socket.gethostname()]
+    for read in (Path("/proc/sys/kernel/random/boot_id").read_text, lambda: os.readlink("/proc/self/ns/pid")):
+        with suppress(OSError):
+            names.append(read().strip())
+    return names
 
 
 def _started(pid: int) -> str:
@@ -123,7 +135,8 @@ def _started(pid: int) -> str:
     return "unknown"  # no /proc: a live process keeps this answer
 
 
-def _beat(path: Path, stop: threading.Event) -> None:
+def _beat(path: Path, token: str, stop: threading.Event) -> None:
     while not stop.wait(BEAT):
         with suppress(OSError):
-            os.utime(path)
+            if _read(path) == token:  # not for a process that has taken the lock over
+                os.utime(path)

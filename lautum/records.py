@@ -49,9 +49,13 @@ class Results:
 def collect(layout: Layout) -> tuple[Path, list[Cell]]:
     """Write the four files for all finished cells; return the path of records.csv and the cells that are missing.
 
-    Raises Damaged for a record that is cut off, belongs to something else, or disagrees with its predictions.
+    Raises Damaged for a record that is cut off, belongs to something else, or disagrees with its predictions, and
+    LautumError when no cell is finished.
     """
     rows, arrays, classes, curves, missing = [], {}, {}, {}, []
+    sharing: dict[Path, list[Cell]] = {}  # a pre-transfer stage that several cells share has one curve
+    for cell in layout.cells():
+        sharing.setdefault(layout.pretrained(cell.task, cell.method, cell.labels, cell.seed), []).append(cell)
     for cell in layout.cells():
         path = layout.record(cell)
         if not path.exists():
@@ -61,14 +65,15 @@ def collect(layout: Layout) -> tuple[Path, list[Cell]]:
         rows.append(_row(record))
         arrays[_name(cell)] = predictions
         arrays[f"{cell.task}/labels"] = labels
-        # A pre-transfer stage that several cells share has one curve, under the names of all methods that share it.
         pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
-        curves.setdefault(pretrained, []).append((cell, "pretrain", record["pretrain"]["curve"]))
-        curves[layout.transferred(cell)] = [(cell, "transfer", record["transfer"]["curve"])]
+        curves[pretrained] = _curve(sharing[pretrained], "pretrain", record)
+        curves[layout.transferred(cell)] = _curve([cell], "transfer", record)
+    if not rows:
+        raise LautumError(f"there is nothing to collect: no cell of the grid is finished in {layout.results}")
     path = layout.report / "records.csv"
     write_arrays(layout.report / "predictions.safetensors", arrays, {"json": json.dumps(classes, sort_keys=True)})
     write_arrays(layout.report / "examples.safetensors", _examples(layout), {})
-    table = pd.concat([_curve(cells) for cells in curves.values()]) if curves else pd.DataFrame(columns=CURVE_AXES)
+    table = pd.concat(curves.values())
     write_text(layout.report / "curves.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.4g"))
     write_text(path, pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False, lineterminator="\n"))
     return path, missing
@@ -94,16 +99,26 @@ def read(layout: Layout) -> Results:
     folder = layout.report
     runs = _read_csv(folder / "records.csv", COLUMNS, {"key": str, "settings": str, "commit": str})
     curves = _read_csv(folder / "curves.csv", CURVE_AXES, {"labels": str})
+    _require_numbers(folder / "records.csv", runs, ["labels", "seed", "accuracy", "n_images", "correct"])
+    _require_numbers(folder / "curves.csv", curves, ["seed", "step"])
     try:
         predictions, metadata = read_arrays(folder / "predictions.safetensors", "run `lautum collect` again")
         examples, _ = read_arrays(folder / "examples.safetensors", "run `lautum collect` again")
     except Damaged as error:
         raise LautumError(str(error)) from error  # not a result: it stays where it is
-    results = Results(runs, predictions, json.loads(metadata.get("json", "{}")), curves, examples)
+    try:
+        classes = json.loads(metadata["json"])
+    except (KeyError, ValueError):
+        raise LautumError(
+            f"{folder / 'predictions.safetensors'} is not what `lautum collect` writes; run it again"
+        ) from None
+    # What is no longer in the grid is left out.
     cells = {(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()}
+    runs = runs[[row in cells for row in zip(runs["task"], runs["method"], runs["labels"], runs["seed"], strict=True)]]
+    named = {(task, method, str(labels), seed) for task, method, labels, seed in cells}
+    axes = zip(curves["task"], curves["methods"], curves["labels"], curves["seed"], strict=True)
+    curves = curves[[(t, m.split("+")[0], n.split("+")[0], s) in named for t, m, n, s in axes]]
     for row in runs.itertuples():
-        if (row.task, row.method, row.labels, row.seed) not in cells:
-            continue
         if row.settings != layout.settings_key(row.task, row.method, row.labels):
             raise LautumError(
                 f"{folder / 'records.csv'}: {_name(row)} was made with other settings than the configuration's; "
@@ -115,12 +130,13 @@ def read(layout: Layout) -> Results:
                 f"{folder / 'predictions.safetensors'} lacks the {row.n_images} predictions of {_name(row)}; "
                 "run `lautum collect` again"
             )
-        if sha256_of_arrays(predicted) != row.predictions_sha256 or (predicted == labels).sum() != row.correct:
+        intact = sha256_of_arrays(predicted) == row.predictions_sha256 and (predicted == labels).sum() == row.correct
+        if not intact or abs(row.accuracy - row.correct / len(labels)) > 1e-9:
             raise LautumError(
                 f"{folder / 'predictions.safetensors'}: the predictions of {_name(row)} are not those of its record; "
                 "run `lautum collect` again"
             )
-    return results
+    return Results(runs.reset_index(drop=True), predictions, classes, curves, examples)
 
 
 def _name(cell) -> str:
@@ -129,7 +145,7 @@ def _name(cell) -> str:
 
 def _read_csv(path: Path, columns: list[str], types: dict) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype=types, keep_default_na=True)
+        table = pd.read_csv(path, dtype=types)
     except FileNotFoundError:
         raise LautumError(f"{path} does not exist; run `lautum collect` first") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -140,11 +156,19 @@ def _read_csv(path: Path, columns: list[str], types: dict) -> pd.DataFrame:
     return table
 
 
+def _require_numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
+    for column in columns:
+        wrong = pd.to_numeric(table[column], errors="coerce").isna()
+        if wrong.any():
+            line = int(wrong.to_numpy().argmax()) + 2
+            raise LautumError(f"{path}, line {line}: no number in column {column}; run `lautum collect` again")
+
+
 def _require_record(path: Path, record, cell: Cell, layout: Layout) -> None:
     """Refuse what is no record, or that of another cell or other settings."""
     try:
         whole = _row(record) is not None and all(record[stage]["curve"] for stage in ("pretrain", "transfer"))
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise Damaged(path, f"{path} is not an evaluation record; run again")
@@ -160,12 +184,15 @@ def _require_record(path: Path, record, cell: Cell, layout: Layout) -> None:
 
 def _predictions(path: Path, record: dict) -> tuple[np.ndarray, np.ndarray, list[str]]:
     file = path.with_suffix(".safetensors")
+    if not file.exists():
+        raise Damaged(path, f"{path} has lost its predictions {file.name}; run again")
     arrays, metadata = read_arrays(file)
     predictions, labels = arrays.get("predictions", np.empty(0)), arrays.get("labels", np.empty(0))
     if (
         sha256_of_arrays(predictions) != record["predictions_sha256"]
         or not len(predictions) == len(labels) == record.get("n_images")
         or (predictions == labels).sum() != record.get("correct")
+        or record.get("accuracy") != record["correct"] / len(labels)
     ):
         raise Damaged(path, f"{file} is not the predictions of {path.name}; run again")
     return predictions, labels, metadata.get("classes", "").split(",")
@@ -178,13 +205,12 @@ def _row(record: dict) -> dict:
     return {column: (record | record["environment"] | derived)[column] for column in COLUMNS}
 
 
-def _curve(cells: list[tuple[Cell, str, dict]]) -> pd.DataFrame:
-    """The curve of one stage; `labels` lists the label counts that share it."""
-    cell, stage, curve = cells[0]
-    table = pd.DataFrame(curve)
-    methods = "+".join(dict.fromkeys(cell.method for cell, _, _ in cells))
-    labels = "+".join(dict.fromkeys(str(cell.labels) for cell, _, _ in cells))
-    for position, value in enumerate((cell.task, stage, methods, labels, cell.seed)):
+def _curve(cells: list[Cell], stage: str, record: dict) -> pd.DataFrame:
+    """The curve of one stage, under the names of all methods and label counts of the grid that share it."""
+    table = pd.DataFrame(record[stage]["curve"])
+    methods = "+".join(dict.fromkeys(cell.method for cell in cells))
+    labels = "+".join(dict.fromkeys(str(cell.labels) for cell in cells))
+    for position, value in enumerate((cells[0].task, stage, methods, labels, cells[0].seed)):
         table.insert(position, CURVE_AXES[position], value)
     return table
 
@@ -194,7 +220,7 @@ def _examples(layout: Layout) -> dict[str, np.ndarray]:
     arrays = {}
     for task in layout.config.grid.tasks:
         definition = layout.config.tasks[task]
-        split = layout.split(task, min(definition.label_counts), layout.config.grid.seeds[0])
+        split = layout.split(task, min(definition.label_counts), layout.config.seeds(task)[0])
         prepared = layout.prepared(definition.target, "train")
         if not (split.exists() and prepared.exists()):  # nothing of this task has run yet
             continue

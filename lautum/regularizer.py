@@ -42,9 +42,10 @@ class LautumRegularizer(nn.Module):
     a run can be resumed exactly.
 
     Raises:
-        ValueError: fewer pool samples than rank + K + 1, a rank above what the pool spans, a decay outside [0, 1); and,
-            when called, a batch too small for the decay: B (1 + alpha) / (1 - alpha), the number of samples that the
-            average effectively holds, must exceed rank + K or the conditional covariance becomes singular.
+        ValueError: fewer pool samples than rank + K + 1, a rank below 1 or above what the pool spans, a decay outside
+            [0, 1); and, when called, fewer than 2 inputs, not as many outputs, or a batch too small for the decay:
+            B (1 + alpha) / (1 - alpha), the number of samples that the average effectively holds, must exceed rank + K
+            or the conditional covariance becomes singular.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class LautumRegularizer(nn.Module):
         super().__init__()
         if not 0 <= decay < 1:
             raise ValueError(f"decay must lie in [0, 1), got {decay}")
+        if rank < 1:
+            raise ValueError(f"rank must be at least 1, got {rank}")
         if ridge <= 0:
             raise ValueError(f"ridge must be positive, got {ridge}")
         pool, pool_outputs = pool.detach().flatten(1), pool_outputs.detach()
@@ -76,6 +79,8 @@ class LautumRegularizer(nn.Module):
         self.register_buffer("covariance", self._joint_covariance(pool, pool_outputs))  # (r + K, r + K), float64
 
     def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        if len(inputs) != len(outputs) or len(inputs) < 2:
+            raise ValueError(f"need at least 2 inputs and as many outputs, got {len(inputs)} and {len(outputs)}")
         effective = len(inputs) * (1 + self.decay) / (1 - self.decay)
         if effective <= self.rank + outputs.shape[1]:
             raise ValueError(

@@ -4,7 +4,7 @@
 paper's appendix D with the experimental setup is not part of its public text, so few values can be marked `paper`.
 """
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -32,9 +32,6 @@ class Strict(BaseModel):
 def setting(default, unit: str, source: str, description: str, **bounds):
     """A hyper-parameter as a pydantic field that carries its unit and the source of its default."""
     return Field(default, description=description, json_schema_extra={"unit": unit, "source": source}, **bounds)
-
-
-Positive = Annotated[float, Field(gt=0)]
 
 
 class StageSettings(Strict):
@@ -81,7 +78,7 @@ class Lautum(PretrainSettings):
         ge=0,
     )
     rank: int = setting(
-        50, "principal components", "chosen: bias r K / n_eff stays below 0.02 nats", "kept inputs dimensions r", ge=1
+        50, "principal components", "chosen: bias r K / n_eff stays below 0.02 nats", "kept input dimensions r", ge=1
     )
     decay: float = setting(
         0.99, "per step", "chosen: averages about 200 batches", "EMA weight of the past, alpha", ge=0, lt=1

@@ -3,6 +3,7 @@
 Training steps are never given a test file; `evaluate` alone opens it.
 """
 
+import json
 import resource
 import time
 from pathlib import Path
@@ -198,7 +199,9 @@ def _train_locked(layout, path, state, name, network, objective, data, settings,
     device = data.labelled.labels.device
     try:
         built = objectives.build(objective, network, data, settings, seed)
-        identity = f"{origin['key']} seed {seed}"
+        # Settings, data and the network that the stage starts from: a checkpoint of anything else is passed over.
+        start = sha256_of_arrays(*(weight.cpu().numpy() for weight in network.state_dict().values()))
+        identity = json.dumps([origin, seed, start], sort_keys=True)
         interval = layout.config.checkpoint_seconds
         run = training.train(network, built, settings.clip_norm, seed, state, identity, name, interval)
     except LautumError:

@@ -167,12 +167,12 @@ def paired_comparison(method: np.ndarray, baseline: np.ndarray, rng: np.random.G
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's step-down adjusted p values (m,), over those of a family that exist; NaN stays NaN."""
-    adjusted = np.asarray(p_values, dtype=float).copy()
-    known = ~np.isnan(adjusted)
-    if known.any():
-        adjusted[known] = multipletests(adjusted[known], method="holm")[1]
-    return adjusted
+    """Holm's step-down adjusted p values (m,) of a family of m; one that is not there yet (NaN) counts as 1."""
+    p_values = np.asarray(p_values, dtype=float)
+    missing = np.isnan(p_values)
+    if missing.all():
+        return p_values.copy()
+    return np.where(missing, np.nan, multipletests(np.where(missing, 1.0, p_values), method="holm")[1])
 
 
 REPRODUCED, UNRESOLVED, CONTRADICTED, UNKNOWN = "reproduced", "consistent but unresolved", "contradicted", "unknown"

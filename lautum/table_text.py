@@ -23,11 +23,11 @@ CAPTIONS = {
     "level expanded for n; it cannot leave the range of the observed differences, so below about 7 seeds it is too "
     "short. Seeds and images: interval for other seeds and other test images. p: two-sided sign-flip test (exact up "
     "to 16 seeds), which cannot fall below 2 / 2^n (0.0625 for 5 seeds). Holm: adjusted over all comparisons of the "
-    "task. P(A > B): fraction of seeds on which the first method beats the second, ties counted half. Paper: "
-    "difference of its two figures. Order: reproduced if the 95 % CI lies on the paper's side of zero, contradicted "
-    "if on the other, else consistent but unresolved. Size: contradicted if the paper's difference lies outside the "
-    "95 % prediction interval for the difference in one further seed, reproduced if inside one no wider than the "
-    "range of the paper's figures at that number of labels, else consistent but unresolved.",
+    "task, missing ones as p = 1. P(A > B): fraction of seeds on which the first method beats the second, ties "
+    "counted half. Paper: difference of its two figures. Order: reproduced if the 95 % CI lies on the paper's side of "
+    "zero, contradicted if on the other, else consistent but unresolved. Size: contradicted if the paper's difference "
+    "lies outside the 95 % prediction interval for the difference in one further seed, reproduced if inside one no "
+    "wider than the range of the paper's figures at that number of labels, else consistent but unresolved.",
     "claims": "What the paper claims of a task: that one method beats another at every number of labels. A claim is "
     "contradicted if it is at one of them, reproduced if it is at all, else consistent but unresolved; in brackets, "
     "at how many. The intervals are those of the paired differences, 95 % each, not adjusted for their number.",
@@ -133,6 +133,7 @@ def cost_cells(table: pd.DataFrame) -> pd.DataFrame:
         {
             "Method": paper.method_name(row.method),
             "Task": row.task,
+            "# labelled": str(row.labels),
             "Pre-transfer (s)": _number(row.pretrain_seconds, ",.1f"),
             "Post-transfer (s)": _number(row.transfer_seconds, ",.1f"),
             "Evaluation (s)": _number(row.evaluate_seconds, ",.2f"),

@@ -27,7 +27,7 @@ def grid(records: pd.DataFrame, expected: Iterable[tuple[str, str, int, int]]) -
     """One row per expected run, in the order of the tables, with its record; NaN where that is missing.
 
     Raises LautumError when records cannot be compared: a run twice, both parts of the data, different data within a
-    task, or different labelled images for the same task, label count and seed.
+    task, or different labelled images or kinds of device for the same task, label count and seed.
     """
     expected = pd.DataFrame(list(expected), columns=RUN).astype({"labels": "int64", "seed": "int64"})
     # By task, then labels, then method as the paper does; tasks and methods in the order of the configuration.
@@ -40,7 +40,8 @@ def grid(records: pd.DataFrame, expected: Iterable[tuple[str, str, int, int]]) -
         raise LautumError(f"two records for {_name(twice[RUN])}, made with different settings; keep one of them")
     if records["part"].nunique() > 1:
         raise LautumError("the records mix test and validation accuracies; tabulate one part at a time")
-    for keys, column in [(["task"], hash_) for hash_ in DATA_HASHES] + [(["task", "labels", "seed"], "split_sha256")]:
+    pairing = [(["task", "labels", "seed"], column) for column in ("split_sha256", "device")]
+    for keys, column in [(["task"], hash_) for hash_ in DATA_HASHES] + pairing:
         distinct = records.groupby(keys)[column].transform("nunique")
         if (distinct > 1).any():
             where = _name(records.loc[distinct > 1, keys])
@@ -132,21 +133,17 @@ def claim_table(differences: pd.DataFrame) -> pd.DataFrame:
     """Per task and comparison, over all label counts: the verdict on the paper's order. From `difference_table`.
 
     Columns: task, method, baseline, reproduced, unresolved, contradicted, unknown (numbers of label counts), verdict.
-    Comparisons without figures of the paper are left out.
+    `method` is the one that is better in the paper. Comparisons without figures of the paper, or in which now one and
+    now the other is better there, are left out.
     """
     words = (statistics.REPRODUCED, statistics.UNRESOLVED, statistics.CONTRADICTED, statistics.UNKNOWN)
-    rows = [
-        {
-            "task": task,
-            "method": method,
-            "baseline": baseline,
-            **{word.split()[-1]: int((cells["order"] == word).sum()) for word in words},
-            "verdict": statistics.verdict_on_claim(list(cells["order"])),
-        }
-        for (task, method, baseline), cells in differences.dropna(subset="paper").groupby(
-            ["task", "method", "baseline"], sort=False
-        )
-    ]
+    rows = []
+    for (task, *pair), cells in differences.dropna(subset="paper").groupby(["task", "method", "baseline"], sort=False):
+        if (cells["paper"] > 0).all() or (cells["paper"] < 0).all():
+            better, worse = pair if cells["paper"].iloc[0] > 0 else reversed(pair)
+            counts = {word.split()[-1]: int((cells["order"] == word).sum()) for word in words}
+            verdict = statistics.verdict_on_claim(list(cells["order"]))
+            rows.append({"task": task, "method": better, "baseline": worse, **counts, "verdict": verdict})
     columns = ["task", "method", "baseline", *(word.split()[-1] for word in words), "verdict"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -180,15 +177,15 @@ def pretraining_table(runs: pd.DataFrame, results: Results) -> pd.DataFrame:
 
 
 def cost_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Per task, method and machine: medians of seconds and images per second over runs, and the largest peak memory.
+    """Per cell and machine: medians of seconds and images per second over runs, and the largest peak memory.
 
-    Columns: task, method, machine, n, pretrain_seconds, transfer_seconds, evaluate_seconds, pretrain_images_per_second,
-    transfer_images_per_second, peak_memory_mb.
+    Columns: task, labels, method, machine, n, pretrain_seconds, transfer_seconds, evaluate_seconds,
+    pretrain_images_per_second, transfer_images_per_second, peak_memory_mb.
     """
     done = runs.dropna(subset="accuracy")
     machine = done["cpu"].where(done["device"] == "cpu", done["device"] + ", " + done["cpu"])
     machine += ", " + done["threads"].astype(int).astype(str) + " thread(s)"
-    groups = done.assign(machine=machine).groupby(["task", "method", "machine"], sort=False)
+    groups = done.assign(machine=machine).groupby(["task", "labels", "method", "machine"], sort=False)
     medians = ["pretrain_seconds", "transfer_seconds", "evaluate_seconds"]
     medians += ["pretrain_images_per_second", "transfer_images_per_second"]
     return groups.agg(

@@ -1,6 +1,6 @@
 """`make faults`: a small campaign under injected faults must end with the results of an undisturbed one.
 
-    python tests/faults.py [--faults 50] [--seed 0]
+    python tests/faults.py [--faults 54] [--seed 0]
 
 Runs the built-in task, four methods, one seed, again and again: while drivers and jobs run they are killed, their disk
 is full, files are cut off, altered or given other times, and two drivers run at once. Every time the campaign has come
@@ -75,10 +75,15 @@ class Campaign:
         return any(driver.poll() is None for driver in self.drivers)
 
     def contents(self) -> dict[str, bytes]:
-        """Networks, predictions and splits by name: everything but what times enter."""
+        """Networks, predictions, splits and records by name, without the times in records."""
         paths = [p for p in self.results.rglob("*.safetensors") if "checkpoints" not in p.parts]
         paths += (self.results / "splits").rglob("*.json")
-        return {str(path.relative_to(self.results)): path.read_bytes() for path in paths}
+        found = {str(path.relative_to(self.results)): path.read_bytes() for path in paths}
+        for path in (self.results / "evaluated-test").rglob("*.json"):
+            record = json.loads(path.read_text())
+            curves = [record.pop(stage).get("curve") for stage in ("pretrain", "transfer", "evaluate")]
+            found[str(path.relative_to(self.results))] = json.dumps([record, curves]).encode()
+        return found
 
     def finished(self) -> list[Path]:
         """All whole result files."""

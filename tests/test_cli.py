@@ -172,6 +172,19 @@ def test_verify_finds_every_kind_of_damage(campaign, capsys):
     assert capsys.readouterr().out == "4 files are whole, 0 damaged\n"
 
 
+def test_a_record_whose_predictions_are_damaged_goes_with_them(campaign, capsys):
+    run("split", *CELL)
+    run("pretrain", "--objective", "source_only", *CELL)
+    run("transfer", "--method", "standard", *CELL)
+    run("evaluate", "--method", "standard", *CELL)
+    predictions = only("evaluated-test/**/*.safetensors")
+    predictions.write_bytes(b"short")
+    fails(capsys, "verify")
+    fails(capsys, "verify")  # now the record, which has lost them
+    run("verify")
+    assert not predictions.exists() and not predictions.with_suffix(".json").exists()
+
+
 def test_settings_that_cannot_be_computed(campaign, capsys):
     values = yaml.safe_load(Path("mine.yaml").read_text())["tasks"]
     values["digits-letters"]["methods"]["lautum"]["pretrain"]["rank"] = 5000

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lautum import config, networks
+from lautum import config, config_files, networks
+from lautum.cells import Layout
 from lautum.datasets import DATASETS
 from lautum.errors import LautumError
 from lautum.settings import NETWORKS, PRETRAIN, SOURCES, TRANSFER
@@ -47,7 +48,7 @@ def test_a_file_holds_only_what_differs(tmp_path):
     assert loaded.grid.seeds == tuple(range(10))
     sources = {(row["method"], row["name"]): row["source"] for row in config.hyper_parameters(path)}
     assert sources["standard", "steps"].startswith("chosen:")
-    assert [path.name for path in config.files(path)] == ["mine.yaml", "config.yaml"]
+    assert [path.name for path in config_files.files(path)] == ["mine.yaml", "config.yaml"]
 
 
 def test_a_bare_value_over_a_declared_one_takes_the_file_as_its_source(tmp_path):
@@ -74,7 +75,7 @@ BAD = [
     ({"grid": {"tasks": ["mnist-notmnst"]}}, "unknown task 'mnist-notmnst'; did you mean 'mnist-notmnist'?"),
     ({"grid": {"methods": ["lautm"]}}, "unknown method 'lautm'; did you mean 'lautum'?"),
     ({"grid": {"seeds": 0}}, "seeds is a count of at least 1 or a list of seeds, got 0"),
-    ({"grid": {"seeds": [1, 1]}}, "seeds must be a non-empty list without repetitions, got [1, 1]"),
+    ({"grid": {"seeds": [1, 1]}}, "grid.seeds: must be a non-empty list without repetitions, got [1, 1]"),
     ({"grid": {"seeds": "many"}}, "grid.seeds: .*got 'many'"),
     ({"comparisons": [["lautum", "mkmmd"]]}, "unknown method 'mkmmd'; did you mean 'mk_mmd'?"),
     (
@@ -90,6 +91,12 @@ BAD = [
     (task(network="conv16-32-fc127"), "unknown network 'conv16-32-fc127'; did you mean 'conv16-32-fc128'?"),
     (task(target="leters"), "unknown data set 'leters'; did you mean 'letters'?"),
     (task(classes=["A", "A"]), "classes must name at least 2 classes, each once"),
+    (task(paper_table="table-1"), "unknown paper_table 'table-1'"),
+    (task(seeds=[-1]), "seeds.0: Input should be greater than or equal to 0, got -1"),
+    ({"comparisons": [["lautum", "lautum"]]}, "comparisons must be pairs of two different methods, each once"),
+    ({"comparisons": [["lautum", "standard"]] * 2}, "comparisons must be pairs of two different methods, each once"),
+    (task(seeds=[]), "tasks.digits-letters.seeds: must be a non-empty list without repetitions"),
+    (task(seeds=0), "seeds is a count of at least 1 or a list of seeds, got 0"),
     (task(precision="float16"), "precision: Input should be 'float32' or 'bfloat16', got 'float16'"),
     (task(classes=["A", "K"]), "unknown class of letters 'K'"),
     (task(classes=["A"]), "classes must name at least 2 classes, each once"),
@@ -138,6 +145,17 @@ def test_what_is_wrong_is_named_in_one_line(values, message, tmp_path):
 def test_files_that_are_no_configuration(content, message, tmp_path):
     with pytest.raises(LautumError, match=message):
         config.load(write(tmp_path, content))
+
+
+def test_a_task_can_have_seeds_of_its_own(tmp_path):
+    values = task(label_counts=[10], seeds=2)
+    values["grid"] = {"tasks": ["digits-letters", "mnist-notmnist"], "seeds": [5]}
+    cells = Layout(config.load(write(tmp_path, values))).cells()
+    assert {(cell.task, cell.seed) for cell in cells} == {
+        ("digits-letters", 0),
+        ("digits-letters", 1),
+        ("mnist-notmnist", 5),
+    }
 
 
 def test_every_name_in_the_settings_exists_in_the_code():

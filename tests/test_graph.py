@@ -137,6 +137,13 @@ def test_the_same_campaign_elsewhere_gives_the_same_bytes(finished, tmp_path):
         assert (tmp_path / name).read_bytes() == (finished / name).read_bytes(), name
 
 
+def test_a_grid_of_one_method_has_no_differences_to_draw(finished):
+    (finished / "one.yaml").write_text(yaml.safe_dump(changed(grid={"methods": ["lautum"]}) | {"name": "one"}))
+    snakemake(finished, "--cores", "2", "--scheduler", "greedy", "--configfile", str(finished / "one.yaml"))
+    names = {path.name for path in (finished / "reports/one").iterdir()}
+    assert "digits-letters-accuracy.png" in names and "digits-letters-differences.png" not in names
+
+
 def test_a_bad_configuration_stops_before_any_job(finished):
     (finished / "bad.yaml").write_text(yaml.safe_dump(TOY | {"grid": {"tasks": ["digit-letters"]}}))
     output = snakemake(finished, "--cores", "1", "--configfile", str(finished / "bad.yaml"), check=False)

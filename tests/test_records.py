@@ -101,16 +101,40 @@ def test_records_that_do_not_belong_are_refused_by_name(campaign):
     write_json(path, record | {"seed": 8})
     with pytest.raises(LautumError, match="seed7.json is the record of another run: seed is 8, expected 7"):
         records.collect(layout)
-    for foreign in ({"some": "file"}, [1, 2], "text"):
+    for foreign in ({"some": "file"}, [1, 2], "text", record | {"pretrain": 3}):
         write_json(path, foreign)
         with pytest.raises(LautumError, match="seed7.json is not an evaluation record"):
             records.collect(layout)
+    write_json(path, record | {"accuracy": 0.6})
+    with pytest.raises(LautumError, match="seed7.safetensors is not the predictions of seed7.json"):
+        records.collect(layout)
     write_json(path, record | {"correct": 6})
     with pytest.raises(LautumError, match="seed7.safetensors is not the predictions of seed7.json"):
         records.collect(layout)
     write_json(path, record | {"n_images": 11})
     with pytest.raises(LautumError, match="seed7.safetensors is not the predictions of seed7.json"):
         records.collect(layout)
+
+
+def test_a_stage_is_named_after_all_cells_that_share_it_also_when_few_are_done(campaign):
+    _, layout = campaign
+    cells = layout.cells()
+    for cell in (cells[0], cells[1], cells[2]):  # slow with both seeds, fast with one
+        write_record(layout, cell, 5)
+    records.collect(layout)
+    curves = records.read(layout).curves
+    assert set(curves[curves["stage"] == "pretrain"]["methods"]) == {"slow+fast"}
+
+
+def test_nothing_finished_leaves_what_was_collected(campaign):
+    _, layout = campaign
+    path = write_record(layout, layout.cells()[0], 5)
+    records.collect(layout)
+    before = (layout.report / "records.csv").read_bytes()
+    path.unlink()
+    with pytest.raises(LautumError, match="nothing to collect: no cell of the grid is finished"):
+        records.collect(layout)
+    assert (layout.report / "records.csv").read_bytes() == before
 
 
 def test_predictions_of_the_wrong_length_are_refused(campaign):
@@ -144,13 +168,17 @@ def test_collected_files_that_do_not_belong_are_refused(campaign):
     (folder / "records.csv").write_text("a,b\n1,2\n")
     with pytest.raises(LautumError, match="has no column task, source"):
         records.read(layout)
+    lines = whole.splitlines()
+    (folder / "records.csv").write_text("\n".join([*lines, lines[1].split(",digits-letters", 1)[0][:20]]))
+    with pytest.raises(LautumError, match="records.csv, line 3: no number in column labels"):
+        records.read(layout)
     (folder / "records.csv").write_text(whole)
     name = "digits-letters/slow/n50/seed7"
     for changed in ({name: predictions[name][:9]}, {"digits-letters/labels": predictions[name][:9]}):
-        write_arrays(folder / "predictions.safetensors", predictions | changed, {})
+        write_arrays(folder / "predictions.safetensors", predictions | changed, {"json": "{}"})
         with pytest.raises(LautumError, match="lacks the 10 predictions of digits-letters/slow/n50/seed7"):
             records.read(layout)
-    write_arrays(folder / "predictions.safetensors", predictions | {name: predictions[name][::-1]}, {})
+    write_arrays(folder / "predictions.safetensors", predictions | {name: predictions[name][::-1]}, {"json": "{}"})
     with pytest.raises(LautumError, match="the predictions of digits-letters/slow/n50/seed7 are not those of its"):
         records.read(layout)
 

@@ -27,6 +27,16 @@ def test_the_package_exports_it():
     assert lautum.LautumRegularizer is LautumRegularizer
 
 
+def test_too_few_inputs_and_ranks_below_one_are_refused():
+    x, w = sample(100, 5, 2)
+    with pytest.raises(ValueError, match="rank must be at least 1, got 0"):
+        LautumRegularizer(x, w, rank=0)
+    regularizer = LautumRegularizer(x, w, rank=3)
+    for inputs, outputs in ((x[:1], w[:1]), (x[:50], w[:49])):
+        with pytest.raises(ValueError, match="need at least 2 inputs and as many outputs"):
+            regularizer(inputs, outputs)
+
+
 def test_whitened_principal_components_equal_the_full_formula():
     # With every direction kept, L of (whitened x, w) is L of (x, w): the D x D formula on NumPy's covariance.
     x, w = sample(500, 12, 4)

@@ -5,7 +5,11 @@ FIGURES = [
     f"{task}-{name}"
     for task in LAYOUT.config.grid.tasks
     for name in ["accuracy", "examples", "pretrain", "transfer", "confusion"]
-    + ["differences"] * bool(LAYOUT.config.comparisons)
+    + ["differences"]
+    * any(
+        set(pair) <= set(LAYOUT.config.grid.methods)
+        for pair in LAYOUT.config.comparisons
+    )
 ]
 TABLE_FILES = expand(
     REPORT / "{table}.{suffix}", table=TABLES, suffix=["md", "csv", "tex"]

@@ -5,7 +5,7 @@ import shlex
 import sys
 
 from lautum.cells import Cell, Layout
-from lautum.config import files as config_files
+from lautum.config_files import files as config_files
 from lautum.config import load
 from lautum.errors import LautumError
 

@@ -1,0 +1,71 @@
+"""Configuration files as nested mappings: `extends`, merging, and values that carry their source."""
+
+from pathlib import Path
+
+import yaml
+
+from lautum.errors import LautumError
+from lautum.settings import SOURCES
+
+
+def files(path: Path | str) -> list[Path]:
+    """The configuration file and all that it extends, in that order."""
+    path = Path(path)
+    base = _parse(path).get("extends")
+    return [path] if base is None else [path, *files(path.parent / base)]
+
+
+def read(path: Path, seen: tuple[Path, ...] = ()) -> dict:
+    """The file's mapping merged over what it extends."""
+    if path.resolve() in seen:
+        raise LautumError(f"{path} extends itself; remove one `extends`")
+    values = _parse(path)
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    return _merge(read(path.parent / base, (*seen, path.resolve())), values, path.name)
+
+
+def _parse(path: Path) -> dict:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LautumError(
+            f"configuration {path} does not exist; see config/ for the ones that come with the suite"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise LautumError(f"configuration {path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise LautumError(f"configuration {path} must be a mapping of keys to values")
+    return values
+
+
+def _merge(base, values, file: str):
+    if _is_leaf(base) and not isinstance(values, dict):
+        return {"value": values, "source": f"chosen: set in {file}"}
+    if not (isinstance(base, dict) and isinstance(values, dict)) or _is_leaf(values):
+        return values
+    return base | {key: _merge(base[key], value, file) if key in base else value for key, value in values.items()}
+
+
+def _is_leaf(value) -> bool:
+    return isinstance(value, dict) and "value" in value and value.keys() <= {"value", "source"}
+
+
+def split_sources(tree, path: tuple = ()) -> tuple[object, dict[tuple, str]]:
+    """Replace every {value, source} by its value; also return the sources by path."""
+    if _is_leaf(tree):
+        source = tree.get("source", "chosen: set in the configuration")
+        if str(source).split(":")[0] not in SOURCES:
+            raise LautumError(
+                f"{'.'.join(map(str, path))}: source {source!r} must begin with one of {', '.join(SOURCES)} and ':'"
+            )
+        return tree["value"], {path: source}
+    if not isinstance(tree, dict):
+        # A bare hyper-parameter has a source too: whoever wrote the file.
+        return tree, {path: "chosen: set in the configuration"}
+    values, sources = {}, {}
+    for key, value in tree.items():
+        values[key], below = split_sources(value, (*path, key))
+        sources |= below
+    return values, sources
