@@ -96,13 +96,15 @@ class Layout:
         return folder / self.transfer_key(cell.task, cell.method, cell.labels) / f"seed{cell.seed}{suffix}"
 
     def _split_axes(self, task: str, labels: int) -> dict:
-        return {
+        evaluate = self.config.evaluate
+        axes = {
             "target": self.config.tasks[task].target,
             "classes": self.config.tasks[task].classes,
             "labels": labels,
-            "validation_images": self.config.evaluate.validation_images,
+            "validation_images": evaluate.validation_images,
             "code": code_digest("lautum.splits"),
         }
+        return axes | ({"validation_from": "labelled"} if evaluate.validation_from == "labelled" else {})
 
     def _pretrain_axes(self, task: str, method: str, labels: int) -> dict:
         definition, objective = self.config.tasks[task], self.config.methods[method].pretrain

@@ -87,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         add_cell(add(name, run, text), "method", "a method of the configuration, e.g. lautum")
     add("verify", _verify, "read every finished file of the grid and set damaged ones aside, to be made again")
-    add("trials", _trials, "rank the trials of a hyper-parameter selection and write them beside its records")
+    rung = add("rung", _rung, "rank the trials of a rung of a hyper-parameter search and say which go on to the next")
+    rung.add_argument("rung", type=int, metavar="N", help="1, 2, ...")
+    add("trials", _trials, "list all trials of a hyper-parameter selection, plot them, and write the winners' file")
     add("collect", _collect, "gather the records of all finished cells into one table, and say which are missing")
     for name, run, text in (
         ("table", _table, "render the tables from collected records: Markdown, CSV and LaTeX"),
@@ -193,12 +195,12 @@ def _require_key(options: argparse.Namespace, key: str) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
-    from lautum import records
+    from lautum import records, selection
 
     layout = _layout(options)
-    path, missing = records.collect(layout)
-    cells = len(layout.cells())
-    print(f"{cells - len(missing)} of {cells} cells -> {path}")
+    cells = selection.cells(layout)
+    path, missing = records.collect(layout, cells)
+    print(f"{len(cells) - len(missing)} of {len(cells)} cells -> {path}")
     for cell in missing[:10]:
         print(f"missing: {cell.task} {cell.method}, {cell.labels} labels, seed {cell.seed}", file=sys.stderr)
     if len(missing) > 10:
@@ -216,10 +218,19 @@ def _verify(options: argparse.Namespace) -> None:
         raise LautumError("run the campaign again to make the damaged files anew")
 
 
-def _trials(options: argparse.Namespace) -> None:
+def _rung(options: argparse.Namespace) -> None:
     from lautum import selection
 
-    print(selection.write_trials(options.config))
+    print(selection.write_rung(options.config, options.rung))
+
+
+def _trials(options: argparse.Namespace) -> None:
+    from lautum import figures, selection, selection_figures
+
+    layout = _layout(options)
+    path, winners = selection.write_trials(options.config)
+    figures.write_figures(selection_figures.build_figures(selection.read_trials(path)), layout.report)
+    print(path, winners, sep="\n")
 
 
 def _table(options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Val
 from lautum import config_files, paper
 from lautum.datasets import DATASETS
 from lautum.errors import LautumError
+from lautum.search import Search, expand
 from lautum.settings import (
     NETWORKS,
     PRETRAIN,
@@ -128,7 +129,10 @@ class Evaluate(Strict):
     """Which images accuracies are measured on."""
 
     part: Literal["test", "validation"] = "test"
-    validation_images: int = Field(0, ge=0)  # held out of the target training set; for selection, never for reports
+    validation_images: int = Field(0, ge=0)  # held out for selection, never for reports
+    # Taken from the target training set before images are labelled, or ("labelled") from the labelled images: then no
+    # label is used that the method would not have.
+    validation_from: Literal["training", "labelled"] = "training"
 
     @model_validator(mode="after")
     def _consistent(self):
@@ -158,6 +162,7 @@ class Config(Strict):
     grid: Grid
     comparisons: tuple[tuple[str, str], ...] = ()  # paired differences (method, baseline), declared before the results
     evaluate: Evaluate = Evaluate()
+    search: Search | None = None  # the campaign is one of trials of hyper-parameters
     trials: tuple[str, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
     methods: dict[str, Method]
     tasks: dict[str, Task]
@@ -178,6 +183,15 @@ class Config(Strict):
         if len(self.resources) < len(STEPS):
             missing = ", ".join(step for step in STEPS if step not in self.resources)
             raise ValueError(f"resources must name time and memory of every step, missing {missing}")
+        if self.search is not None:
+            if self.evaluate.part != "validation":
+                raise ValueError("search needs evaluate.part: validation; the test set selects nothing")
+            for name in self.grid.tasks:
+                if len(self.seeds(name)) != self.search.rungs[-1]:
+                    raise ValueError(
+                        f"the last of search.rungs must be the number of seeds of {name}, {len(self.seeds(name))}, "
+                        f"got {self.search.rungs[-1]}"
+                    )
         for method in self.methods.values():
             if method.trial_of is not None:
                 require_known("method in trial_of", method.trial_of, self.methods)
@@ -217,7 +231,7 @@ def load(path: Path | str) -> Config:
 
     Raises LautumError naming the file, the key, the value and what is allowed.
     """
-    values, _ = config_files.split_sources(config_files.read(Path(path)))
+    values, _ = config_files.split_sources(expand(config_files.read(Path(path))))
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -230,7 +244,7 @@ def hyper_parameters(path: Path | str) -> list[dict]:
     One dictionary for each (task, method, stage, name).
     """
     config = load(path)
-    _, sources = config_files.split_sources(config_files.read(Path(path)))
+    _, sources = config_files.split_sources(expand(config_files.read(Path(path))))
     rows = []
     for task in config.grid.tasks:
         for method in config.grid.methods:

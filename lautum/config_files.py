@@ -11,19 +11,24 @@ from lautum.settings import SOURCES
 def files(path: Path | str) -> list[Path]:
     """The configuration file and all that it extends, in that order."""
     path = Path(path)
-    base = _parse(path).get("extends")
-    return [path] if base is None else [path, *files(path.parent / base)]
+    return [path] + [file for base in _bases(path, _parse(path)) for file in files(base)]
 
 
 def read(path: Path, seen: tuple[Path, ...] = ()) -> dict:
-    """The file's mapping merged over what it extends."""
+    """The file's mapping merged over what it extends: one file, or several of which the later ones win."""
     if path.resolve() in seen:
         raise LautumError(f"{path} extends itself; remove one `extends`")
     values = _parse(path)
-    base = values.pop("extends", None)
-    if base is None:
-        return values
-    return _merge(read(path.parent / base, (*seen, path.resolve())), values, path.name)
+    merged: dict = {}
+    for base in _bases(path, values):
+        merged = _merge(merged, read(base, (*seen, path.resolve())), base.name)
+    values.pop("extends", None)
+    return _merge(merged, values, path.name)
+
+
+def _bases(path: Path, values: dict) -> list[Path]:
+    bases = values.get("extends", [])
+    return [path.parent / str(base) for base in (bases if isinstance(bases, list) else [bases])]
 
 
 def _parse(path: Path) -> dict:
@@ -31,7 +36,8 @@ def _parse(path: Path) -> dict:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LautumError(
-            f"configuration {path} does not exist; see config/ for the ones that come with the suite"
+            f"configuration {path} does not exist; see config/ for the ones that come with the suite "
+            "(a winners.yaml is what a tuning campaign ends with)"
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise LautumError(f"configuration {path} cannot be read: {' '.join(str(error).split())}") from None

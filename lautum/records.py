@@ -46,17 +46,20 @@ class Results:
         return np.stack([self.predictions[_name(cell)] == labels for cell in cells.itertuples()])
 
 
-def collect(layout: Layout) -> tuple[Path, list[Cell]]:
-    """Write the four files for all finished cells; return the path of records.csv and the cells that are missing.
+def collect(layout: Layout, cells: list[Cell] | None = None) -> tuple[Path, list[Cell]]:
+    """Write the four files for those of `cells` (default: the grid's) that are finished.
+
+    Returns the path of records.csv and the cells that are missing.
 
     Raises Damaged for a record that is cut off, belongs to something else, or disagrees with its predictions, and
     LautumError when no cell is finished.
     """
+    cells = cells or layout.cells()
     rows, arrays, classes, curves, missing = [], {}, {}, {}, []
     sharing: dict[Path, list[Cell]] = {}  # a pre-transfer stage that several cells share has one curve
-    for cell in layout.cells():
+    for cell in cells:
         sharing.setdefault(layout.pretrained(cell.task, cell.method, cell.labels, cell.seed), []).append(cell)
-    for cell in layout.cells():
+    for cell in cells:
         path = layout.record(cell)
         if not path.exists():
             missing.append(cell)
@@ -66,7 +69,8 @@ def collect(layout: Layout) -> tuple[Path, list[Cell]]:
         arrays[_name(cell)] = predictions
         arrays[f"{cell.task}/labels"] = labels
         pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
-        curves[pretrained] = _curve(sharing[pretrained], "pretrain", record)
+        if record["pretrain"]["curve"]:
+            curves[pretrained] = _curve(sharing[pretrained], "pretrain", record)
         curves[layout.transferred(cell)] = _curve([cell], "transfer", record)
     if not rows:
         raise LautumError(f"there is nothing to collect: no cell of the grid is finished in {layout.results}")
@@ -90,8 +94,8 @@ def read_record(layout: Layout, cell: Cell) -> tuple[dict, np.ndarray, np.ndarra
     return record, *_predictions(path, record)
 
 
-def read(layout: Layout) -> Results:
-    """What `collect` wrote for a configuration.
+def read(layout: Layout, cells: list[Cell] | None = None) -> Results:
+    """What `collect` wrote for a configuration, or for some `cells` of it.
 
     Raises LautumError when a file is missing or not what `collect` writes, when a row was made with other settings than
     the configuration's, or when accuracies and predictions disagree.
@@ -113,9 +117,9 @@ def read(layout: Layout) -> Results:
             f"{folder / 'predictions.safetensors'} is not what `lautum collect` writes; run it again"
         ) from None
     # What is no longer in the grid is left out.
-    cells = {(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()}
-    runs = runs[[row in cells for row in zip(runs["task"], runs["method"], runs["labels"], runs["seed"], strict=True)]]
-    named = {(task, method, str(labels), seed) for task, method, labels, seed in cells}
+    named = {(cell.task, cell.method, cell.labels, cell.seed) for cell in cells or layout.cells()}
+    runs = runs[[row in named for row in zip(runs["task"], runs["method"], runs["labels"], runs["seed"], strict=True)]]
+    named = {(task, method, str(labels), seed) for task, method, labels, seed in named}
     axes = zip(curves["task"], curves["methods"], curves["labels"], curves["seed"], strict=True)
     curves = curves[[(t, m.split("+")[0], n.split("+")[0], s) in named for t, m, n, s in axes]]
     for row in runs.itertuples():
@@ -167,7 +171,9 @@ def _require_numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> Non
 def _require_record(path: Path, record, cell: Cell, layout: Layout) -> None:
     """Refuse what is no record, or that of another cell or other settings."""
     try:
-        whole = _row(record) is not None and all(record[stage]["curve"] for stage in ("pretrain", "transfer"))
+        whole = _row(record) is not None and all(
+            record[stage]["curve"] or record[stage].get("steps") == 0 for stage in ("pretrain", "transfer")
+        )
     except (KeyError, TypeError, AttributeError):
         whole = False
     if not whole:

@@ -86,8 +86,43 @@ class Lautum(PretrainSettings):
     ridge: float = setting(1e-3, "fraction of tr(Sw)/K", "chosen: bounds rho_max below 0.9995", "ridge on Sw", gt=0)
 
 
+class MutualInformation(Lautum):
+    """Cross-entropy on the source + weight * I(w; x_target): minimised, Jakubovitz et al. 2023 (arXiv 2306.06731)."""
+
+    weight: float = setting(0.1, "per nat", "chosen: helped in first trials", "weight of the information", ge=0)
+
+
+class LautumFeatures(Lautum):
+    """As `Lautum`, with the penultimate features in place of the logits."""
+
+
+class LautumShuffled(Lautum):
+    """Placebo: as `Lautum`, of logits and the inputs of other images."""
+
+
+class LautumSource(Lautum):
+    """Placebo: as `Lautum`, of source images and their logits."""
+
+    needs_target: ClassVar[bool] = False
+
+
+class Entropy(PretrainSettings):
+    """Placebo: cross-entropy on the source + weight * entropy of the predictions on target images."""
+
+    needs_target: ClassVar[bool] = True
+    weight: float = setting(0.1, "per nat", "chosen: a tenth of the cross-entropy's", "weight of the entropy", ge=0)
+
+
+class Untrained(PretrainSettings):
+    """No pre-transfer stage: the network as it is initialised."""
+
+    steps: int = setting(0, "optimiser steps", "chosen: this is what the objective means", "no stage", ge=0, le=0)
+
+
 class TransferSettings(StageSettings):
     """Post-transfer stage: labelled target images, Eq. 3."""
+
+    all_labels: ClassVar[bool] = False  # whether all target training images come with their labels: an upper bound
 
     head: Literal["keep", "reinitialise"] = setting(
         "keep",
@@ -101,6 +136,25 @@ class Supervised(TransferSettings):
     """Cross-entropy on the labelled target images, Eq. 3."""
 
     steps: int = setting(400, "optimiser steps", "chosen: training loss has levelled off", "length of the stage", ge=1)
+
+
+class SupervisedAllLabels(Supervised):
+    """Upper bound: as `Supervised`, with the labels of all target training images."""
+
+    all_labels: ClassVar[bool] = True
+
+
+class SupervisedLautum(Supervised):
+    """Cross-entropy on the labelled target images - weight * L(w; x_target) on the unlabelled ones (section 3)."""
+
+    weight: float = setting(3e-3, "per nat", "chosen: as in the pre-transfer stage", "weight of the Lautum term", ge=0)
+    rank: int = setting(
+        50, "principal components", "chosen: as in the pre-transfer stage", "kept input dimensions r", ge=1
+    )
+    decay: float = setting(
+        0.99, "per step", "chosen: as in the pre-transfer stage", "EMA weight of the past", ge=0, lt=1
+    )
+    ridge: float = setting(1e-3, "fraction of tr(Sw)/K", "chosen: as in the pre-transfer stage", "ridge on Sw", gt=0)
 
 
 class TemporalEnsembling(TransferSettings):
@@ -128,5 +182,20 @@ class TemporalEnsembling(TransferSettings):
 
 # An objective is one file, lautum/objectives/<name>.py, and its settings here: the two mappings are what a method is
 # built from.
-PRETRAIN: dict[str, type[PretrainSettings]] = {"source_only": SourceOnly, "mk_mmd": MkMMD, "lautum": Lautum}
-TRANSFER: dict[str, type[TransferSettings]] = {"supervised": Supervised, "temporal_ensembling": TemporalEnsembling}
+PRETRAIN: dict[str, type[PretrainSettings]] = {
+    "source_only": SourceOnly,
+    "mk_mmd": MkMMD,
+    "lautum": Lautum,
+    "mutual_information": MutualInformation,
+    "lautum_features": LautumFeatures,
+    "lautum_shuffled": LautumShuffled,
+    "lautum_source": LautumSource,
+    "entropy": Entropy,
+    "untrained": Untrained,
+}
+TRANSFER: dict[str, type[TransferSettings]] = {
+    "supervised": Supervised,
+    "temporal_ensembling": TemporalEnsembling,
+    "supervised_lautum": SupervisedLautum,
+    "supervised_all_labels": SupervisedAllLabels,
+}

@@ -41,7 +41,13 @@ def class_numbers(class_names: tuple[str, ...], wanted: tuple[str, ...] | None, 
 
 
 def draw(
-    labels: np.ndarray, classes: list[int], label_count: int, seed: int, dataset: str, validation_count: int = 0
+    labels: np.ndarray,
+    classes: list[int],
+    label_count: int,
+    seed: int,
+    dataset: str,
+    validation_count: int = 0,
+    validation_from: str = "training",
 ) -> Split:
     """Draw a stratified split of the training images whose label is in `classes`.
 
@@ -52,6 +58,8 @@ def draw(
         seed: fixes the labelled images; the validation images are the same for every seed.
         dataset: name that enters the ranking.
         validation_count: images over all classes held out from both other parts.
+        validation_from: "training": they are held out of the training set before any image is labelled, the same for
+            every seed; "labelled": they are some of the labelled images, which are then fewer to train on.
 
     Raises:
         LautumError: a count is not a multiple of the number of classes, or a class has too few images.
@@ -63,19 +71,27 @@ def draw(
                 f"use {count - count % len(classes)} or {count + len(classes) - count % len(classes)}"
             )
     per_class, validation_per_class = label_count // len(classes), validation_count // len(classes)
+    if validation_from == "labelled" and validation_count >= label_count:
+        raise LautumError(
+            f"{validation_count} validation images cannot be taken from {label_count} labelled ones of {dataset}; "
+            "lower validation_images"
+        )
+    held_out = 0 if validation_from == "labelled" else validation_per_class
     labelled, unlabelled, validation = [], [], []
     for number in classes:
         members = np.flatnonzero(labels == number)
-        if len(members) <= per_class + validation_per_class:
+        if len(members) <= per_class + held_out:
             raise LautumError(
                 f"class {number} of {dataset} has {len(members)} training images, but {per_class} labelled and "
-                f"{validation_per_class} validation images per class are asked for and some must stay "
+                f"{held_out} validation images per class are asked for and some must stay "
                 "unlabelled; lower the label count"
             )
         members = _ranked(members, "validation", dataset)
-        validation.append(members[:validation_per_class])
-        members = _ranked(members[validation_per_class:], "labelled", dataset, seed)
-        labelled.append(members[:per_class])
+        validation.append(members[:held_out])
+        members = _ranked(members[held_out:], "labelled", dataset, seed)
+        taken = validation_per_class - held_out  # of the labelled images
+        validation.append(members[:taken])
+        labelled.append(members[taken:per_class])
         unlabelled.append(members[per_class:])
     return Split(*(np.sort(np.concatenate(part)).astype(np.int64) for part in (labelled, unlabelled, validation)))
 

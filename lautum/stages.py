@@ -26,8 +26,10 @@ def split(layout: Layout, task: str, labels: int, seed: int) -> Path:
     definition = layout.config.tasks[task]
     images = _prepared(layout, definition.target, "train")
     classes = splits.class_numbers(images.class_names, definition.classes, definition.target)
-    validation = layout.config.evaluate.validation_images
-    drawn = splits.draw(images.labels, classes, labels, seed, definition.target, validation)
+    evaluate = layout.config.evaluate
+    drawn = splits.draw(
+        images.labels, classes, labels, seed, definition.target, evaluate.validation_images, evaluate.validation_from
+    )
     path = layout.split(task, labels, seed)
     write_json(
         path,
@@ -94,10 +96,12 @@ def transfer(layout: Layout, cell: Cell) -> Path:
             f"{cell.task}: the pretrained head has {network.head.out_features} classes, the target {len(classes)}; "
             "set `head: reinitialise` in the task's transfer settings"
         )
-    labels = torch.from_numpy(_task_labels(target.labels[drawn.labelled], classes))
+    # Every method gets the labels of the labelled part only; all of them are for the upper bound.
+    shown = np.concatenate([drawn.labelled, drawn.unlabelled]) if settings.all_labels else drawn.labelled
+    labels = torch.from_numpy(_task_labels(target.labels[shown], classes))
     data = training.StageData(
         transform,
-        training.Labelled(torch.from_numpy(target.images[drawn.labelled]).to(device), labels.to(device)),
+        training.Labelled(torch.from_numpy(target.images[shown]).to(device), labels.to(device)),
         torch.from_numpy(target.images[drawn.unlabelled]).to(device),
     )
     origin |= {"target_train_sha256": target.sha256, "split_sha256": drawn.sha256}
@@ -211,7 +215,11 @@ def _train_locked(layout, path, state, name, network, objective, data, settings,
     tensors = {f"network/{key}": value for key, value in network.state_dict().items()}
     tensors |= {"transform/mean": data.transform.mean, "transform/std": data.transform.std}
     checkpoint.save(path, tensors, origin | {"seed": seed})
-    cost = {"seconds": run.seconds, "images_per_second": run.images / run.seconds, "resumed_at": run.resumed_at}
+    cost = {
+        "seconds": run.seconds,
+        "images_per_second": run.images / run.seconds if run.images else 0.0,
+        "resumed_at": run.resumed_at,
+    }
     write_json(
         path.with_suffix(".json"),
         cost

@@ -27,7 +27,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 DRIVER = ["snakemake", "--profile", str(ROOT / "profiles/local"), "--snakefile", str(ROOT / "Snakefile")]
-DRIVER += ["--configfile", "toy.yaml", "--quiet", "all"]
+DRIVER += ["--quiet", "rules", "progress", "--configfile", "toy.yaml"]
 TOY = {
     "extends": str(ROOT / "config/config.yaml"),
     "name": "toy",
@@ -257,17 +257,26 @@ def inject(reference: Campaign, campaign: Campaign, kinds: list, faults: int, rn
         campaign.command("lautum", "verify", "--config", "toy.yaml")
         lost = [str(campaign.results / name) for name in expected if not (campaign.results / name).exists()]
         if lost:
-            campaign.command(*DRIVER, *(os.path.relpath(name, campaign.folder) for name in lost))
+            campaign.command(*DRIVER, "--", *(os.path.relpath(name, campaign.folder) for name in lost))
         rounds += 1
         found = campaign.contents()
         wrong = [name for name in expected if found.get(name) != expected[name]]
         different += len(wrong)
+        if wrong:
+            print((campaign.folder / "driver.log").read_text()[-5000:])
         print(
             f"round {rounds}: {len(expected) - len(wrong)} of {len(expected)} results as undisturbed {wrong}",
             flush=True,
         )
-        for name in ("splits", "pretrained", "transferred", "evaluated-test"):
-            shutil.rmtree(campaign.results / name)
+        # The next round starts anew; with its tables there, Snakemake would not miss what they were made from.
+        for folder in (
+            "results/splits",
+            "results/pretrained",
+            "results/transferred",
+            "results/evaluated-test",
+            "reports",
+        ):
+            shutil.rmtree(campaign.folder / folder, ignore_errors=True)
     print(f"\n{sum(counts.values())} faults in {rounds} rounds of {len(expected)} results:")
     for name, count in sorted(counts.items()):
         print(f"  {name:<20} {count}")

@@ -188,11 +188,11 @@ def test_the_trial_with_the_highest_mean_is_selected(campaign):
     for cell, correct in zip(layout.cells(), (9, 3, 7, 7), strict=True):  # slow: 0.6, fast: 0.7
         write_record(layout, cell, correct)
     records.collect(layout)
-    table = selection.read_trials(selection.write_trials(path)).set_index("trial")
+    table = selection.read_trials(selection.write_trials(path)[0]).set_index("trial")
     assert table["accuracy"].to_dict() == pytest.approx({"slow": 0.6, "fast": 0.7})
     assert table["selected"].to_dict() == {"slow": False, "fast": True}
     assert set(table["method"]) == {"standard"}
-    assert table.loc["fast", "settings"] == "learning_rate 0.01"
+    assert table.loc["fast", "settings"] == "transfer.learning_rate 0.01"
 
 
 def test_an_unfinished_selection_is_refused(campaign):
@@ -205,11 +205,13 @@ def test_an_unfinished_selection_is_refused(campaign):
 
 
 def test_an_ordinary_campaign_is_no_selection():
-    with pytest.raises(LautumError, match="is no selection: it needs .* `trial_of` .* missing for standard"):
+    with pytest.raises(
+        LautumError, match="is no selection: it needs .* `trial_of` for each method, missing for standard"
+    ):
         selection.write_trials(ROOT / "config/quickstart.yaml")
 
 
-@pytest.mark.parametrize("name", ["published", "tuning-mnist-notmnist10k", "tuning-cifar10-cifar100"])
+@pytest.mark.parametrize("name", ["published", "first", "first-tuning", "tuning-cifar10-cifar100"])
 def test_committed_records_are_whole_and_of_the_committed_configuration(name):
     layout = Layout(config.load(ROOT / "config" / f"{name}.yaml"))
     layout.report = ROOT / layout.report

@@ -22,6 +22,12 @@ OBJECTIVES = {
     "source_only": PRETRAIN["source_only"](steps=24, batch_size=16),
     "mk_mmd": PRETRAIN["mk_mmd"](steps=24, batch_size=16),
     "lautum": PRETRAIN["lautum"](steps=24, batch_size=16, rank=8, weight=0.01),
+    "mutual_information": PRETRAIN["mutual_information"](steps=24, batch_size=16, rank=8, weight=0.01),
+    "lautum_features": PRETRAIN["lautum_features"](steps=24, batch_size=16, rank=8, weight=0.01),
+    "lautum_shuffled": PRETRAIN["lautum_shuffled"](steps=24, batch_size=16, rank=8, weight=0.01),
+    "lautum_source": PRETRAIN["lautum_source"](steps=24, batch_size=16, rank=8, weight=0.01),
+    "entropy": PRETRAIN["entropy"](steps=24, batch_size=16),
+    "supervised_lautum": TRANSFER["supervised_lautum"](steps=24, batch_size=16, rank=8, weight=0.01),
     "supervised": TRANSFER["supervised"](steps=24, batch_size=16),
     "temporal_ensembling": TRANSFER["temporal_ensembling"](epochs=4, batch_size=16),
 }
@@ -29,7 +35,7 @@ OBJECTIVES = {
 
 def stage_data(augmentation: str = "flip-shift") -> training.StageData:
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (100, 1, 16, 16), generator=generator).byte()
+    images = torch.randint(0, 256, (240, 1, 16, 16), generator=generator).byte()
     labelled = training.Labelled(images[:40], torch.arange(40) % 10)
     return training.StageData(InputTransform.for_source(images, augmentation), labelled, images[40:])
 

@@ -3,29 +3,39 @@
 import torch
 from torch import Tensor, nn
 
+from lautum.information import lautum_information
+from lautum.inputs import InputTransform
 from lautum.objectives import two_stream
+from lautum.objectives.two_stream import Stream
 from lautum.regularizer import LautumRegularizer
 from lautum.settings import Lautum
 from lautum.training import StageData
 
 
 class Objective(two_stream.Objective):
-    """Mean source cross-entropy - weight * L(w; x_target)."""
+    """Mean source cross-entropy - weight * L(w; x_target).
+
+    The base of its variants, which replace what is between the information and the sign.
+    """
+
+    information = staticmethod(lautum_information)
+    sign = -1  # of the term in the loss: the information is maximised
 
     def __init__(self, network: nn.Module, data: StageData, settings: Lautum, seed: int):
         super().__init__(network, data, settings, seed)
-        network.eval()
-        with torch.no_grad():
-            pool = torch.cat([data.transform(images) for images in data.unlabelled.split(250)])
-            logits = torch.cat([network(inputs) for inputs in pool.split(250)])
-        network.train()
-        self.regularizer = LautumRegularizer(pool, logits, settings.rank, settings.decay, settings.ridge)
+        pool = pool_stream(network, data.transform, data.unlabelled)
+        self.regularizer = LautumRegularizer(
+            *self.pair(pool), settings.rank, settings.decay, settings.ridge, self.information
+        )
 
-    def target_term(
-        self, source_features: Tensor, target_features: Tensor, target: Tensor, target_logits: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        information = self.regularizer(target, target_logits)
-        return -self.settings.weight * information, {"lautum_information": information.detach()}
+    def pair(self, target: Stream) -> tuple[Tensor, Tensor]:
+        """Inputs (B, ...) and outputs (B, K) whose information is taken: of a batch, and of the pool at the start."""
+        return target.inputs, target.logits
+
+    def term(self, source: Stream, target: Stream) -> tuple[Tensor, dict[str, Tensor]]:
+        information = self.regularizer(*self.pair(target))
+        name = self.information.__name__
+        return self.sign * self.settings.weight * information, {name: information.detach()}
 
     def diagnostics(self) -> dict[str, float]:
         return {"rho_max": float(self.regularizer.canonical_correlations()[0])}
@@ -36,3 +46,14 @@ class Objective(two_stream.Objective):
     def restore(self, state: dict[str, Tensor]) -> None:
         super().restore(state)
         self.regularizer.load_state_dict({key: state[f"regularizer/{key}"] for key in self.regularizer.state_dict()})
+
+
+@torch.no_grad()
+def pool_stream(network: nn.Module, transform: InputTransform, images: Tensor) -> Stream:
+    """A whole pool of uint8 images (N, C, H, W), without augmentation, and the network's outputs in evaluation mode."""
+    network.eval()
+    inputs = torch.cat([transform(batch) for batch in images.split(250)])
+    features = torch.cat([network.features(batch) for batch in inputs.split(250)])
+    logits = torch.cat([network.head(batch) for batch in features.split(250)])
+    network.train()
+    return Stream(inputs, features, logits)

@@ -9,8 +9,6 @@ from lautum.objectives import two_stream
 class Objective(two_stream.Objective):
     """Mean source cross-entropy + weight * MMD^2(source features, target features)."""
 
-    def target_term(
-        self, source_features: Tensor, target_features: Tensor, target: Tensor, target_logits: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        mmd = multi_kernel_mmd(source_features, target_features)
+    def term(self, source: two_stream.Stream, target: two_stream.Stream) -> tuple[Tensor, dict[str, Tensor]]:
+        mmd = multi_kernel_mmd(source.features, target.features)
         return self.settings.weight * mmd, {"mmd": mmd.detach()}

@@ -1,5 +1,7 @@
 """What pre-transfer objectives with a term on the target share: both batches in one forward pass."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,8 +12,17 @@ from lautum.settings import PretrainSettings
 from lautum.training import ShuffledBatches, StageData
 
 
+@dataclass(frozen=True)
+class Stream:
+    """One of the two batches and what the network makes of it."""
+
+    inputs: Tensor  # (B, C, H, W)
+    features: Tensor  # penultimate, (B, F)
+    logits: Tensor  # (B, K)
+
+
 class Objective(source_only.Objective):
-    """Mean cross-entropy on the source + `target_term` of both batches' features and the target's inputs and logits.
+    """Mean cross-entropy on the source + `term` of both streams.
 
     The target batch has the source batch's size. On its own, with a zero term, it is the reference that the benchmark
     measures regularisers against; it is not an objective of the configuration.
@@ -30,17 +41,17 @@ class Objective(source_only.Objective):
         logits = self.network.head(features)
         cut = len(source)
         cross_entropy = F.cross_entropy(logits[:cut], labels)
-        term, scalars = self.target_term(features[:cut], features[cut:], target, logits[cut:])
+        term, scalars = self.term(
+            Stream(source, features[:cut], logits[:cut]), Stream(target, features[cut:], logits[cut:])
+        )
         scalars |= {"images": len(source) + len(target)} | source_only.source_scalars(
             cross_entropy, logits[:cut], labels
         )
         return cross_entropy + term, scalars
 
-    def target_term(
-        self, source_features: Tensor, target_features: Tensor, target: Tensor, target_logits: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def term(self, source: Stream, target: Stream) -> tuple[Tensor, dict[str, Tensor]]:
         """The term to add, and scalars to log. Here zero, but its gradient passes through the target stream."""
-        return 0 * target_logits.sum(), {}
+        return 0 * target.logits.sum(), {}
 
     def state(self) -> dict[str, Tensor]:
         order = {f"target_order/{key}": value for key, value in self.target_order.state().items()}

@@ -19,15 +19,53 @@ FIGURE_FILES = expand(
 )
 SELECTING = LAYOUT.config.evaluate.part == "validation"
 FINAL_FILES = (
-    [REPORT / "trials.csv"]
+    [REPORT / "trials.csv", REPORT / "winners.yaml"]
     if SELECTING
     else [*TABLE_FILES, *FIGURE_FILES, REPORT / "index.html"]
 )
 
 
+def finished_rung(rung):
+    """The ranking that says which trials go on."""
+    return checkpoints.rung.get(rung=rung).output[0] if rung else []
+
+
+def rung_records(wildcards):
+    finished_rung(int(wildcards.rung) - 1)
+    return [
+        LAYOUT.record(cell)
+        for cell in selection.rung_cells(LAYOUT, int(wildcards.rung))
+    ]
+
+
+def all_records(wildcards):
+    """Of the grid; while selecting, of the trials of every rung, which are known once the last but one is ranked."""
+    if SELECTING:
+        finished_rung(len(selection.rungs(LAYOUT)) - 1)
+        return [LAYOUT.record(cell) for cell in selection.cells(LAYOUT)]
+    return [LAYOUT.record(cell) for cell in CELLS]
+
+
+# While selecting: which trials are good enough to be run with more seeds.
+checkpoint rung:
+    input:
+        rung_records,
+    output:
+        REPORT / "rung{rung}.csv",
+    log:
+        log_of("rung", f"{LAYOUT.config.name}-{{rung}}"),
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("aggregate"),
+        runtime=RESOURCES["aggregate"].minutes,
+    shell:
+        "lautum rung {wildcards.rung} > {log} 2>&1"
+
+
 rule collect:
     input:
-        records=[LAYOUT.record(cell) for cell in CELLS],
+        records=all_records,
         config=config_files(CONFIG),
     output:
         records=REPORT / "records.csv",
@@ -55,6 +93,7 @@ rule trials:
         rules.collect.output.records,
     output:
         REPORT / "trials.csv",
+        REPORT / "winners.yaml",
     log:
         log_of("trials", LAYOUT.config.name),
     conda:
@@ -112,3 +151,11 @@ rule report:
         runtime=RESOURCES["aggregate"].minutes,
     shell:
         "lautum report > {log} 2>&1"
+
+
+if SELECTING:
+
+    # `snakemake tune --configfile <a file with search>`: its trials, and the winners that a main grid extends.
+    rule tune:
+        input:
+            FINAL_FILES,

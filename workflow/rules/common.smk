@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 
+from lautum import selection
 from lautum.cells import Cell, Layout
 from lautum.config_files import files as config_files
 from lautum.config import load
@@ -47,6 +48,7 @@ wildcard_constraints:
     key="[0-9a-f]{12}",
     labels=r"\d+",
     seed=r"\d+",
+    rung=r"\d",
 
 
 def cell_of(wildcards):

@@ -1,0 +1,65 @@
+"""Plots of a search for hyper-parameters: how accuracy depends on each of them; conventions of `lautum.figures`."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lautum import paper
+from lautum.figures import WIDTH
+
+COLUMNS = 3  # panels side by side
+KEPT, DROPPED, BEST = "#0072B2", "0.55", "#D55E00"
+
+
+def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
+    """Validation accuracy of every trial against each hyper-parameter, for one task's and method's rows of trials.csv.
+
+    Trials that reached the last rung are filled and carry their standard deviation over runs; the winner is a star.
+    None for a method whose trials have no values.
+    """
+    values = pd.DataFrame([parse(text) for text in trials["settings"]], index=trials.index)
+    if values.empty or not len(values.columns):
+        return None
+    rows = int(np.ceil(len(values.columns) / COLUMNS))
+    figure = Figure(figsize=(WIDTH, 1.9 * rows + 0.9), layout="constrained")
+    panels = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True).flat
+    last = trials["rung"] == trials["rung"].max()
+    for axes, name in zip(panels, [*values.columns, *[None] * COLUMNS], strict=False):
+        if name is None:
+            axes.set_visible(False)
+            continue
+        x, y = values[name].astype(float), 100 * trials["accuracy"]
+        axes.plot(x[~last], y[~last], "o", color=DROPPED, markerfacecolor="none", ms=4, label="stopped early")
+        kept = last & ~trials["selected"]
+        spread = 100 * trials["sd"]
+        axes.errorbar(x[kept], y[kept], spread[kept], fmt="s", color=KEPT, ms=4, capsize=2, label="last rung, ± sd")
+        best = trials["selected"]
+        axes.errorbar(x[best], y[best], spread[best], fmt="*", color=BEST, ms=9, capsize=2, label="selected")
+        if x.min() > 0 and x.max() / x.min() > 5:
+            axes.set_xscale("log")
+        axes.set_xlabel(name.replace("pretrain.", "pre: ").replace("transfer.", "post: "), fontsize="small")
+        axes.tick_params(labelsize="small")
+        axes.grid(color="0.9")
+        axes.set_axisbelow(True)
+    for row in range(rows):
+        figure.axes[row * COLUMNS].set_ylabel("Validation\naccuracy (%)", fontsize="small")
+    first = trials.iloc[0]
+    figure.suptitle(f"{first['task']}, {paper.method_name(first['method'])}: {len(trials)} trials")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def build_figures(trials: pd.DataFrame) -> dict[str, Figure]:
+    """`{task}-sensitivity-{method}` for each method of trials.csv that has values."""
+    figures = {
+        f"{task}-sensitivity-{method}": sensitivity_figure(rows)
+        for (task, method), rows in trials.groupby(["task", "method"], sort=False)
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def parse(text: str) -> dict[str, float]:
+    """The column `settings` of trials.csv as {"pretrain.weight": 0.1, ...}."""
+    pairs = (part.rsplit(" ", 1) for part in str(text).split(", "))
+    return {name: float(value) for name, value in pairs}
