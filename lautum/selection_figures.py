@@ -29,7 +29,8 @@ def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
             axes.set_visible(False)
             continue
         x, y = values[name].astype(float), 100 * trials["accuracy"]
-        axes.plot(x[~last], y[~last], "o", color=DROPPED, markerfacecolor="none", ms=4, label="stopped early")
+        if not last.all():
+            axes.plot(x[~last], y[~last], "o", color=DROPPED, markerfacecolor="none", ms=4, label="stopped early")
         kept = last & ~trials["selected"]
         spread = 100 * trials["sd"]
         axes.errorbar(x[kept], y[kept], spread[kept], fmt="s", color=KEPT, ms=4, capsize=2, label="last rung, ± sd")
@@ -44,9 +45,9 @@ def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
     for row in range(rows):
         figure.axes[row * COLUMNS].set_ylabel("Validation\naccuracy (%)", fontsize="small")
     first = trials.iloc[0]
-    figure.suptitle(f"{first['task']}, {paper.method_name(first['method'])}: {len(trials)} trials")
+    figure.suptitle(f"{first['task']}, {paper.method_name(first['method'])}: {len(trials)} trials", fontsize="medium")
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     return figure
 
 

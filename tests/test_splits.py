@@ -19,6 +19,18 @@ def test_parts_are_stratified_disjoint_and_cover_the_classes():
     assert np.array_equal(np.sort(together), np.arange(600))
 
 
+def test_the_frugal_protocol_validates_on_labelled_images_alone():
+    plain = splits.draw(LABELS, list(range(10)), 50, seed=1, dataset="letters")
+    frugal = splits.draw(
+        LABELS, list(range(10)), 50, seed=1, dataset="letters", validation_count=20, validation_from="labelled"
+    )
+    assert np.bincount(LABELS[frugal.validation]).tolist() == [2] * 10
+    assert np.array_equal(np.sort(np.concatenate([frugal.labelled, frugal.validation])), plain.labelled)
+    assert np.array_equal(frugal.unlabelled, plain.unlabelled)
+    with pytest.raises(LautumError, match="50 validation images cannot be taken from 50 labelled ones of letters"):
+        splits.draw(LABELS, list(range(10)), 50, 1, "letters", 50, "labelled")
+
+
 def test_only_the_wanted_classes_take_part():
     split = splits.draw(LABELS, [3, 7], 10, seed=1, dataset="letters")
     assert set(LABELS[split.labelled]) == set(LABELS[split.unlabelled]) == {3, 7}

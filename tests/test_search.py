@@ -1,0 +1,166 @@
+"""The search for hyper-parameters: what is declared is what is tried, the same number for all, and the best goes on."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from test_records import write_record
+
+from lautum import config, config_files, records, selection, selection_figures
+from lautum.cells import Layout
+from lautum.errors import LautumError
+from lautum.search import Range, quasi_random
+
+ROOT = Path(__file__).parent.parent
+RATE = {"low": 1e-4, "high": 1e-2, "source": "chosen: for the test"}
+SEARCH = {
+    "extends": str(ROOT / "config/config.yaml"),
+    "name": "search",
+    "grid": {"tasks": ["digits-letters"], "methods": ["standard", "lautum"], "seeds": [1000, 1001]},
+    "evaluate": {"part": "validation", "validation_images": 100},
+    "comparisons": [],
+    "search": {
+        "trials": 4,
+        "rungs": [1, 2],
+        "space": {
+            "standard": {"transfer": {"learning_rate": RATE}},
+            "lautum": {
+                "pretrain": {
+                    "rank": {"low": 10, "high": 410, "scale": "linear", "source": "chosen: for the test"},
+                    "weight": RATE,
+                }
+            },
+        },
+    },
+    "tasks": {"digits-letters": {"label_counts": [50, 100], "methods": {"lautum": {"pretrain": {"decay": 0.5}}}}},
+}
+
+
+def write(folder: Path, **changes) -> Path:
+    path = folder / "search.yaml"
+    values = SEARCH | {"folders": {"results": f"{folder}/results", "reports": f"{folder}/reports"}} | changes
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_every_method_gets_as_many_trials_within_its_declared_space(tmp_path):
+    loaded = config.load(write(tmp_path))
+    assert Counter(loaded.methods[name].trial_of for name in loaded.grid.methods) == {"standard": 4, "lautum": 4}
+    trials = [loaded.pretrain_settings("digits-letters", f"lautum-t0{number}") for number in range(4)]
+    # One trial in each quarter of each range, on the declared scale; whole numbers stay whole.
+    assert sorted(int((trial.rank - 10) / 100) for trial in trials) == [0, 1, 2, 3]
+    assert all(isinstance(trial.rank, int) for trial in trials)
+    assert sorted(int(2 * np.log10(trial.weight / 1e-4)) for trial in trials) == [0, 1, 2, 3]
+    assert {trial.decay for trial in trials} == {0.5}  # what the method sets otherwise it keeps
+    rates = [loaded.transfer_settings("digits-letters", f"standard-t0{number}").learning_rate for number in range(4)]
+    assert sorted(int(2 * np.log10(rate / 1e-4)) for rate in rates) == [0, 1, 2, 3]
+    sources = {row["source"] for row in config.hyper_parameters(write(tmp_path)) if row["name"] == "weight"}
+    assert sources == {f"chosen: trial {number} of 4" for number in range(4)}
+
+
+def test_the_points_are_pinned_and_spread():
+    # Other points would be other trials than those of the committed records.
+    assert quasi_random(16, 6)[0] == pytest.approx([0.74777, 0.7897, 0.39227, 0.13654, 0.1633, 0.23664], abs=2e-5)
+    for dimensions in (1, 3, 6):
+        points = quasi_random(16, dimensions)
+        assert all(sorted((16 * column).astype(int)) == list(range(16)) for column in points.T)
+        assert np.abs(np.corrcoef(points.T) - np.eye(dimensions)).max() < 0.25
+    assert quasi_random(4, 0).shape == (4, 0)
+
+
+def test_a_position_on_a_range():
+    assert Range(low=1e-4, high=1, source="chosen: x").at(0.5) == 0.01
+    assert Range(low=2, high=6, scale="linear", source="chosen: x").at(0.25) == 3
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"trials": 1}, "search.trials: Input should be greater than or equal to 2, got 1"),
+        ({"rungs": [2, 1]}, r"rungs must be increasing numbers of seeds, got \[2, 1\]"),
+        ({"rungs": [1, 8]}, r"4 trials are too few for rungs \[1, 8\]: none would be left"),
+        ({"rungs": [1]}, r"the last of search.rungs must be the number of seeds of digits-letters, 2, got 1"),
+        ({"trails": 4}, "search: unknown key 'trails'; did you mean 'trials'?"),
+        ({"space": {"standard": {}}}, "search.space has no entry for method 'lautum'"),
+        (
+            {"space": {"standard": {"transfer": {"lerning_rate": RATE}}, "lautum": {}}},
+            "search.space.standard.transfer: unknown hyper-parameter 'lerning_rate' of supervised; "
+            "did you mean 'learning_rate'?",
+        ),
+        (
+            {"space": {"standard": {"transfer": {"learning_rate": RATE | {"low": 1}}}, "lautum": {}}},
+            "learning_rate: low must be below high above 0, got 1.0 and 0.01",
+        ),
+        (
+            {"space": {"standard": {"transfer": {"learning_rate": RATE | {"source": "x"}}}, "lautum": {}}},
+            "source 'x' must begin with one of paper, inferred, tuned, chosen and ':'",
+        ),
+    ],
+)
+def test_what_is_no_search_is_refused_by_name(tmp_path, change, message):
+    with pytest.raises(LautumError, match=message):
+        config.load(write(tmp_path, search=SEARCH["search"] | change))
+
+
+def test_a_search_on_the_test_set_is_refused(tmp_path):
+    with pytest.raises(LautumError, match="search needs evaluate.part: validation"):
+        config.load(write(tmp_path, evaluate={"part": "test"}))
+
+
+def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
+    path = write(tmp_path)
+    layout = Layout(config.load(path))
+    first = selection.rung_cells(layout, 1)
+    assert len(first) == 2 * 4 * 2 and {cell.seed for cell in first} == {1000}
+    with pytest.raises(LautumError, match="16 of 16 runs of the trials are missing; finish the rung first"):
+        selection.write_rung(path, 1)
+    with pytest.raises(LautumError, match="rung1.csv does not exist; run `lautum rung 1` first"):
+        selection.cells(layout)
+    # At 50 and 100 labels; the two best means are t01 and t03 (of t01 and t02, equal, the first).
+    correct = {"t00": (1, 2), "t01": (5, 7), "t02": (6, 6), "t03": (9, 9)}
+    for cell in first:
+        write_record(layout, cell, correct[cell.method[-3:]][cell.labels == 100])
+    selection.write_rung(path, 1)
+    second = selection.rung_cells(layout, 2)
+    assert {cell.method for cell in second} == {f"{m}-{t}" for m in ("standard", "lautum") for t in ("t01", "t03")}
+    assert {cell.seed for cell in second} == {1000, 1001} and len(second) == 2 * 2 * 2 * 2
+    for cell in second:
+        if cell.seed == 1001:
+            write_record(layout, cell, 10 if cell.method.endswith("t01") else 2)
+    wanted = selection.cells(layout)
+    assert len(wanted) == 16 + 8
+    records.collect(layout, wanted)
+    trials, winners = selection.write_trials(path)
+    table = selection.read_trials(trials).set_index("trial")
+    assert list(table.index[table["selected"]]) == ["standard-t01", "lautum-t01"]
+    assert table.loc["lautum-t01", "accuracy"] == pytest.approx((0.5 + 0.7 + 1 + 1) / 4)
+    assert table["rung"].tolist() == [1, 2, 1, 2] * 2
+    assert set(table["n_images"]) == {100}
+    # The winners' file is a configuration's: its values arrive with their source.
+    main = tmp_path / "main.yaml"
+    main.write_text(
+        yaml.safe_dump(
+            {"extends": [str(ROOT / "config/config.yaml"), str(winners)], "grid": {"tasks": ["digits-letters"]}}
+        )
+    )
+    best, trial = (
+        config.load(p).pretrain_settings("digits-letters", m) for p, m in ((main, "lautum"), (path, "lautum-t01"))
+    )
+    assert (best.rank, best.weight) == (trial.rank, trial.weight)
+    rows = [row for row in config.hyper_parameters(main) if (row["method"], row["name"]) == ("lautum", "rank")]
+    assert rows[0]["source"] == "tuned: best of 4 trials in [10, 410]"
+    assert [file.name for file in config_files.files(main)] == ["main.yaml", "config.yaml", "winners.yaml"]
+    # Every trial is in the picture, against each of its hyper-parameters.
+    figure = selection_figures.build_figures(selection.read_trials(trials))["digits-letters-sensitivity-lautum"]
+    panels = {axes.get_xlabel(): axes for axes in figure.axes if axes.get_visible()}
+    assert set(panels) == {"pre: rank", "pre: weight"}
+    drawn = [x for line in panels["pre: rank"].get_lines() if line.get_marker() in "os*" for x in line.get_xdata()]
+    expected = [config.load(path).pretrain_settings("digits-letters", f"lautum-t0{n}").rank for n in range(4)]
+    assert sorted(drawn) == sorted(expected)
+
+
+def test_a_rung_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(LautumError, match="has 1 rungs whose best trials go on, there is none 2"):
+        selection.write_rung(write(tmp_path), 2)
