@@ -1,13 +1,13 @@
 """How well the running estimate of Lautum information works, where the truth is known: `snakemake estimator_study`.
 
-Inputs x of 200 dimensions and outputs w of K = 10 are jointly Gaussian with chosen canonical correlations, so that L(x; w)
-has a closed form. A `LautumRegularizer` sees a pool and then batches of them, as in training, and its value is compared
-with the truth while batch size, decay alpha, rank r and ridge move one at a time from their defaults.
+Inputs x of 200 dimensions and outputs w of K = 10 are jointly Gaussian with chosen canonical correlations, so that
+L(x; w) has a closed form. A `LautumRegularizer` sees a pool and then batches of them, as in training, and its value is
+compared with the truth while batch size, decay alpha, rank r and ridge move one at a time from their defaults.
 
 - *still*: the correlations stay what they are; bias and spread of the value once the pool is forgotten.
 - *moving*: the correlations grow over 1,000 steps, as in training; how far the value lags behind.
-- *gradient*: outputs depend on parameters; the estimate's gradient against the exact one, with the whole gradient passed
-  through the batch (straight-through, what is used) and with that of a literal moving average, 1 - alpha of it.
+- *gradient*: outputs depend on parameters; the estimate's gradient against the exact one, with the whole gradient
+  passed through the batch (straight-through, what is used) and with that of a literal moving average, 1 - alpha of it.
 
 Every number is a mean over independent repetitions with its standard deviation. Nothing here is tuned on data.
 """
@@ -134,7 +134,7 @@ def values_table(repetitions: int, show) -> pd.DataFrame:
 
 
 def gradients_table(repetitions: int) -> pd.DataFrame:
-    """For each decay: share of the exact gradient that the mean estimate has, and the cosine of a single one with it."""
+    """For each decay: the share of the exact gradient that the mean estimate has, and a single one's cosine with it."""
     rows = []
     for decay in (0.0, 0.5, 0.9, 0.99):
         runs = [gradients(decay, n) for n in range(repetitions)]

@@ -1,11 +1,14 @@
 """Theorem 1 of the paper, exactly on finite worlds and by hand."""
 
 import doctest
+from itertools import product
 
 import numpy as np
 import pytest
+import torch
 
 from lautum import theorem
+from lautum.information import lautum_information
 
 
 def world(seed, inputs=4, classes=3, weights=5):
@@ -61,6 +64,45 @@ def test_what_is_no_world_is_refused():
         theorem.terms(p_xy, p_w[:-1], p_x_given_w, f)
     with pytest.raises(ValueError, match="f does not sum to 1"):
         theorem.terms(p_xy, p_w, p_x_given_w, 2 * f)
+
+
+def test_gaussian_world_by_monte_carlo():
+    """Each term against its closed form; that of L is `lautum_information`, written from another definition."""
+    rho, spread, noise, samples = 0.6, 0.3, 0.5, 200_000
+    drawn = theorem.monte_carlo_terms(rho, spread, noise, samples, np.random.default_rng(0))
+    one = torch.ones(1, 1, dtype=torch.float64)
+    lautum = float(lautum_information(one, one, rho * one))
+    bayes = 0.5 * np.log(2 * np.pi * np.e * noise**2)
+    excess = spread**2 / (2 * noise**2)  # E (w - 1)^2 x^2 / (2 noise^2)
+    expected = np.array([bayes + excess, excess + lautum, bayes, lautum])
+    error = drawn.std(axis=0) / np.sqrt(samples)
+    assert np.all(np.abs(drawn.mean(axis=0) - expected) < 4 * error)
+    assert np.all(error < 0.01)
+    # The theorem holds sample by sample, because it is an identity of logarithms.
+    assert np.allclose(drawn[:, 0], drawn[:, 1] + drawn[:, 2] - drawn[:, 3])
+
+
+def test_the_world_whose_training_is_followed():
+    p_xy, worlds = theorem.gibbs_worlds([0.0, 1.0, 8.0])
+    terms = [theorem.terms(p_xy, *world) for world in worlds]
+    assert terms[0].lautum == pytest.approx(0, abs=1e-12)  # untrained weights know nothing of the inputs
+    assert terms[0].lautum < terms[1].lautum < terms[2].lautum
+    assert terms[0].cross_entropy > terms[1].cross_entropy > terms[2].cross_entropy > terms[2].bayes
+    for t in terms:
+        assert t.cross_entropy == pytest.approx(t.mismatch + t.bayes - t.lautum, rel=1e-12)
+    # One weight by brute force: p(x|w) at time 1 from all 512 training sets.
+    p_w, p_x_given_w, f = worlds[1]
+    sets = list(product(product(range(4), range(2)), repeat=3))
+    total, given = 0.0, np.zeros(4)
+    for pairs in sets:
+        probability = np.prod([p_xy[x, y] for x, y in pairs])
+        weights = np.array([np.exp(np.mean([np.log(f[w, x, y]) for x, y in pairs])) for w in range(16)])
+        joint = probability * weights[5] / weights.sum()
+        total += joint
+        for x, _ in pairs:
+            given[x] += joint / 3
+    assert p_w[5] == pytest.approx(total)
+    assert p_x_given_w[5] == pytest.approx(given / total)
 
 
 def test_the_example():
