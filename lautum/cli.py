@@ -253,7 +253,7 @@ def _plot(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from lautum import report, selection
+    from lautum import records, report, selection
 
     layout = _layout(options)
     results, expected, tasks, comparisons = _results(layout)
@@ -267,6 +267,7 @@ def _report(options: argparse.Namespace) -> None:
         comparisons=comparisons,
         hyperparameters=config.hyper_parameters(options.config),
         trials={path: selection.read_trials(path) for path in layout.config.trials if Path(path).exists()},
+        campaigns=[records.summary(layout.report.parent / name) for name in layout.config.campaigns],
         trials_missing=[path for path in layout.config.trials if not Path(path).exists()],
     )
     print(path)

@@ -164,6 +164,7 @@ class Config(Strict):
     evaluate: Evaluate = Evaluate()
     search: Search | None = None  # the campaign is one of trials of hyper-parameters
     trials: tuple[str, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
+    campaigns: tuple[str, ...] = ()  # names of all that were run, in that order, for the report to list
     methods: dict[str, Method]
     tasks: dict[str, Task]
     resources: dict[Literal[STEPS], Resources]

@@ -1,7 +1,8 @@
 """Plots of the tables: accuracy against number of labels, and paired differences.
 
 Figures are built without pyplot, so that importing this module changes no state of matplotlib. Colours are those of
-Okabe & Ito (2008), told apart with every kind of colour vision; marker and line style tell methods apart in grey.
+Okabe & Ito (2008), then Tol's, told apart with every kind of colour vision; marker and line style tell methods apart in
+grey.
 """
 
 from pathlib import Path
@@ -25,6 +26,10 @@ STYLES = [
     ("#009E73", "v", ":"),
     ("#CC79A7", "P", "--"),
     ("#56B4E9", "X", "-."),
+    ("#332288", "<", "--"),
+    ("#999999", "*", "-"),
+    ("#882255", "h", ":"),
+    ("#44AA99", ">", "-."),
 ]
 WIDTH = 5.8  # inches; wider, and the letters would be too small on a phone
 PAPER_LABEL = "paper (one run)"

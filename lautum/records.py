@@ -143,6 +143,30 @@ def read(layout: Layout, cells: list[Cell] | None = None) -> Results:
     return Results(runs.reset_index(drop=True), predictions, classes, curves, examples)
 
 
+def summary(folder: Path) -> dict:
+    """What a campaign's records hold, in words: one row of the report's list of campaigns."""
+    if not (folder / "records.csv").exists():
+        return {
+            "Campaign": folder.name,
+            "Part": "not run",
+            "Tasks": "",
+            "Methods": 0,
+            "Seeds": "",
+            "Runs": 0,
+            "Code": "",
+        }
+    runs = _read_csv(folder / "records.csv", COLUMNS, {"commit": str})
+    return {
+        "Campaign": folder.name,
+        "Part": ", ".join(runs["part"].unique()),
+        "Tasks": ", ".join(runs["task"].unique()),
+        "Methods": runs["method"].nunique(),
+        "Seeds": ", ".join(str(seed) for seed in sorted(runs["seed"].unique())),
+        "Runs": len(runs),
+        "Code": ", ".join(commit[:7] for commit in runs["commit"].unique()),
+    }
+
+
 def _name(cell) -> str:
     return f"{cell.task}/{cell.method}/n{cell.labels}/seed{cell.seed}"
 

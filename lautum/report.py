@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from lautum import figures, paper, tables, training_figures
+from lautum import figures, paper, selection_figures, tables, training_figures
 from lautum.files import write_text
 from lautum.records import Results
 from lautum.table_text import Table
@@ -42,6 +42,7 @@ def write_report(
     hyperparameters: Sequence[Mapping],
     trials: Mapping[str, pd.DataFrame] = MappingProxyType({}),
     trials_missing: Sequence[str] = (),
+    campaigns: Sequence[Mapping] = (),
 ) -> Path:
     """Write `folder`/index.html and return its path.
 
@@ -52,6 +53,7 @@ def write_report(
         hyperparameters: one mapping per value with the same keys throughout, which become the column titles.
         trials: every trial of each search for hyper-parameters, by the search's name, its columns as they are.
         trials_missing: names of searches that have not been run to their end.
+        campaigns: one mapping for each campaign that was run, this one included.
 
     Raises:
         LautumError: the records cannot be compared (see `tables.grid`), or the folder cannot be written to.
@@ -74,6 +76,8 @@ def write_report(
         hyperparameters=_as_text(pd.DataFrame(hyperparameters)),
         trials_missing=trials_missing,
         trials={title: _as_text(table) for title, table in trials.items()},
+        sensitivity={title: _sensitivity(table) for title, table in trials.items()},
+        campaigns=_as_text(pd.DataFrame(campaigns)),
         data=_data_table(done, part),
         environment=_environment_table(done),
     )
@@ -123,6 +127,11 @@ def _data_table(done: pd.DataFrame, part: str) -> Table:
 def _environment_table(done: pd.DataFrame) -> Table:
     machines = done.groupby(list(MACHINE), sort=False).size().reset_index(name="Runs")
     return _as_text(machines.astype({"threads": int}).rename(columns=MACHINE))
+
+
+def _sensitivity(trials: pd.DataFrame) -> dict[str, str]:
+    """The plots of a search's trials, by title."""
+    return {title: _embedded(figure) for title, figure in selection_figures.build_figures(trials).items()}
 
 
 def _as_text(table: pd.DataFrame) -> Table:

@@ -14,6 +14,7 @@ PRETRAIN_PANELS = {
     "source_cross_entropy": "Source cross-entropy (nats)",
     "source_accuracy": "Source batch accuracy (%)",
     "lautum_information": "Lautum information (nats)",
+    "mutual_information": "Mutual information (nats)",
     "rho_max": "Largest canonical correlation",
 }
 

@@ -183,6 +183,23 @@ def test_collected_files_that_do_not_belong_are_refused(campaign):
         records.read(layout)
 
 
+def test_a_campaign_in_one_row(campaign):
+    _, layout = campaign
+    assert records.summary(layout.report)["Part"] == "not run"
+    for cell in layout.cells()[:3]:
+        write_record(layout, cell, 5)
+    records.collect(layout)
+    assert records.summary(layout.report) == {
+        "Campaign": "trial",
+        "Part": "validation",
+        "Tasks": "digits-letters",
+        "Methods": 2,
+        "Seeds": "7, 8",
+        "Runs": 3,
+        "Code": "0",
+    }
+
+
 def test_the_trial_with_the_highest_mean_is_selected(campaign):
     path, layout = campaign
     for cell, correct in zip(layout.cells(), (9, 3, 7, 7), strict=True):  # slow: 0.6, fast: 0.7

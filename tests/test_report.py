@@ -91,7 +91,18 @@ def test_data_environment_and_hyperparameters(page):
 
 
 def test_trials_and_validation_part(tmp_path):
-    trials = pd.DataFrame({"method": ["lautum"], "weight": [0.003], "accuracy": [0.712345]})
+    trials = pd.DataFrame(
+        {
+            "task": "t",
+            "method": "lautum",
+            "trial": ["a", "b"],
+            "settings": ["pretrain.weight 0.003", "pretrain.weight 0.1"],
+            "accuracy": [0.712345, 0.6],
+            "sd": [0.01, 0.02],
+            "rung": [2, 1],
+            "selected": [True, False],
+        }
+    )
     results = synthetic.results(synthetic.records("validation"))
     page = write(tmp_path, results=results, trials={"first": trials}, trials_missing=["second"])
     assert "0.7123" in page.text and "Every trial of first" in page.text
@@ -99,6 +110,12 @@ def test_trials_and_validation_part(tmp_path):
     assert "These are validation accuracies, not test accuracies." in page.text
     assert "Target validation accuracy: mean over n seeds" in page.text
     assert "target, validation images" in page.text
+    assert "t-sensitivity-lautum" in [attributes.get("alt") for tag, attributes in page.tags if tag == "img"]
+
+
+def test_every_campaign_is_listed(tmp_path):
+    page = write(tmp_path, campaigns=[{"Campaign": "first", "Runs": 60}, {"Campaign": "second", "Runs": 24}])
+    assert re.search(r"Campaigns\nCampaign\nRuns\nfirst\n60\nsecond\n24\n", re.sub(r"\n+", "\n", page.text))
 
 
 def test_nothing_done_and_nothing_compared(tmp_path):

@@ -1,0 +1,37 @@
+# Targets that need no data: `snakemake --profile local estimator_study theorem`, whatever the configuration.
+
+
+rule estimator_study:
+    output:
+        [
+            f"reports/estimator/{name}"
+            for name in ("values.csv", "gradients.csv", "still.png", "moving.png")
+        ],
+    log:
+        log_of("studies", "estimator"),
+    benchmark:
+        benchmark_of("studies", "estimator")
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("aggregate"),
+        runtime=RESOURCES["aggregate"].minutes,
+    shell:
+        "python -m lautum.estimator_study > {log} 2>&1"
+
+
+rule theorem:
+    output:
+        "reports/theorem/terms.csv",
+        "reports/theorem/terms.png",
+    log:
+        log_of("studies", "theorem"),
+    benchmark:
+        benchmark_of("studies", "theorem")
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=memory("aggregate"),
+        runtime=RESOURCES["aggregate"].minutes,
+    shell:
+        "python -m lautum.theorem > {log} 2>&1"
