@@ -144,6 +144,22 @@ def test_a_grid_of_one_method_has_no_differences_to_draw(finished):
     assert "digits-letters-accuracy.png" in names and "digits-letters-differences.png" not in names
 
 
+def test_a_search_runs_its_rungs_and_names_its_winners(finished):
+    ranges = {"learning_rate": {"low": 1e-4, "high": 1e-2, "source": "chosen: for the test"}}
+    search = {"trials": 4, "rungs": [1, 2], "space": {"standard": {"transfer": ranges}}}
+    values = changed(grid={"methods": ["standard"], "seeds": [10, 11]}, comparisons=[], search=search)
+    values |= {"name": "search", "evaluate": {"part": "validation", "validation_images": 100}}
+    (finished / "search.yaml").write_text(yaml.safe_dump(values))
+    options = ["--scheduler", "greedy", "--configfile", str(finished / "search.yaml")]
+    output = snakemake(finished, "--cores", "2", *options, "--", "tune")
+    ran = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", output, flags=re.MULTILINE))
+    assert ran["transfer"] == ran["evaluate"] == 4 + 2  # four trials on one seed, the better two on another
+    assert ran["pretrain"] == 2  # the trials differ in the post-transfer stage only
+    names = {path.name for path in (finished / "reports/search").iterdir()}
+    assert {"rung1.csv", "trials.csv", "winners.yaml", "digits-letters-sensitivity-standard.png"} <= names
+    assert "Nothing to be done" in snakemake(finished, "--cores", "1", *options, "--", "tune")
+
+
 def test_a_bad_configuration_stops_before_any_job(finished):
     (finished / "bad.yaml").write_text(yaml.safe_dump(TOY | {"grid": {"tasks": ["digit-letters"]}}))
     output = snakemake(finished, "--cores", "1", "--configfile", str(finished / "bad.yaml"), check=False)
