@@ -17,33 +17,11 @@ TABLE_FILES = expand(
 FIGURE_FILES = expand(
     REPORT / "{figure}.{suffix}", figure=FIGURES, suffix=["png", "pdf", "svg"]
 )
-SELECTING = LAYOUT.config.evaluate.part == "validation"
 FINAL_FILES = (
     [REPORT / "trials.csv", REPORT / "winners.yaml"]
     if SELECTING
     else [*TABLE_FILES, *FIGURE_FILES, REPORT / "index.html"]
 )
-
-
-def finished_rung(rung):
-    """The ranking that says which trials go on."""
-    return checkpoints.rung.get(rung=rung).output[0] if rung else []
-
-
-def rung_records(wildcards):
-    finished_rung(int(wildcards.rung) - 1)
-    return [
-        LAYOUT.record(cell)
-        for cell in selection.rung_cells(LAYOUT, int(wildcards.rung))
-    ]
-
-
-def all_records(wildcards):
-    """Of the grid; while selecting, of the trials of every rung, which are known once the last but one is ranked."""
-    if SELECTING:
-        finished_rung(len(selection.rungs(LAYOUT)) - 1)
-        return [LAYOUT.record(cell) for cell in selection.cells(LAYOUT)]
-    return [LAYOUT.record(cell) for cell in CELLS]
 
 
 # While selecting: which trials are good enough to be run with more seeds.

@@ -35,6 +35,7 @@ RESULTS = LAYOUT.results
 REPORT = LAYOUT.report
 RESOURCES = LAYOUT.config.resources
 TASKS = LAYOUT.config.tasks
+SELECTING = LAYOUT.config.evaluate.part == "validation"
 
 # A pre-transfer result is shared by every method and label count that its key covers; any of them leads back to it.
 PRETRAINED = {LAYOUT.pretrained(c.task, c.method, c.labels, c.seed): c for c in CELLS}
@@ -105,3 +106,24 @@ def evaluate_inputs(wildcards):
         "images": images,
         "split": LAYOUT.split(cell.task, cell.labels, cell.seed),
     }
+
+
+def finished_rung(rung):
+    """The ranking that says which trials go on."""
+    return checkpoints.rung.get(rung=rung).output[0] if rung else []
+
+
+def rung_records(wildcards):
+    finished_rung(int(wildcards.rung) - 1)
+    return [
+        LAYOUT.record(cell)
+        for cell in selection.rung_cells(LAYOUT, int(wildcards.rung))
+    ]
+
+
+def all_records(wildcards):
+    """Of the grid; while selecting, of the trials of every rung, which are known once the last but one is ranked."""
+    if SELECTING:
+        finished_rung(len(selection.rungs(LAYOUT)) - 1)
+        return [LAYOUT.record(cell) for cell in selection.cells(LAYOUT)]
+    return [LAYOUT.record(cell) for cell in CELLS]
