@@ -146,3 +146,14 @@ def test_a_partition_that_does_not_exist_is_named(lab, tmp_path_factory):
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=ENVIRONMENT)
     assert result.returncode != 0
     assert "invalid partition specified: nowhere" in result.stdout + result.stderr
+
+
+def test_grouped_cells_share_one_allocation_and_keep_their_own_files(lab, tmp_path_factory):
+    folder = clone(tmp_path_factory.mktemp("grouped"))
+    quick = {"digits-letters": TOY["tasks"]["digits-letters"] | {"pretrain": {"steps": 10, "batch_size": 32}}}
+    (folder / "toy.yaml").write_text(yaml.safe_dump(TOY | {"tasks": quick, "grid": TOY["grid"] | {"seeds": 1}}))
+    output = run(folder, *SLURM, "--profile", "profiles/grouped", "--until", "transfer")
+    assert len(re.findall(r"group_cells_transfer/\d+\.log", output)) == 1
+    assert "rule_transfer/" not in output  # none was submitted by itself
+    assert len(list((folder / "results/transferred").rglob("seed0.safetensors"))) == 4
+    assert len(list((folder / "results/logs/transfer").rglob("seed0.log"))) == 4
