@@ -12,11 +12,16 @@ PACKAGE = Path(__file__).parent
 def code_digest(module: str) -> str:
     """SHA-256 over a lautum module and all lautum modules it imports, comments, docstrings and layout aside.
 
+    That of an objective also covers `lautum.stages`, which hands it its data.
+
     Args:
         module: dotted name, e.g. "lautum.objectives.mk_mmd".
     """
     digest = hashlib.sha256()
-    for name in sorted(_imported(module, frozenset())):
+    names = _imported(module, frozenset())
+    if module.startswith("lautum.objectives."):
+        names |= {"lautum.stages"}
+    for name in sorted(names):
         digest.update(f"{name}\n{_code(name)}\n".encode())
     return digest.hexdigest()
 

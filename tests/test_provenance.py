@@ -56,6 +56,7 @@ LAUTUM = {name for name in (*PRETRAIN, *TRANSFER) if "lautum" in name} | {"mutua
         ("objectives/supervised.py", ", 0.9", ", 0.8", {"supervised", "supervised_lautum", "supervised_all_labels"}),
         ("optimiser.py", "eps: float = 1e-8", "eps: float = 1e-7", {*PRETRAIN, *TRANSFER}),
         ("networks.py", "dropout=0.5", "dropout=0.4", {*PRETRAIN, *TRANSFER}),
+        ("stages.py", "drawn.unlabelled", "drawn.labelled", {*PRETRAIN, *TRANSFER}),
         ("figures.py", "import", "import os\nimport", set()),
         ("tables.py", "import", "import os\nimport", set()),
         ("cli.py", "import", "import os\nimport", set()),
