@@ -26,6 +26,21 @@ def test_the_example_runs_as_printed():
     assert not torch.equal(network[1].weight, before)
 
 
+def test_every_file_and_target_that_is_named_exists():
+    named = set(
+        re.findall(
+            r"(?:config|reports|docs|profiles|lautum|results|tests)/[\w./-]+\w\.(?:yaml|md|py|png|csv|html|json)\b",
+            README,
+        )
+    )
+    assert len(named) > 15
+    made = {path for path in named if path.startswith("reports/quickstart/")}
+    assert [path for path in sorted(named - made) if not (ROOT / path).exists()] == []
+    targets = set(re.findall(r"\bmake (\w+)", README))
+    rules = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert {"quickstart", "test", "bench", "coverage", "faults", "slurm"} <= targets <= rules
+
+
 def test_the_table_is_the_one_rendered_from_the_records():
     rendered = (ROOT / "reports/published/accuracy.md").read_text(encoding="utf-8")
     assert rendered.strip() in README

@@ -36,7 +36,7 @@ checkpoint rung:
         "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
-        runtime=RESOURCES["aggregate"].minutes,
+        runtime=minutes("aggregate"),
     shell:
         "lautum rung {wildcards.rung} > {log} 2>&1"
 
@@ -61,7 +61,7 @@ rule collect:
         "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
-        runtime=RESOURCES["aggregate"].minutes,
+        runtime=minutes("aggregate"),
     shell:
         "lautum collect > {log} 2>&1"
 
@@ -78,7 +78,7 @@ rule trials:
         "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
-        runtime=RESOURCES["aggregate"].minutes,
+        runtime=minutes("aggregate"),
     shell:
         "lautum trials > {log} 2>&1"
 
@@ -94,7 +94,7 @@ rule table:
         "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
-        runtime=RESOURCES["aggregate"].minutes,
+        runtime=minutes("aggregate"),
     shell:
         "lautum table > {log} 2>&1"
 
@@ -110,7 +110,7 @@ rule plot:
         "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
-        runtime=RESOURCES["aggregate"].minutes,
+        runtime=minutes("aggregate"),
     shell:
         "lautum plot > {log} 2>&1"
 
@@ -126,7 +126,7 @@ rule report:
         "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
-        runtime=RESOURCES["aggregate"].minutes,
+        runtime=minutes("aggregate"),
     shell:
         "lautum report > {log} 2>&1"
 

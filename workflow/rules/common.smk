@@ -63,6 +63,11 @@ def memory(step):
     return lambda wildcards, attempt: attempt * RESOURCES[step].mem_mb
 
 
+def minutes(step):
+    """Likewise time."""
+    return lambda wildcards, attempt: attempt * RESOURCES[step].minutes
+
+
 def log_of(step, pattern):
     return RESULTS / "logs" / step / f"{pattern}.log"
 

@@ -13,7 +13,7 @@ rule prepare:
         "../../environment.yml"
     resources:
         mem_mb=memory("prepare"),
-        runtime=RESOURCES["prepare"].minutes,
+        runtime=minutes("prepare"),
     shell:
         "lautum prepare {wildcards.dataset} > {log} 2>&1"
 
@@ -31,7 +31,7 @@ rule split:
         "../../environment.yml"
     resources:
         mem_mb=memory("split"),
-        runtime=RESOURCES["split"].minutes,
+        runtime=minutes("split"),
     shell:
         "lautum split --task {wildcards.task} --labels {wildcards.labels} --seed {wildcards.seed}"
         " > {log} 2>&1"

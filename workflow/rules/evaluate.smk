@@ -22,7 +22,7 @@ rule evaluate:
     threads: LAYOUT.config.threads
     resources:
         mem_mb=memory("evaluate"),
-        runtime=RESOURCES["evaluate"].minutes,
+        runtime=minutes("evaluate"),
     shell:
         "lautum evaluate --task {wildcards.task} --method {wildcards.method} --labels {wildcards.labels}"
         " --seed {wildcards.seed} --key {wildcards.key} > {log} 2>&1"

@@ -15,7 +15,7 @@ rule estimator_study:
         "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
-        runtime=RESOURCES["aggregate"].minutes,
+        runtime=minutes("aggregate"),
     shell:
         "python -m lautum.estimator_study > {log} 2>&1"
 
@@ -32,6 +32,6 @@ rule theorem:
         "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
-        runtime=RESOURCES["aggregate"].minutes,
+        runtime=minutes("aggregate"),
     shell:
         "python -m lautum.theorem > {log} 2>&1"

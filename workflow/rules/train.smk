@@ -18,7 +18,7 @@ rule pretrain:
     resources:
         gpu=1,
         mem_mb=memory("pretrain"),
-        runtime=RESOURCES["pretrain"].minutes,
+        runtime=minutes("pretrain"),
     params:
         labels=lambda wc: "" if wc.scope == "shared" else f"--labels {wc.scope[1:]}",
     shell:
@@ -43,7 +43,7 @@ rule transfer:
     resources:
         gpu=1,
         mem_mb=memory("transfer"),
-        runtime=RESOURCES["transfer"].minutes,
+        runtime=minutes("transfer"),
     shell:
         "lautum transfer --task {wildcards.task} --method {wildcards.method} --labels {wildcards.labels}"
         " --seed {wildcards.seed} --key {wildcards.key} > {log} 2>&1"
