@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
-from scipy.stats import qmc
 
 from lautum.errors import LautumError
 from lautum.settings import PRETRAIN, SOURCES, TRANSFER, Strict
@@ -130,6 +129,8 @@ def quasi_random(count: int, dimensions: int) -> np.ndarray:
     Halton sequences leave some pairs of coordinates strongly correlated (16 points in 6 dimensions: up to 0.8 and 0.5
     against 0.2 here), and their hyper-parameters could not be told apart.
     """
+    from scipy.stats import qmc  # half a second, which every job of every campaign would pay
+
     if dimensions == 0:
         return np.empty((count, 0))
     design = qmc.LatinHypercube(dimensions, optimization="random-cd", rng=np.random.default_rng(DESIGN_SEED))
