@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from lautum import paper
 from lautum.figures import WIDTH
@@ -38,6 +39,10 @@ def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
         axes.errorbar(x[best], y[best], spread[best], fmt="*", color=BEST, ms=9, capsize=2, label="selected")
         if x.min() > 0 and x.max() / x.min() > 5:
             axes.set_xscale("log")
+            if x.min() >= 1 and x.max() / x.min() < 100:  # powers of ten alone would leave one number or none
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(name.replace("pretrain.", "pre: ").replace("transfer.", "post: "), fontsize="small")
         axes.tick_params(labelsize="small")
         axes.grid(color="0.9")
