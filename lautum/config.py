@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Val
 from lautum import config_files, paper
 from lautum.datasets import DATASETS
 from lautum.errors import LautumError
-from lautum.search import Search, expand
+from lautum.search import Search, expand, require_selectable
 from lautum.settings import (
     NETWORKS,
     PRETRAIN,
@@ -184,15 +184,7 @@ class Config(Strict):
         if len(self.resources) < len(STEPS):
             missing = ", ".join(step for step in STEPS if step not in self.resources)
             raise ValueError(f"resources must name time and memory of every step, missing {missing}")
-        if self.search is not None:
-            if self.evaluate.part != "validation":
-                raise ValueError("search needs evaluate.part: validation; the test set selects nothing")
-            for name in self.grid.tasks:
-                if len(self.seeds(name)) != self.search.rungs[-1]:
-                    raise ValueError(
-                        f"the last of search.rungs must be the number of seeds of {name}, {len(self.seeds(name))}, "
-                        f"got {self.search.rungs[-1]}"
-                    )
+        require_selectable(self)
         for method in self.methods.values():
             if method.trial_of is not None:
                 require_known("method in trial_of", method.trial_of, self.methods)

@@ -35,15 +35,19 @@ class Results:
     """What `collect` gathered."""
 
     runs: pd.DataFrame  # COLUMNS, one row for each cell
-    predictions: dict[str, np.ndarray]  # "task/method/n50/seed0": uint8 (N,); "task/labels": the truth
+    # "task/method/n50/seed0": uint8 (N,); "task/labels": the truth, of validation images "task/n50/seed0/labels"
+    predictions: dict[str, np.ndarray]
     classes: dict[str, list[str]]  # of each task, in the order of its class numbers
     curves: pd.DataFrame  # CURVE_AXES and a column for each logged quantity, NaN where a stage does not log it
     examples: dict[str, np.ndarray]  # "task/images" uint8 (n, C, H, W), "task/labels" uint8 (n,)
 
+    def truth(self, cell) -> np.ndarray:
+        """The true class of each image that a cell (a row of `runs`) was evaluated on, uint8 (N,)."""
+        return self.predictions[_truth(cell, cell.part)]
+
     def correct(self, cells: pd.DataFrame) -> np.ndarray:
-        """Which test images each of `cells` (rows of one task's runs) predicted correctly, bool (cells, N)."""
-        labels = self.predictions[f"{cells['task'].iloc[0]}/labels"]
-        return np.stack([self.predictions[_name(cell)] == labels for cell in cells.itertuples()])
+        """Which images each of `cells` (rows of one task's runs) predicted correctly, bool (cells, N)."""
+        return np.stack([self.predictions[_name(cell)] == self.truth(cell) for cell in cells.itertuples()])
 
 
 def collect(layout: Layout, cells: list[Cell] | None = None) -> tuple[Path, list[Cell]]:
@@ -67,7 +71,7 @@ def collect(layout: Layout, cells: list[Cell] | None = None) -> tuple[Path, list
         record, predictions, labels, classes[cell.task] = read_record(layout, cell)
         rows.append(_row(record))
         arrays[_name(cell)] = predictions
-        arrays[f"{cell.task}/labels"] = labels
+        arrays[_truth(cell, record["part"])] = labels
         pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
         if record["pretrain"]["curve"]:
             curves[pretrained] = _curve(sharing[pretrained], "pretrain", record)
@@ -128,7 +132,7 @@ def read(layout: Layout, cells: list[Cell] | None = None) -> Results:
                 f"{folder / 'records.csv'}: {_name(row)} was made with other settings than the configuration's; "
                 "run the campaign and `lautum collect` again"
             )
-        predicted, labels = predictions.get(_name(row)), predictions.get(f"{row.task}/labels")
+        predicted, labels = predictions.get(_name(row)), predictions.get(_truth(row, row.part))
         if predicted is None or labels is None or len(predicted) != len(labels):
             raise LautumError(
                 f"{folder / 'predictions.safetensors'} lacks the {row.n_images} predictions of {_name(row)}; "
@@ -169,6 +173,11 @@ def summary(folder: Path) -> dict:
 
 def _name(cell) -> str:
     return f"{cell.task}/{cell.method}/n{cell.labels}/seed{cell.seed}"
+
+
+def _truth(cell, part: str) -> str:
+    """Where the true classes of a cell's images are: every cell has the same test images, but not validation images."""
+    return f"{cell.task}/labels" if part == "test" else f"{cell.task}/n{cell.labels}/seed{cell.seed}/labels"
 
 
 def _read_csv(path: Path, columns: list[str], types: dict) -> pd.DataFrame:

@@ -23,8 +23,8 @@ DESIGN_SEED = 20191105  # fixes the quasi-random points; any number would do
 class Range(Strict):
     """The values that a hyper-parameter may take in a search, in its own unit (see `lautum.settings`)."""
 
-    low: float
-    high: float
+    low: float = Field(allow_inf_nan=False)
+    high: float = Field(allow_inf_nan=False)
     scale: Literal["linear", "log"] = "log"
     source: str  # why these bounds
 
@@ -64,13 +64,45 @@ class Search(Strict):
     def _halving(self):
         if self.rungs[0] < 1 or any(b <= a for a, b in zip(self.rungs, self.rungs[1:], strict=False)):
             raise ValueError(f"rungs must be increasing numbers of seeds, got {list(self.rungs)}")
-        if self.kept(len(self.rungs) - 1) < 1:
+        if self.trials * self.rungs[0] < self.rungs[-1]:
             raise ValueError(f"{self.trials} trials are too few for rungs {list(self.rungs)}: none would be left")
         return self
 
     def kept(self, rung: int) -> int:
-        """How many trials of each method take part in rung 0, 1, ...: the same number of runs in every rung."""
+        """How many trials of each method go on after rung 1, 2, ...: as many runs in every rung."""
         return self.trials * self.rungs[0] // self.rungs[rung]
+
+
+def require_selectable(config) -> None:
+    """Refuse a campaign (`lautum.config.Config`) that could select nothing; raises ValueError."""
+    grid, evaluate = config.grid, config.evaluate
+    if config.search is not None:
+        if evaluate.part != "validation":
+            raise ValueError("search needs evaluate.part: validation; the test set selects nothing")
+        for name in config.search.space:
+            require_known("method in search.space", name, config.methods)
+        for task in grid.tasks:
+            if len(config.seeds(task)) != config.search.rungs[-1]:
+                raise ValueError(
+                    f"the last of search.rungs must be the number of seeds of {task}, {len(config.seeds(task))}, "
+                    f"got {config.search.rungs[-1]}"
+                )
+    if evaluate.part == "validation":
+        plain = [name for name in grid.methods if config.methods[name].trial_of is None]
+        if plain:
+            raise ValueError(f"evaluate.part: validation needs a search, or trial_of for {', '.join(plain)}")
+        for task in grid.tasks:
+            classes, fewest = config.tasks[task].class_count, min(config.tasks[task].label_counts)
+            if evaluate.validation_images % classes:
+                raise ValueError(
+                    f"evaluate.validation_images must be a multiple of the {classes} classes of {task}, "
+                    f"got {evaluate.validation_images}"
+                )
+            if evaluate.validation_from == "labelled" and evaluate.validation_images >= fewest:
+                raise ValueError(
+                    f"evaluate.validation_images must be below the {fewest} labelled images of {task} that they are "
+                    f"taken from, got {evaluate.validation_images}"
+                )
 
 
 def expand(values: dict) -> dict:

@@ -38,6 +38,11 @@ def rung_cells(layout: Layout, rung: int) -> list[Cell]:
     left = None
     if rung > 1:
         ranking = _read(rung_file(layout, rung - 1), f"run `lautum rung {rung - 1}` first")
+        if list(ranking["settings"]) != _settings_keys(layout, ranking):
+            raise LautumError(
+                f"{rung_file(layout, rung - 1)} ranks trials of other settings than the configuration's; "
+                f"run `lautum rung {rung - 1}` again"
+            )
         left = {(row.task, row.trial) for row in ranking.itertuples() if row.kept}
     return [
         cell
@@ -72,6 +77,7 @@ def write_rung(path: Path | str, rung: int) -> Path:
     if lacking:
         raise LautumError(f"{lacking} of {lacking + len(runs)} runs of the trials are missing; finish the rung first")
     table = _means(layout, pd.DataFrame(runs, columns=["task", "method", "accuracy"]))
+    table["settings"] = _settings_keys(layout, table)
     table["kept"] = _best(table, layout.config.search.kept(rung))
     output = rung_file(layout, rung)
     write_text(output, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
@@ -94,7 +100,8 @@ def write_trials(path: Path | str) -> tuple[Path, Path]:
         raise LautumError(f"{lacking} of {len(wanted)} runs of the trials are missing; finish the grid first")
     table = _means(layout, runs)
     counts = [len(layout.config.tasks[task].label_counts) for task in table["task"]]
-    table["rung"] = [rungs(layout).index(n // count) + 1 for n, count in zip(table["runs"], counts, strict=True)]
+    seeds = [runs // count for runs, count in zip(table["runs"], counts, strict=True)]
+    table["rung"] = [rungs(layout).index(n) + 1 if layout.config.search else 1 for n in seeds]
     finalists = table[table["rung"] == len(rungs(layout))]
     table["selected"] = _best(finalists, 1).reindex(table.index, fill_value=False)
     table["settings"] = [_text(settings(layout.config, row.task, row.trial)) for row in table.itertuples()]
@@ -112,12 +119,24 @@ def read_trials(path: Path | str) -> pd.DataFrame:
 
 def settings(loaded: config.Config, task: str, trial: str) -> dict[str, dict[str, float]]:
     """The values that tell a trial from others, {stage: {hyper-parameter: value}}."""
-    own = loaded.tasks[task].methods[trial]
+    own = loaded.tasks[task].methods.get(trial, config.MethodSettings())
     stages = {"pretrain": own.pretrain, "transfer": own.transfer}
     if loaded.search is None:
         return stages
     space = loaded.search.space[loaded.methods[trial].trial_of]
     return {stage: {name: stages[stage][name] for name in getattr(space, stage)} for stage in stages}
+
+
+def _settings_keys(layout: Layout, table: pd.DataFrame) -> list[str]:
+    """A hash of each trial's settings at every label count."""
+    counts = {task: layout.config.tasks[task].label_counts for task in layout.config.grid.tasks}
+    known = set(layout.config.grid.methods)
+    return [
+        "+".join(layout.settings_key(row.task, row.trial, labels) for labels in counts.get(row.task, ()))
+        if row.trial in known
+        else ""
+        for row in table.itertuples()
+    ]
 
 
 def _text(values: dict[str, dict]) -> str:
@@ -172,6 +191,6 @@ def _bounds(layout: Layout, row, stage: str, name: str) -> str:
 
 def _read(path: Path, remedy: str) -> pd.DataFrame:
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, keep_default_na=False, na_values={"sd": [""]}, dtype={"settings": str})
     except FileNotFoundError:
         raise LautumError(f"{path} does not exist; {remedy}") from None

@@ -1,5 +1,7 @@
 """Plots of a search for hyper-parameters: how accuracy depends on each of them; conventions of `lautum.figures`."""
 
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,7 +21,7 @@ def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
     None for a method whose trials have no values.
     """
     values = pd.DataFrame([parse(text) for text in trials["settings"]], index=trials.index)
-    if values.empty or not len(values.columns):
+    if values.empty:
         return None
     rows = int(np.ceil(len(values.columns) / COLUMNS))
     figure = Figure(figsize=(WIDTH, 1.9 * rows + 0.9), layout="constrained")
@@ -66,6 +68,10 @@ def build_figures(trials: pd.DataFrame) -> dict[str, Figure]:
 
 
 def parse(text: str) -> dict[str, float]:
-    """The column `settings` of trials.csv as {"pretrain.weight": 0.1, ...}."""
-    pairs = (part.rsplit(" ", 1) for part in str(text).split(", "))
-    return {name: float(value) for name, value in pairs}
+    """The numbers in the column `settings` of trials.csv, {"pretrain.weight": 0.1, ...}; words are left out."""
+    values = {}
+    for part in filter(None, text.split(", ")):
+        name, value = part.rsplit(" ", 1)
+        with suppress(ValueError):
+            values[name] = float(value)
+    return values

@@ -48,16 +48,17 @@ class PretrainSettings(StageSettings):
     """Pre-transfer stage: labelled source images, Eq. 2."""
 
     needs_target: ClassVar[bool] = False  # whether the unlabelled target images, hence the label count, play a part
-    steps: int = setting(
-        1000, "optimiser steps", "chosen: source accuracy has levelled off", "length of the stage", ge=1
-    )
 
 
 class SourceOnly(PretrainSettings):
     """Cross-entropy on the source: Eq. 2 without the Lautum term."""
 
+    steps: int = setting(
+        1000, "optimiser steps", "chosen: source accuracy has levelled off", "length of the stage", ge=1
+    )
 
-class MkMMD(PretrainSettings):
+
+class MkMMD(SourceOnly):
     """Cross-entropy on the source + weight * Mk-MMD between penultimate features of source and target."""
 
     needs_target: ClassVar[bool] = True
@@ -66,7 +67,7 @@ class MkMMD(PretrainSettings):
     )
 
 
-class Lautum(PretrainSettings):
+class Lautum(SourceOnly):
     """Cross-entropy on the source - weight * L(w; x_target), Eq. 2."""
 
     needs_target: ClassVar[bool] = True
@@ -106,8 +107,8 @@ class LautumSource(Lautum):
     needs_target: ClassVar[bool] = False
 
 
-class Entropy(PretrainSettings):
-    """Placebo: cross-entropy on the source + weight * entropy of the predictions on target images."""
+class Entropy(SourceOnly):
+    """Control: cross-entropy on the source + weight * entropy of the predictions on target images."""
 
     needs_target: ClassVar[bool] = True
     weight: float = setting(0.1, "per nat", "chosen: a tenth of the cross-entropy's", "weight of the entropy", ge=0)
@@ -116,7 +117,7 @@ class Entropy(PretrainSettings):
 class Untrained(PretrainSettings):
     """No pre-transfer stage: the network as it is initialised."""
 
-    steps: int = setting(0, "optimiser steps", "chosen: this is what the objective means", "no stage", ge=0, le=0)
+    steps: ClassVar[int] = 0
 
 
 class TransferSettings(StageSettings):

@@ -35,7 +35,10 @@ class Labelled:
 
 @dataclass(frozen=True)
 class StageData:
-    """What a training stage may see: never the test set, never the label of an unlabelled image."""
+    """What a training stage may see: never the test set, never the label of an image that counts as unlabelled.
+
+    For the upper bound, `supervised_all_labels`, every target training image counts as labelled.
+    """
 
     transform: InputTransform
     labelled: Labelled  # the source training set (pre-transfer) or the labelled target images (post-transfer)

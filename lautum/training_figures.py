@@ -79,14 +79,17 @@ def confusion_figure(runs: pd.DataFrame, results: Results, task: str) -> Figure 
     rows = (len(methods) + 1) // 2
     figure = Figure(figsize=(WIDTH, 2.35 * rows + 1.3), layout="constrained")
     panels = figure.subplots(rows, 2, squeeze=False, sharex=True, sharey=True)
-    labels = results.predictions[f"{task}/labels"]
     for axes, method in zip(panels.flat, [*methods, None], strict=False):
         if method is None:
             axes.set_visible(False)
             continue
         cells = done[done["method"] == method]
         names = [f"{task}/{method}/n{count}/seed{seed}" for seed in cells["seed"]]
-        matrix = confusion(labels, np.stack([results.predictions[name] for name in names]), len(classes))
+        runs_of_cell = zip(names, cells.itertuples(), strict=True)
+        matrix = np.mean(
+            [confusion(results.truth(cell), results.predictions[name], len(classes)) for name, cell in runs_of_cell],
+            axis=0,
+        )
         image = axes.imshow(100 * matrix, vmin=0, vmax=100, cmap="cividis")
         axes.set_title(f"{paper.method_name(method)} (n = {len(cells)})", fontsize="medium")
         axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize="small")
@@ -99,13 +102,12 @@ def confusion_figure(runs: pd.DataFrame, results: Results, task: str) -> Figure 
 
 
 def confusion(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
-    """Mean over runs of the share of each true class (row) that is predicted as each class (column).
+    """The share of each true class (row) that is predicted as each class (column), (classes, classes).
 
-    `labels` (N,), `predictions` (runs, N); a class without images has a row of zeros.
+    `labels` and `predictions` are (N,); a class without images has a row of zeros.
     """
     counts = np.zeros((classes, classes))
-    for predicted in predictions:
-        np.add.at(counts, (labels, predicted), 1)
+    np.add.at(counts, (labels, predictions), 1)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 

@@ -89,6 +89,7 @@ def results(runs: pd.DataFrame | None = None) -> Results:
     runs = records() if runs is None else runs
     labels = (np.arange(1000) % 10).astype(np.uint8)
     predictions = {f"{task}/labels": labels for task in TASKS}
+    predictions |= {f"{row.task}/n{row.labels}/seed{row.seed}/labels": labels for row in runs.itertuples()}
     for row in runs.itertuples():
         right = np.random.default_rng(row.seed).permutation(1000) < row.correct
         predictions[f"{row.task}/{row.method}/n{row.labels}/seed{row.seed}"] = np.where(

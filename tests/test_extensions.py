@@ -87,7 +87,9 @@ def test_shuffled_placebo_pairs_each_logit_with_another_image():
     order = torch.randperm(64, generator=torch.Generator().set_state(objective.shuffle.get_state()))
     source, labels, target = batches(objective, "source_order", "target_order")
     loss, scalars = objective.loss(0)
-    expected = lautum(target[order], network(target))
+    others = dict(zip(order.tolist(), order.roll(1).tolist(), strict=True))
+    assert all(image != other for image, other in others.items())
+    expected = lautum(target[[others[number] for number in range(64)]], network(target))
     assert loss.item() == pytest.approx(cross_entropy(network(source), labels) - WEIGHT * expected, rel=1e-4)
     assert expected < 0.2 * lautum(target, network(target))  # what is left is the bias of a small batch
     assert float(scalars["lautum_information"]) == pytest.approx(expected, rel=1e-4)

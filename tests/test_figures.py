@@ -133,8 +133,8 @@ def test_transfer_figure_has_a_panel_for_each_label_count(training):
 
 def test_confusion_by_hand():
     labels = np.array([0, 0, 0, 1])
-    predictions = np.array([[0, 0, 1, 1], [0, 1, 1, 0]])
-    expected = [[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 0]]  # of 6 images of class 0 three are right, of 2 of class 1 one
+    predictions = np.array([0, 1, 1, 1])
+    expected = [[1 / 3, 2 / 3, 0], [0, 1, 0], [0, 0, 0]]
     np.testing.assert_allclose(training_figures.confusion(labels, predictions, 3), expected)
 
 

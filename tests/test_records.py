@@ -174,7 +174,7 @@ def test_collected_files_that_do_not_belong_are_refused(campaign):
         records.read(layout)
     (folder / "records.csv").write_text(whole)
     name = "digits-letters/slow/n50/seed7"
-    for changed in ({name: predictions[name][:9]}, {"digits-letters/labels": predictions[name][:9]}):
+    for changed in ({name: predictions[name][:9]}, {"digits-letters/n50/seed7/labels": predictions[name][:9]}):
         write_arrays(folder / "predictions.safetensors", predictions | changed, {"json": "{}"})
         with pytest.raises(LautumError, match="lacks the 10 predictions of digits-letters/slow/n50/seed7"):
             records.read(layout)

@@ -1,4 +1,4 @@
-"""Placebo: minimises the entropy of the predictions on target images (Grandvalet & Bengio 2005).
+"""Control: minimises the entropy of the predictions on target images (Grandvalet & Bengio 2005).
 
 Like the Lautum term it makes the logits depend more strongly on the unlabelled target images, but through no covariance
 with them and no theorem.

@@ -22,8 +22,11 @@ class Objective(lautum.Objective):
         super().__init__(network, data, settings, seed)
 
     def pair(self, target: Stream) -> tuple[Tensor, Tensor]:
-        order = torch.randperm(len(target.inputs), generator=self.shuffle)
-        return target.inputs[order.to(target.inputs.device)], target.logits
+        # A random cycle: no image keeps its own logits.
+        order = torch.randperm(len(target.inputs), generator=self.shuffle).to(target.inputs.device)
+        inputs = torch.empty_like(target.inputs)
+        inputs[order] = target.inputs[order.roll(1)]
+        return inputs, target.logits
 
     def state(self) -> dict[str, Tensor]:
         return super().state() | {"shuffle": self.shuffle.get_state()}

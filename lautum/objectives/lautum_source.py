@@ -12,7 +12,7 @@ from lautum.regularizer import LautumRegularizer
 from lautum.settings import LautumSource
 from lautum.training import StageData
 
-POOL = 7000  # images, about as many as the unlabelled target images of the paper's second task and of notmnist10k
+POOL = 5000  # images, about as many as there are unlabelled target images
 
 
 class Objective(source_only.Objective):

@@ -4,7 +4,12 @@ TABLES = ["accuracy", "differences", "claims", "pretraining", "costs"]
 FIGURES = [
     f"{task}-{name}"
     for task in LAYOUT.config.grid.tasks
-    for name in ["accuracy", "examples", "pretrain", "transfer", "confusion"]
+    for name in ["accuracy", "examples", "transfer", "confusion"]
+    + ["pretrain"]
+    * any(
+        LAYOUT.config.methods[name].pretrain != "untrained"
+        for name in LAYOUT.config.grid.methods
+    )
     + ["differences"]
     * any(
         set(pair) <= set(LAYOUT.config.grid.methods)
