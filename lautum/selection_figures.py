@@ -39,7 +39,7 @@ def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
         axes.errorbar(x[kept], y[kept], spread[kept], fmt="s", color=KEPT, ms=4, capsize=2, label="last rung, ± sd")
         best = trials["selected"]
         axes.errorbar(x[best], y[best], spread[best], fmt="*", color=BEST, ms=9, capsize=2, label="selected")
-        if x.min() > 0 and x.max() / x.min() > 5:
+        if x.min() > 0 and x.max() / x.min() > 3:
             axes.set_xscale("log")
             if x.min() >= 1 and x.max() / x.min() < 100:  # powers of ten alone would leave one number or none
                 axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
