@@ -265,6 +265,7 @@ def _report(options: argparse.Namespace) -> None:
         expected=expected,
         tasks=tasks,
         comparisons=comparisons,
+        methods={name: method.about for name, method in layout.config.methods.items()},
         hyperparameters=config.hyper_parameters(options.config),
         trials={path: selection.read_trials(path) for path in layout.config.trials if Path(path).exists()},
         campaigns=[records.summary(layout.report.parent / name) for name in layout.config.campaigns],

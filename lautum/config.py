@@ -66,6 +66,7 @@ class Method(Strict):
 
     pretrain: str
     transfer: str
+    about: str = ""  # one line for the report
     trial_of: str | None = None  # while selecting hyper-parameters: the method that this is a trial of
 
     @model_validator(mode="after")

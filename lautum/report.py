@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from lautum import figures, paper, selection_figures, tables, training_figures
+from lautum import figures, paper, selection_figures, table_text, tables, training_figures
 from lautum.files import write_text
 from lautum.records import Results
 from lautum.table_text import Table
@@ -39,6 +39,7 @@ def write_report(
     expected: Sequence[tuple[str, str, int, int]],
     tasks: Mapping,
     comparisons: Sequence[tuple[str, str]],
+    methods: Mapping[str, str],
     hyperparameters: Sequence[Mapping],
     trials: Mapping[str, pd.DataFrame] = MappingProxyType({}),
     trials_missing: Sequence[str] = (),
@@ -50,6 +51,7 @@ def write_report(
         name: of the experiment, the page's title.
         command: the command that makes the results from nothing.
         results, expected, tasks, comparisons: as in `tables`.
+        methods: what each is, in a line.
         hyperparameters: one mapping per value with the same keys throughout, which become the column titles.
         trials: every trial of each search for hyper-parameters, by the search's name, its columns as they are.
         trials_missing: names of searches that have not been run to their end.
@@ -71,6 +73,7 @@ def write_report(
         n_done=len(done),
         n_expected=len(runs),
         tasks=[_task(task, rows, tasks[task], built, images) for task, rows in runs.groupby("task", sort=False)],
+        methods={paper.method_name(method): methods[method] for method in runs["method"].unique()},
         captions={title: table.caption for title, table in built.items()},
         costs=built["costs"],
         hyperparameters=_as_text(pd.DataFrame(hyperparameters)),
@@ -92,7 +95,6 @@ def _task(task: str, runs: pd.DataFrame, info, built: dict[str, Table], images: 
         "name": task,
         "transfer": paper.transfer_name(info.source, info.target),
         "paper_source": paper.TABLE_SOURCES.get(info.paper_table),
-        "methods": [paper.method_name(method) for method in runs["method"].unique()],
         "labels": [int(count) for count in runs["labels"].unique()],
         "seeds": sorted(int(seed) for seed in runs["seed"].unique()),
         "n_done": int(runs["accuracy"].notna().sum()),
@@ -100,12 +102,19 @@ def _task(task: str, runs: pd.DataFrame, info, built: dict[str, Table], images: 
         "classes": info.classes,
         "accuracy": _rows_of(built["accuracy"], task),
         "differences": _rows_of(built["differences"], task),
+        "findings": _findings(built["differences"].numbers, task),
         "claims": _rows_of(built["claims"], task),
         "pretraining": _rows_of(built["pretraining"], task),
         "images": {
             title.removeprefix(f"{task}-"): image for title, image in images.items() if title.startswith(f"{task}-")
         },
     }
+
+
+def _findings(differences: pd.DataFrame, task: str) -> list[str]:
+    """What the comparisons of a task say that the paper has no figures for, and so no verdict."""
+    rows = differences[(differences["task"] == task) & differences["paper"].isna() & (differences["n"] > 1)]
+    return [table_text.finding(row) for row in rows.itertuples()]
 
 
 def _rows_of(table: Table, task: str) -> Table:

@@ -93,6 +93,18 @@ def difference_cells(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def finding(row) -> str:
+    """A row of `difference_table` with an interval, as a sentence."""
+    method, baseline = paper.method_name(row.method), paper.method_name(row.baseline)
+    if row.low <= 0 <= row.high:
+        verdict = f"{method} cannot be told from {baseline}"
+    else:
+        verdict = f"{method} is {'better' if row.low > 0 else 'worse'} than {baseline}"
+    interval, p = _interval(row.low, row.high, row.n, signed=True), _number(row.p_holm, ".4f")
+    estimate = percent(row.mean, signed=True)
+    return f"{row.labels} labels: {verdict}: {estimate} points, 95 % CI {interval}, Holm p = {p}, n = {row.n}."
+
+
 def claim_cells(table: pd.DataFrame) -> pd.DataFrame:
     """`claim_table` as text."""
     rows = []

@@ -1,13 +1,14 @@
 import base64
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 import synthetic
 
-from lautum import report
+from lautum import report, table_text
 
 
 class Page(HTMLParser):
@@ -42,6 +43,7 @@ def write(folder, **changes):
         "expected": synthetic.EXPECTED,
         "tasks": synthetic.TASKS,
         "comparisons": synthetic.COMPARISONS,
+        "methods": {name: f"what {name} is" for name in synthetic.METHODS},
         "hyperparameters": synthetic.HYPERPARAMETERS,
     }
     path = report.write_report(folder, **(arguments | changes))
@@ -133,6 +135,28 @@ def test_claims_and_the_rules_behind_the_words(page):
     for rule in ("contradicted if it is at one of them", "no wider than the range", "lies on the paper's side of zero"):
         assert rule in text
     assert "Classes A, B" in text
+
+
+def test_methods_and_comparisons_outside_the_paper_are_put_in_words(page):
+    assert "Mk-MMD\nwhat mk_mmd is" in page.text
+    found = [line for line in page.text.splitlines() if "Holm p = " in line]
+    assert all("[" in line and line.endswith("n = 5.") for line in found)
+    # Of the paper's task only the comparison with a method that it does not have; of the other all with two results.
+    assert sum("mutual_information" in line for line in found) == 3 + 2
+    assert sum("Standard" in line for line in found) == 2
+
+
+def test_findings_say_no_more_than_the_interval():
+    row = {"labels": 100, "method": "lautum", "baseline": "entropy", "mean": 0.0123, "n": 10, "p_holm": 0.0117}
+    words = {
+        (0.002, 0.0226): "100 labels: Lautum is better than entropy: +1.23 points, 95 % CI [+0.20, +2.26], Holm p = "
+        "0.0117, n = 10.",
+        (-0.02, -0.01): "Lautum is worse than entropy",
+        (-0.01, 0.03): "Lautum cannot be told from entropy",
+        (0.0, 0.03): "Lautum cannot be told from entropy",
+    }
+    for (low, high), said in words.items():
+        assert said in table_text.finding(SimpleNamespace(**row, low=low, high=high))
 
 
 def test_same_records_same_page(tmp_path):
