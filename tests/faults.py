@@ -131,12 +131,12 @@ def two_drivers(campaign, rng):
 
 def full_disk(campaign, rng):
     filler = campaign.results / "filler"
-    with open(filler, "wb") as file, suppress(OSError):
+    with suppress(OSError), open(filler, "wb") as file:  # it cannot even be opened where the jobs have filled the disk
         while True:
             file.write(bytes(2**16))
             file.flush()
     time.sleep(rng.uniform(1, 4))
-    filler.unlink()
+    filler.unlink(missing_ok=True)
     return True
 
 
