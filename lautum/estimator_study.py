@@ -56,7 +56,8 @@ def truth(rho: Tensor) -> float:
 def draw(count: int, rho: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor]:
     """Inputs (count, D) and outputs (count, K), float32: the leading K inputs are those that outputs go with.
 
-    The variances of the inputs fall off, so that every rank of at least K keeps all of the information.
+    The variances of the inputs fall off, but slowly: the leading K principal components of a pool are not quite those
+    inputs, so that a rank near K loses information, as it may with images.
     """
     x = torch.randn(count, D, generator=noise)
     w = rho.float() * x[:, :K] + (1 - rho**2).sqrt().float() * torch.randn(count, K, generator=noise)
@@ -140,6 +141,7 @@ def values_table(repetitions: int, show) -> pd.DataFrame:
                     row |= {"truth": truth(rho), "mean": np.mean(found), "sd": np.std(found, ddof=1)}
                     rows.append(row | {"bias": np.mean(found) - truth(rho), "repetitions": repetitions})
                     show()
+            tqdm.write(f"{varied} = {choice}: done", file=sys.stderr)
     return pd.DataFrame(rows)
 
 
@@ -161,17 +163,24 @@ def bias_figure(values: pd.DataFrame, kind: str) -> Figure:
     """Estimate minus truth against each varied setting, a line per world."""
     figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
     for axes, (varied, rows) in zip(
-        figure.subplots(2, 2).flat, values[values["kind"] == kind].groupby("varied", sort=False), strict=True
+        figure.subplots(2, 2, sharey=True).flat,
+        values[values["kind"] == kind].groupby("varied", sort=False),
+        strict=True,
     ):
-        for (world, line), (colour, marker, dashes) in zip(rows.groupby("world", sort=False), STYLES, strict=False):
+        for world, line in rows.groupby("world", sort=False):
+            colour, marker, dashes = STYLES[list(WORLDS).index(world)]
             label = f"{world}, L = {line['truth'].iloc[0]:.2f}"
             style = {"color": colour, "marker": marker, "linestyle": dashes, "markersize": 4, "capsize": 2}
-            axes.errorbar(_position(varied, line["value"]), line["bias"], line["sd"], label=label, **style)
+            places = _position(varied, line["value"])
+            axes.errorbar(places, line["bias"], line["sd"], label=label, **style)
         axes.axhline(0, color="0.4", linewidth=0.8)
         axes.axvline(_position(varied, DEFAULTS[varied]), color="0.7", linewidth=0.8, linestyle=":")
         axes.set_xscale("log")
         axes.set_yscale("symlog", linthresh=0.1)
-        axes.set_xlabel("1 - alpha" if varied == "decay" else LABELS[varied], fontsize="small")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_xticks(places, [f"{choice:g}" for choice in SWEEPS[varied]])
+        axes.minorticks_off()
+        axes.set_xlabel(LABELS[varied], fontsize="small")
         axes.tick_params(labelsize="small")
         axes.grid(color="0.9")
         axes.set_axisbelow(True)
@@ -201,8 +210,8 @@ def main() -> None:
 
 
 def _position(varied: str, value):
-    """Where a setting is drawn: a decay by what it leaves to the batch, which has a logarithm."""
-    return 1 - value if varied == "decay" else value
+    """Where a setting is drawn: a decay by how many batches it averages."""
+    return 1 / (1 - value) if varied == "decay" else value
 
 
 def _regularizer(settings: dict, rho: Tensor, noise: torch.Generator) -> LautumRegularizer:
