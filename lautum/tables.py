@@ -171,8 +171,8 @@ def pretraining_table(runs: pd.DataFrame, results: Results) -> pd.DataFrame:
     curves = curves[(curves["stage"] == "pretrain") & curves["task"].isin(runs["task"].unique())]
     curves = curves.reindex(columns=[*curves.columns, *(name for name in columns if name not in curves)])
     stages = ["task", "methods", "labels", "seed"]
-    ends = curves.sort_values("step").groupby(stages, sort=False).tail(5).groupby(stages, sort=False)[columns].mean()
-    ends = ends.reset_index().groupby(["task", "methods"], sort=False)
+    last = curves.sort_values("step").groupby(stages, sort=False).tail(5).sort_index()  # in the order of the records
+    ends = last.groupby(stages, sort=False)[columns].mean().reset_index().groupby(["task", "methods"], sort=False)
     return ends.agg(n=("seed", "size"), **{name: (name, "mean") for name in columns}).reset_index()
 
 

@@ -144,6 +144,8 @@ def test_pretraining_is_the_mean_of_the_last_five_points(built):
     numbers, text = row(built["pretraining"], task="mnist-notmnist10k", methods="lautum")
     assert (numbers["n"], numbers["lautum_information"]) == (15, 8)  # of 6 .. 10
     assert text["Source batch accuracy (%)"] == "80.0" and text["Largest canonical correlation"] == "–"
+    in_order = synthetic.curves(synthetic.records())[["task", "methods"]].drop_duplicates()
+    assert built["pretraining"].numbers[["task", "methods"]].values.tolist() == in_order.values.tolist()
 
 
 def test_holm_is_over_the_comparisons_of_a_task(built):
