@@ -131,7 +131,7 @@ def two_drivers(campaign, rng):
 
 def full_disk(campaign, rng):
     filler = campaign.results / "filler"
-    with suppress(OSError), open(filler, "wb") as file:  # it cannot even be opened where the jobs have filled the disk
+    with suppress(OSError), open(filler, "wb") as file:  # around both: closing writes what is left, and fails too
         while True:
             file.write(bytes(2**16))
             file.flush()
