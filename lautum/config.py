@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, ValidationError, model_validator
 
 from lautum import config_files, paper
+from lautum.consistency import require_consistent
 from lautum.datasets import DATASETS
 from lautum.errors import LautumError
 from lautum.search import Search, expand, require_selectable
@@ -81,6 +82,7 @@ class MethodSettings(Strict):
 
     pretrain: dict = {}
     transfer: dict = {}
+    tuning_seeds: tuple[int, ...] = ()  # that its values were selected on; results on them are not reported
 
 
 class Task(Strict):
@@ -196,15 +198,10 @@ class Config(Strict):
             for method in self.grid.methods:
                 try:
                     self.pretrain_settings(task, method)
-                    head = self.transfer_settings(task, method).head
+                    self.transfer_settings(task, method)
                 except ValidationError as error:
                     raise ValueError(f"tasks.{task}, method {method}: {_first(error)}") from None
-                sizes = len(DATASETS[self.tasks[task].source].class_names), self.tasks[task].class_count
-                if head == "keep" and sizes[0] != sizes[1]:
-                    raise ValueError(
-                        f"tasks.{task}, method {method}: head: keep needs as many target as source classes, "
-                        f"got {sizes[1]} and {sizes[0]}; set head: reinitialise"
-                    )
+                require_consistent(self, task, method)
         return self
 
     def seeds(self, task: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ reports/<name>/examples.safetensors    for each task, labelled target images of 
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,10 +106,11 @@ def read(layout: Layout, cells: list[Cell] | None = None) -> Results:
     the configuration's, or when accuracies and predictions disagree.
     """
     folder = layout.report
-    runs = _read_csv(folder / "records.csv", COLUMNS, {"key": str, "settings": str, "commit": str})
-    curves = _read_csv(folder / "curves.csv", CURVE_AXES, {"labels": str})
-    _require_numbers(folder / "records.csv", runs, ["labels", "seed", "accuracy", "n_images", "correct"])
-    _require_numbers(folder / "curves.csv", curves, ["seed", "step"])
+    remedy = "run `lautum collect`"
+    numbers = ["labels", "seed", "accuracy", "n_images", "correct"]
+    texts = {"key": str, "settings": str, "commit": str}
+    runs = read_csv(folder / "records.csv", COLUMNS, numbers, remedy, texts)
+    curves = read_csv(folder / "curves.csv", CURVE_AXES, ["seed", "step"], remedy, {"labels": str})
     try:
         predictions, metadata = read_arrays(folder / "predictions.safetensors", "run `lautum collect` again")
         examples, _ = read_arrays(folder / "examples.safetensors", "run `lautum collect` again")
@@ -159,16 +161,23 @@ def summary(folder: Path) -> dict:
             "Runs": 0,
             "Code": "",
         }
-    runs = _read_csv(folder / "records.csv", COLUMNS, {"commit": str})
+    runs = read_csv(folder / "records.csv", COLUMNS, ["seed"], "run `lautum collect`", {"commit": str})
     return {
         "Campaign": folder.name,
         "Part": ", ".join(runs["part"].unique()),
         "Tasks": ", ".join(runs["task"].unique()),
         "Methods": runs["method"].nunique(),
-        "Seeds": ", ".join(str(seed) for seed in sorted(runs["seed"].unique())),
+        "Seeds": _ranges(runs["seed"]),
         "Runs": len(runs),
         "Code": ", ".join(commit[:7] for commit in runs["commit"].unique()),
     }
+
+
+def _ranges(numbers: pd.Series) -> str:
+    """1, 2, 3, 7 as "1-3, 7"."""
+    ordered = pd.Series(sorted(numbers.unique()))
+    runs = ordered.groupby(ordered.diff().ne(1).cumsum()).agg(["min", "max"])
+    return ", ".join(f"{low}" if low == high else f"{low}–{high}" for low, high in runs.itertuples(index=False))
 
 
 def _name(cell) -> str:
@@ -180,25 +189,28 @@ def _truth(cell, part: str) -> str:
     return f"{cell.task}/labels" if part == "test" else f"{cell.task}/n{cell.labels}/seed{cell.seed}/labels"
 
 
-def _read_csv(path: Path, columns: list[str], types: dict) -> pd.DataFrame:
+def read_csv(
+    path: Path, columns: Sequence[str], numbers: Sequence[str], remedy: str, types: Mapping[str, type] | None = None
+) -> pd.DataFrame:
+    """A table that a step of the graph wrote: with at least `columns`, of which `numbers` hold nothing else.
+
+    Raises LautumError, with `remedy` as the advice, when it is missing or something else.
+    """
     try:
-        table = pd.read_csv(path, dtype=types)
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
-        raise LautumError(f"{path} does not exist; run `lautum collect` first") from None
+        raise LautumError(f"{path} does not exist; {remedy}") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise LautumError(f"{path} is not what `lautum collect` writes ({error}); run it again") from None
+        raise LautumError(f"{path} is not what was written there ({error}); {remedy}") from None
     lacking = [column for column in columns if column not in table.columns]
     if lacking:
-        raise LautumError(f"{path} has no column {', '.join(lacking)}; run `lautum collect` again")
-    return table
-
-
-def _require_numbers(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
-    for column in columns:
+        raise LautumError(f"{path} has no column {', '.join(lacking)}; {remedy}")
+    for column in numbers:
         wrong = pd.to_numeric(table[column], errors="coerce").isna()
         if wrong.any():
             line = int(wrong.to_numpy().argmax()) + 2
-            raise LautumError(f"{path}, line {line}: no number in column {column}; run `lautum collect` again")
+            raise LautumError(f"{path}, line {line}: no number in column {column}; {remedy}")
+    return table
 
 
 def _require_record(path: Path, record, cell: Cell, layout: Layout) -> None:

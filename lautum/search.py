@@ -80,7 +80,11 @@ def require_selectable(config) -> None:
         if evaluate.part != "validation":
             raise ValueError("search needs evaluate.part: validation; the test set selects nothing")
         for name in config.search.space:
-            require_known("method in search.space", name, config.methods)
+            require_known(
+                "method in search.space",
+                name,
+                [known for known, method in config.methods.items() if method.trial_of is None],
+            )
         for task in grid.tasks:
             if len(config.seeds(task)) != config.search.rungs[-1]:
                 raise ValueError(
@@ -109,13 +113,13 @@ def expand(values: dict) -> dict:
     """A configuration's mapping with the methods of its grid replaced by their trials; unchanged without `search`.
 
     What is malformed is left as it is, for the configuration's own check to refuse. Raises LautumError for a method
-    without a space, or a hyper-parameter that the method does not have.
+    without a space, a hyper-parameter that the method does not have, or bounds outside what it allows.
     """
     try:
         search = Search.model_validate(values["search"])
         methods, tasks, names = dict(values["methods"]), dict(values["tasks"]), []
         for method in values["grid"]["methods"]:
-            require_known("method", method, methods)
+            require_known("method in grid.methods", method, methods)
             if method not in search.space:
                 raise LautumError(f"search.space has no entry for method {method!r}{nearest(method, search.space)}")
             for number, settings in enumerate(_trials(search, method, methods[method])):
@@ -144,14 +148,26 @@ def _trials(search: Search, method: str, definition: dict) -> list[dict[str, dic
                     f"{nearest(name, schema.model_fields)}"
                 )
             fields[stage, name] = allowed, schema.model_fields[name].annotation is int
+            for end in ("low", "high"):
+                try:
+                    schema.model_validate({name: _rounded(getattr(allowed, end), fields[stage, name][1])})
+                except ValidationError as error:
+                    complaint = error.errors(include_url=False)[0]["msg"]
+                    raise LautumError(
+                        f"search.space.{method}.{stage}.{name}.{end}: {complaint}, got {getattr(allowed, end):g}"
+                    ) from None
     trials = []
     for number, point in enumerate(quasi_random(search.trials, len(fields))):
         settings: dict[str, dict] = {"pretrain": {}, "transfer": {}}
         for ((stage, name), (allowed, whole)), position in zip(fields.items(), point, strict=True):
-            value = round(allowed.at(position)) if whole else allowed.at(position)
+            value = _rounded(allowed.at(position), whole)
             settings[stage][name] = {"value": value, "source": f"chosen: trial {number} of {search.trials}"}
         trials.append(settings)
     return trials
+
+
+def _rounded(value: float, whole: bool) -> float:
+    return round(value) if whole else value
 
 
 def quasi_random(count: int, dimensions: int) -> np.ndarray:

@@ -5,6 +5,8 @@ A configuration for selection has `evaluate: {part: validation, ...}` and either
 the best of the last rung wins, of equal ones the first. The winners' file is what a main grid `extends`.
 """
 
+import hashlib
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +14,7 @@ import yaml
 
 from lautum import config, records
 from lautum.cells import Cell, Layout
-from lautum.errors import LautumError
+from lautum.errors import Damaged, LautumError
 from lautum.files import write_text
 
 COLUMNS = ["task", "method", "trial", "settings", "accuracy", "sd", "runs", "n_images", "rung", "selected"]
@@ -24,31 +26,48 @@ def rungs(layout: Layout) -> tuple[int, ...]:
     return search.rungs if search else (len(layout.config.seeds(layout.config.grid.tasks[0])),)
 
 
-def rung_file(layout: Layout, rung: int) -> Path:
-    """Where `write_rung` writes."""
-    return layout.report / f"rung{rung}.csv"
+def rung_file(layout: Layout, rung: int | str) -> Path:
+    """Where `write_rung` writes: a path with the hash of all trials' settings. `rung` may be a placeholder."""
+    grid = layout.config.grid
+    trials = {
+        f"{task} {trial} {labels}": layout.settings_key(task, trial, labels)
+        for task in grid.tasks
+        for trial in grid.methods
+        for labels in layout.config.tasks[task].label_counts
+    }
+    seeds = {task: layout.config.seeds(task) for task in grid.tasks}
+    text = json.dumps([trials, seeds, rungs(layout)], sort_keys=True)
+    return layout.report / f"rung{rung}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.csv"
 
 
 def rung_cells(layout: Layout, rung: int) -> list[Cell]:
     """The runs that rung 1, 2, ... needs, those of earlier rungs included: trials that are left x the first seeds.
 
-    Raises LautumError when the rung before has not been written.
+    Raises LautumError when the rung before has not been written, Damaged when its file is not its ranking.
     """
-    seeds = rungs(layout)[rung - 1]
-    left = None
-    if rung > 1:
-        ranking = _read(rung_file(layout, rung - 1), f"run `lautum rung {rung - 1}` first")
-        if list(ranking["settings"]) != _settings_keys(layout, ranking):
-            raise LautumError(
-                f"{rung_file(layout, rung - 1)} ranks trials of other settings than the configuration's; "
-                f"run `lautum rung {rung - 1}` again"
-            )
-        left = {(row.task, row.trial) for row in ranking.itertuples() if row.kept}
+    seeds = {task: set(layout.config.seeds(task)[: rungs(layout)[rung - 1]]) for task in layout.config.grid.tasks}
+    left = read_rung(layout, rung - 1) if rung > 1 else None
     return [
         cell
         for cell in layout.cells()
-        if cell.seed in layout.config.seeds(cell.task)[:seeds] and (left is None or (cell.task, cell.method) in left)
+        if cell.seed in seeds[cell.task] and (left is None or (cell.task, cell.method) in left)
     ]
+
+
+def read_rung(layout: Layout, rung: int) -> set[tuple[str, str]]:
+    """The trials (task, trial) that go on after rung 1, 2, ..., as `write_rung` wrote. Raises as `rung_cells`."""
+    path = rung_file(layout, rung)
+    if not path.exists():
+        raise LautumError(f"{path} does not exist; run `lautum rung {rung}` first")
+    compared = {(cell.task, cell.method) for cell in rung_cells(layout, rung)}
+    try:
+        ranking = records.read_csv(path, ["task", "method", "trial", "kept"], ["accuracy"], "")
+        whole = set(zip(ranking["task"], ranking["trial"], strict=True)) == compared and len(ranking) == len(compared)
+    except LautumError:
+        whole = False
+    if not whole or ranking["kept"].dtype != bool:
+        raise Damaged(path, f"{path} is not the ranking of rung {rung}; run `lautum rung {rung}` again")
+    return set(ranking.loc[ranking["kept"], ["task", "trial"]].itertuples(index=False, name=None))
 
 
 def cells(layout: Layout) -> list[Cell]:
@@ -60,7 +79,7 @@ def cells(layout: Layout) -> list[Cell]:
 
 
 def write_rung(path: Path | str, rung: int) -> Path:
-    """Rank the trials of a rung, not the last, of the configuration file `path`; write and return rung<n>.csv.
+    """Rank the trials of a rung, not the last, of the configuration file `path`; write and return `rung_file`.
 
     Raises LautumError when there is no such rung, or a run is missing (the ranking would be unfair).
     """
@@ -77,7 +96,6 @@ def write_rung(path: Path | str, rung: int) -> Path:
     if lacking:
         raise LautumError(f"{lacking} of {lacking + len(runs)} runs of the trials are missing; finish the rung first")
     table = _means(layout, pd.DataFrame(runs, columns=["task", "method", "accuracy"]))
-    table["settings"] = _settings_keys(layout, table)
     table["kept"] = _best(table, layout.config.search.kept(rung))
     output = rung_file(layout, rung)
     write_text(output, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
@@ -113,8 +131,12 @@ def write_trials(path: Path | str) -> tuple[Path, Path]:
 
 
 def read_trials(path: Path | str) -> pd.DataFrame:
-    """What `write_trials` wrote. Raises LautumError when it is missing."""
-    return _read(Path(path), "run the selection it comes from, or drop `trials` from the file")
+    """What `write_trials` wrote. Raises LautumError when it is missing or something else."""
+    remedy = "run `lautum trials` with the selection it comes from, or drop it from `trials` in the configuration"
+    table = records.read_csv(Path(path), COLUMNS, ["accuracy", "runs", "n_images", "rung"], remedy, {"settings": str})
+    if table["selected"].dtype != bool:
+        raise LautumError(f"{path} holds other things than True and False in column selected; {remedy}")
+    return table.fillna({"settings": ""})
 
 
 def settings(loaded: config.Config, task: str, trial: str) -> dict[str, dict[str, float]]:
@@ -125,18 +147,6 @@ def settings(loaded: config.Config, task: str, trial: str) -> dict[str, dict[str
         return stages
     space = loaded.search.space[loaded.methods[trial].trial_of]
     return {stage: {name: stages[stage][name] for name in getattr(space, stage)} for stage in stages}
-
-
-def _settings_keys(layout: Layout, table: pd.DataFrame) -> list[str]:
-    """A hash of each trial's settings at every label count."""
-    counts = {task: layout.config.tasks[task].label_counts for task in layout.config.grid.tasks}
-    known = set(layout.config.grid.methods)
-    return [
-        "+".join(layout.settings_key(row.task, row.trial, labels) for labels in counts.get(row.task, ()))
-        if row.trial in known
-        else ""
-        for row in table.itertuples()
-    ]
 
 
 def _text(values: dict[str, dict]) -> str:
@@ -177,6 +187,7 @@ def _winners(layout: Layout, table: pd.DataFrame, path: Path | str, output: Path
             }
             for stage, named in settings(layout.config, row.task, row.trial).items()
         }
+        chosen["tuning_seeds"] = list(layout.config.seeds(row.task))
         tasks.setdefault(row.task, {"methods": {}})["methods"][row.method] = chosen
     header = f"# Written by `lautum trials --config {path}`; all trials are in {output}.\n"
     return header + yaml.safe_dump({"tasks": tasks}, sort_keys=False, width=150)
@@ -187,10 +198,3 @@ def _bounds(layout: Layout, row, stage: str, name: str) -> str:
         return ""
     allowed = getattr(layout.config.search.space[row.method], stage)[name]
     return f" in [{allowed.low:g}, {allowed.high:g}]"
-
-
-def _read(path: Path, remedy: str) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, keep_default_na=False, na_values={"sd": [""]}, dtype={"settings": str})
-    except FileNotFoundError:
-        raise LautumError(f"{path} does not exist; {remedy}") from None

@@ -112,7 +112,7 @@ def test_steps_in_the_wrong_order(campaign, capsys):
     assert "seed0.safetensors does not exist; run the stage that makes it" in message
     Path("data/letters-train.safetensors").unlink()
     assert "run `lautum prepare letters`" in fails(capsys, "split", *CELL)
-    assert "reports/mine/records.csv does not exist; run `lautum collect` first" in fails(capsys, "table")
+    assert "reports/mine/records.csv does not exist; run `lautum collect`" in fails(capsys, "table")
 
 
 def test_damaged_files_are_named(campaign, capsys):
@@ -185,16 +185,16 @@ def test_a_record_whose_predictions_are_damaged_goes_with_them(campaign, capsys)
     assert not predictions.exists() and not predictions.with_suffix(".json").exists()
 
 
-def test_settings_that_cannot_be_computed(campaign, capsys):
+def test_settings_that_cannot_be_computed_are_refused_before_any_job(campaign, capsys):
     values = yaml.safe_load(Path("mine.yaml").read_text())["tasks"]
     values["digits-letters"]["methods"]["lautum"]["pretrain"]["rank"] = 5000
     change(tasks=values)
-    run("split", *CELL)
-    assert "lower the rank" in fails(capsys, "pretrain", "--objective", "lautum", *CELL)
+    message = fails(capsys, "split", *CELL)
+    assert "method lautum: pretrain.rank must be at most 256, the inputs of an image of letters, got 5000" in message
     values["digits-letters"]["methods"]["lautum"]["pretrain"] |= {"rank": 250, "decay": 0.0}
     change(tasks=values)
-    message = fails(capsys, "pretrain", "--objective", "lautum", *CELL)
-    assert "a batch of 32 with decay 0.0 averages over about 32 samples, too few for rank" in message
+    message = fails(capsys, "split", *CELL)
+    assert "pretrain.batch_size 32 with decay 0 averages over about 32 samples, which must be more than rank" in message
     assert not list(Path("results").rglob("*.safetensors"))
 
 

@@ -156,8 +156,21 @@ def test_a_search_runs_its_rungs_and_names_its_winners(finished):
     assert ran["transfer"] == ran["evaluate"] == 4 + 2  # four trials on one seed, the better two on another
     assert ran["pretrain"] == 2  # the trials differ in the post-transfer stage only
     names = {path.name for path in (finished / "reports/search").iterdir()}
-    assert {"rung1.csv", "trials.csv", "winners.yaml", "digits-letters-sensitivity-standard.png"} <= names
+    assert {"trials.csv", "winners.yaml", "digits-letters-sensitivity-standard.png"} <= names
     assert "Nothing to be done" in snakemake(finished, "--cores", "1", *options, "--", "tune")
+    # A damaged ranking is made again, from the records that are there.
+    (ranking,) = (finished / "reports/search").glob("rung1-*.csv")
+    whole = ranking.read_text()
+    ranking.write_text(whole[:40])
+    (finished / "reports/search/trials.csv").unlink()
+    output = snakemake(finished, "--cores", "2", *options, "--", "tune")
+    assert f"{ranking.name} is not the ranking of rung 1" in output and "rule transfer:" not in output
+    assert ranking.read_text() == whole
+    # Another space is another search: its trials are run, those of the old one are not in its way.
+    ranges["learning_rate"]["high"] = 2e-2
+    (finished / "search.yaml").write_text(yaml.safe_dump(values))
+    output = snakemake(finished, "--dry-run", *options, "--", "tune")
+    assert len(re.findall(r"^rule transfer:$", output, flags=re.MULTILINE)) == 4
 
 
 def test_a_bad_configuration_stops_before_any_job(finished):

@@ -155,7 +155,7 @@ def test_predictions_of_the_wrong_length_are_refused(campaign):
 def test_collected_files_that_do_not_belong_are_refused(campaign):
     _, layout = campaign
     folder = layout.report
-    with pytest.raises(LautumError, match="records.csv does not exist; run `lautum collect` first"):
+    with pytest.raises(LautumError, match="records.csv does not exist; run `lautum collect`"):
         records.read(layout)
     write_record(layout, layout.cells()[0], 5)
     records.collect(layout)
@@ -194,7 +194,7 @@ def test_a_campaign_in_one_row(campaign):
         "Part": "validation",
         "Tasks": "digits-letters",
         "Methods": 2,
-        "Seeds": "7, 8",
+        "Seeds": "7–8",
         "Runs": 3,
         "Code": "0",
     }

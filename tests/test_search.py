@@ -10,7 +10,7 @@ from test_records import write_record
 
 from lautum import config, config_files, records, selection, selection_figures
 from lautum.cells import Layout
-from lautum.errors import LautumError
+from lautum.errors import Damaged, LautumError
 from lautum.search import Range, quasi_random
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ SEARCH = {
             "standard": {"transfer": {"learning_rate": RATE}},
             "lautum": {
                 "pretrain": {
-                    "rank": {"low": 10, "high": 410, "scale": "linear", "source": "chosen: for the test"},
+                    "rank": {"low": 10, "high": 210, "scale": "linear", "source": "chosen: for the test"},
                     "weight": RATE,
                 }
             },
@@ -50,7 +50,7 @@ def test_every_method_gets_as_many_trials_within_its_declared_space(tmp_path):
     assert Counter(loaded.methods[name].trial_of for name in loaded.grid.methods) == {"standard": 4, "lautum": 4}
     trials = [loaded.pretrain_settings("digits-letters", f"lautum-t0{number}") for number in range(4)]
     # One trial in each quarter of each range, on the declared scale; whole numbers stay whole.
-    assert sorted(int((trial.rank - 10) / 100) for trial in trials) == [0, 1, 2, 3]
+    assert sorted(int((trial.rank - 10) / 50) for trial in trials) == [0, 1, 2, 3]
     assert all(isinstance(trial.rank, int) for trial in trials)
     assert sorted(int(2 * np.log10(trial.weight / 1e-4)) for trial in trials) == [0, 1, 2, 3]
     assert {trial.decay for trial in trials} == {0.5}  # what the method sets otherwise it keeps
@@ -94,6 +94,18 @@ def test_a_position_on_a_range():
             "learning_rate: low must be below high above 0, got 1.0 and 0.01",
         ),
         (
+            {"space": {"standard": {}, "lautum": {"pretrain": {"decay": RATE | {"high": 1.5}}}}},
+            "search.space.lautum.pretrain.decay.high: Input should be less than 1, got 1.5",
+        ),
+        (
+            {"space": {"standard": {}, "lautum": {"pretrain": {"rank": RATE | {"low": 10, "high": 500}}}}},
+            "method lautum-t.*: pretrain.rank must be at most 256, the inputs of an image of letters, got ",
+        ),
+        (
+            {"space": {"standard": {}, "lautum": {}, "standard-t03": {}}},
+            "unknown method in search.space 'standard-t03'; did you mean 'standard'?",
+        ),
+        (
             {"space": {"standard": {"transfer": {"learning_rate": RATE | {"source": "x"}}}, "lautum": {}}},
             "source 'x' must begin with one of paper, inferred, tuned, chosen and ':'",
         ),
@@ -116,7 +128,7 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     assert len(first) == 2 * 4 * 2 and {cell.seed for cell in first} == {1000}
     with pytest.raises(LautumError, match="16 of 16 runs of the trials are missing; finish the rung first"):
         selection.write_rung(path, 1)
-    with pytest.raises(LautumError, match="rung1.csv does not exist; run `lautum rung 1` first"):
+    with pytest.raises(LautumError, match=r"rung1-\w+.csv does not exist; run `lautum rung 1` first"):
         selection.cells(layout)
     # At 50 and 100 labels; the two best means are t01 and t03 (of t01 and t02, equal, the first).
     correct = {"t00": (1, 2), "t01": (5, 7), "t02": (6, 6), "t03": (9, 9)}
@@ -126,6 +138,11 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     second = selection.rung_cells(layout, 2)
     assert {cell.method for cell in second} == {f"{m}-{t}" for m in ("standard", "lautum") for t in ("t01", "t03")}
     assert {cell.seed for cell in second} == {1000, 1001} and len(second) == 2 * 2 * 2 * 2
+    # Another search, here with one more value in its space, asks for a ranking of its own.
+    space = SEARCH["search"]["space"] | {"standard": {"transfer": {"learning_rate": RATE | {"high": 2e-2}}}}
+    other = Layout(config.load(write(tmp_path, search=SEARCH["search"] | {"space": space})))
+    assert selection.rung_file(other, 1) != selection.rung_file(layout, 1)
+    write(tmp_path)
     for cell in second:
         if cell.seed == 1001:
             write_record(layout, cell, 10 if cell.method.endswith("t01") else 2)
@@ -149,8 +166,14 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
         config.load(p).pretrain_settings("digits-letters", m) for p, m in ((main, "lautum"), (path, "lautum-t01"))
     )
     assert (best.rank, best.weight) == (trial.rank, trial.weight)
+    # On the seeds that they were selected on they are not reported.
+    text = main.read_text()
+    main.write_text(text + "name: again\ntasks: {digits-letters: {seeds: [3, 1001]}}\n")
+    with pytest.raises(LautumError, match="method standard: its hyper-parameters were selected on seeds 1001; results"):
+        config.load(main)
+    main.write_text(text)
     rows = [row for row in config.hyper_parameters(main) if (row["method"], row["name"]) == ("lautum", "rank")]
-    assert rows[0]["source"] == "tuned: best of 4 trials in [10, 410]"
+    assert rows[0]["source"] == "tuned: best of 4 trials in [10, 210]"
     assert [file.name for file in config_files.files(main)] == ["main.yaml", "config.yaml", "winners.yaml"]
     # Every trial is in the picture, against each of its hyper-parameters.
     figure = selection_figures.build_figures(selection.read_trials(trials))["digits-letters-sensitivity-lautum"]
@@ -164,3 +187,32 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
 def test_a_rung_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(LautumError, match="has 1 rungs whose best trials go on, there is none 2"):
         selection.write_rung(write(tmp_path), 2)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "task,method\n", "task,method,trial,accuracy,kept\ndigits-letters,standard,standard-t00,0.5,True\n"]
+)
+def test_a_ranking_that_is_none_of_the_search_s_is_refused(tmp_path, content):
+    layout = Layout(config.load(write(tmp_path)))
+    file = selection.rung_file(layout, 1)
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    with pytest.raises(Damaged, match=r"rung1-\w+.csv is not the ranking of rung 1; run `lautum rung 1` again"):
+        selection.rung_cells(layout, 2)
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("selected", "chosen", "has no column selected; run `lautum trials`"),
+        ("True", "yes", "holds other things than True and False in column selected"),
+        ("0.5", "half", "line 2: no number in column accuracy"),
+    ],
+)
+def test_what_is_no_table_of_trials_is_refused(tmp_path, old, new, message):
+    good = ",".join(selection.COLUMNS) + "\nt,standard,standard-t00,transfer.steps 9,0.5,0.1,2,100,1,True\n"
+    (tmp_path / "trials.csv").write_text(good)
+    assert selection.read_trials(tmp_path / "trials.csv")["settings"].tolist() == ["transfer.steps 9"]
+    (tmp_path / "trials.csv").write_text(good.replace(old, new))
+    with pytest.raises(LautumError, match=message):
+        selection.read_trials(tmp_path / "trials.csv")

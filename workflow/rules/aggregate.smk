@@ -34,7 +34,7 @@ checkpoint rung:
     input:
         rung_records,
     output:
-        REPORT / "rung{rung}.csv",
+        selection.rung_file(LAYOUT, "{rung}"),
     log:
         log_of("rung", f"{LAYOUT.config.name}-{{rung}}"),
     conda:
@@ -74,6 +74,10 @@ rule collect:
 rule trials:
     input:
         rules.collect.output.records,
+        [
+            selection.rung_file(LAYOUT, rung)
+            for rung in range(1, len(selection.rungs(LAYOUT)))
+        ],
     output:
         REPORT / "trials.csv",
         REPORT / "winners.yaml",

@@ -8,7 +8,8 @@ from lautum import selection
 from lautum.cells import Cell, Layout
 from lautum.config_files import files as config_files
 from lautum.config import load
-from lautum.errors import LautumError
+from lautum.errors import Damaged, LautumError
+from lautum.files import set_aside
 
 CONFIG_FILES = [
     os.path.relpath(path) for path in workflow.config_settings.configfiles
@@ -39,6 +40,15 @@ SELECTING = LAYOUT.config.evaluate.part == "validation"
 
 # A pre-transfer result is shared by every method and label count that its key covers; any of them leads back to it.
 PRETRAINED = {LAYOUT.pretrained(c.task, c.method, c.labels, c.seed): c for c in CELLS}
+
+
+# A damaged ranking would stop the input functions below; set aside, it is made again from the records.
+for rung in range(1, len(selection.rungs(LAYOUT))):
+    if selection.rung_file(LAYOUT, rung).exists():
+        try:
+            selection.read_rung(LAYOUT, rung)
+        except Damaged as error:
+            print(f"{error} (it is now {set_aside(error.path).name})", file=sys.stderr)
 
 
 wildcard_constraints:
