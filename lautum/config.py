@@ -134,7 +134,7 @@ class Evaluate(Strict):
     part: Literal["test", "validation"] = "test"
     validation_images: int = Field(0, ge=0)  # held out for selection, never for reports
     # Taken from the target training set before images are labelled, or ("labelled") from the labelled images: then no
-    # label is used that the method would not have.
+    # trial sees more labels than a run has, though the choice rests on those of all tuning seeds.
     validation_from: Literal["training", "labelled"] = "training"
 
     @model_validator(mode="after")

@@ -35,7 +35,7 @@ def require_consistent(config, task: str, method: str) -> None:
                 f"{where}: {stage}.batch_size {settings.batch_size} with decay {settings.decay:g} averages over about "
                 f"{effective:.0f} samples, which must be more than rank {settings.rank} + {outputs} outputs"
             )
-    if method in definition.methods:
+    if config.evaluate.part == "test" and method in definition.methods:
         again = sorted(set(definition.methods[method].tuning_seeds) & set(config.seeds(task)))
         if again:
             raise ValueError(

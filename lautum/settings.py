@@ -84,7 +84,9 @@ class Lautum(SourceOnly):
     decay: float = setting(
         0.99, "per step", "chosen: averages about 200 batches", "EMA weight of the past, alpha", ge=0, lt=1
     )
-    ridge: float = setting(1e-3, "fraction of tr(Sw)/K", "chosen: bounds rho_max below 0.9995", "ridge on Sw", gt=0)
+    ridge: float = setting(
+        1e-3, "fraction of tr(Sw)/K", "chosen: rho_max < 0.9995 for logits of equal variance", "ridge on Sw", gt=0
+    )
 
 
 class MutualInformation(Lautum):

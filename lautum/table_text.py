@@ -102,7 +102,8 @@ def finding(row) -> str:
         verdict = f"{method} is {'better' if row.low > 0 else 'worse'} than {baseline}"
     interval, p = _interval(row.low, row.high, row.n, signed=True), _number(row.p_holm, ".4f")
     estimate = percent(row.mean, signed=True)
-    return f"{row.labels} labels: {verdict}: {estimate} points, 95 % CI {interval}, Holm p = {p}, n = {row.n}."
+    found = f"{estimate} points, unadjusted 95 % CI {interval}, Holm p = {p}, n = {row.n}"
+    return f"{row.labels} labels: {verdict}: {found}."
 
 
 def claim_cells(table: pd.DataFrame) -> pd.DataFrame:

@@ -27,6 +27,12 @@ def prepared(name, folder, offline=None):
     return [datasets.load(path) for path in datasets.prepare(name, folder, offline)]
 
 
+def as_declared(*parts) -> bool:
+    found = {(part.dataset, part.images.shape[1:], part.class_names) for part in parts}
+    name = parts[0].dataset
+    return found == {(name, datasets.DATASETS[name].image_shape, datasets.DATASETS[name].class_names)}
+
+
 def one_line(error) -> str:
     message = str(error.value)
     assert "\n" not in message
@@ -49,6 +55,7 @@ def md5(content: bytes) -> str:
 
 def test_mnist_has_the_published_counts_and_pixel_statistics(tmp_path, offline_folder):
     train, test = prepared("mnist", tmp_path, offline_folder)
+    assert as_declared(train, test)
     assert np.bincount(train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert train.images.shape == (60000, 1, 28, 28) and test.images.shape == (10000, 1, 28, 28)
@@ -62,6 +69,7 @@ def test_mnist_has_the_published_counts_and_pixel_statistics(tmp_path, offline_f
 
 def test_notmnist10k_is_the_distinct_test_letters_in_a_fixed_split(tmp_path, offline_folder):
     train, test = prepared("notmnist10k", tmp_path, offline_folder)
+    assert as_declared(train, test)
     assert (len(train.labels), len(test.labels)) == (7000, 2804)
     pixels = gzip.decompress((offline_folder / "notmnist/t10k-images-idx3-ubyte.gz").read_bytes())[16:]
     labels = gzip.decompress((offline_folder / "notmnist/t10k-labels-idx1-ubyte.gz").read_bytes())[8:]
@@ -84,6 +92,7 @@ def test_notmnist10k_is_the_distinct_test_letters_in_a_fixed_split(tmp_path, off
 def test_cifar10_has_the_published_counts_and_channel_means(tmp_path, offline_folder):
     parts = datasets.DATASETS["cifar10"].read(tmp_path, offline_folder)
     images, labels = parts.train
+    assert images.shape == (50000, *datasets.DATASETS["cifar10"].image_shape)
     assert np.bincount(labels).tolist() == [5000] * 10 and np.bincount(parts.test[1]).tolist() == [1000] * 10
     means = [images[:, channel].mean() / 255 for channel in range(3)]
     assert means == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)
@@ -96,6 +105,7 @@ def test_cifar10_has_the_published_counts_and_channel_means(tmp_path, offline_fo
 
 def test_cifar100_keeps_the_fine_labels_and_all_names(tmp_path, offline_folder):
     train, test = prepared("cifar100", tmp_path, offline_folder)
+    assert as_declared(train, test)
     assert len(train.class_names) == 100
     assert [train.class_names[number] for number in (0, 10, 20, 90)] == ["apple", "bowl", "chair", "train"]
     counts = np.bincount(train.labels, minlength=100)
@@ -114,6 +124,7 @@ def test_digits_are_scikit_learns_enlarged_and_split_once(builtin_data):
     from sklearn.datasets import load_digits
 
     train, test = (datasets.load(builtin_data / f"digits-{part}.safetensors") for part in ("train", "test"))
+    assert as_declared(train, test)
     assert train.images.shape == (1397, 1, 16, 16) and test.images.shape == (400, 1, 16, 16)
     # Bilinear enlargement by two: each new pixel is 3/4 its own old pixel, 1/4 the neighbour's, per axis.
     weights = np.zeros((16, 8))
@@ -138,6 +149,7 @@ def test_letters_are_balanced_legible_and_not_trivial(builtin_data):
     from sklearn.neighbors import KNeighborsClassifier
 
     train, test = (datasets.load(builtin_data / f"letters-{part}.safetensors") for part in ("train", "test"))
+    assert as_declared(train, test)
     assert np.bincount(train.labels).tolist() == [200] * 10 and np.bincount(test.labels).tolist() == [100] * 10
     assert train.images.shape[1:] == (1, 16, 16)
     assert not {image.tobytes() for image in train.images} & {image.tobytes() for image in test.images}

@@ -148,9 +148,9 @@ def test_methods_and_comparisons_outside_the_paper_are_put_in_words(page):
 
 def test_findings_say_no_more_than_the_interval():
     row = {"labels": 100, "method": "lautum", "baseline": "entropy", "mean": 0.0123, "n": 10, "p_holm": 0.0117}
+    better = "Lautum is better than entropy: +1.23 points, unadjusted 95 % CI [+0.20, +2.26], Holm p = 0.0117"
     words = {
-        (0.002, 0.0226): "100 labels: Lautum is better than entropy: +1.23 points, 95 % CI [+0.20, +2.26], Holm p = "
-        "0.0117, n = 10.",
+        (0.002, 0.0226): f"100 labels: {better}, n = 10.",
         (-0.02, -0.01): "Lautum is worse than entropy",
         (-0.01, 0.03): "Lautum cannot be told from entropy",
         (0.0, 0.03): "Lautum cannot be told from entropy",
