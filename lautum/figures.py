@@ -75,7 +75,7 @@ def difference_figure(table: pd.DataFrame, methods: list[str], part: str = "test
 
     A row is marked as its baseline is in `accuracy_figure`; `methods` are all methods in the order they have there.
     """
-    figure = Figure(figsize=(WIDTH, 1.8 + 0.3 * len(table)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, max(3, 1.8 + 0.3 * len(table))), layout="constrained")
     axes = figure.subplots()
     names = []
     for y, row in enumerate(table.itertuples()):
@@ -93,7 +93,7 @@ def difference_figure(table: pd.DataFrame, methods: list[str], part: str = "test
     axes.axvline(0, color="0.4", linewidth=1)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_ylabel("Comparison, labelled target images")
+    axes.set_ylabel("Comparison,\nlabelled target images")
     axes.set_xlabel(f"Difference of target {part}\naccuracy (percentage points)")
     figure.suptitle(
         f"{table.iloc[0]['task']}\nmean difference over n common seeds; 95 % t interval over\n"

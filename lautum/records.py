@@ -167,13 +167,13 @@ def summary(folder: Path) -> dict:
         "Part": ", ".join(runs["part"].unique()),
         "Tasks": ", ".join(runs["task"].unique()),
         "Methods": runs["method"].nunique(),
-        "Seeds": _ranges(runs["seed"]),
+        "Seeds": ranges(runs["seed"]),
         "Runs": len(runs),
         "Code": ", ".join(commit[:7] for commit in runs["commit"].unique()),
     }
 
 
-def _ranges(numbers: pd.Series) -> str:
+def ranges(numbers: pd.Series) -> str:
     """1, 2, 3, 7 as "1-3, 7"."""
     ordered = pd.Series(sorted(numbers.unique()))
     runs = ordered.groupby(ordered.diff().ne(1).cumsum()).agg(["min", "max"])

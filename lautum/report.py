@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from lautum import figures, paper, selection_figures, table_text, tables, training_figures
 from lautum.files import write_text
-from lautum.records import Results
+from lautum.records import Results, ranges
 from lautum.table_text import Table
 
 DATA = {
@@ -96,7 +96,7 @@ def _task(task: str, runs: pd.DataFrame, info, built: dict[str, Table], images: 
         "transfer": paper.transfer_name(info.source, info.target),
         "paper_source": paper.TABLE_SOURCES.get(info.paper_table),
         "labels": [int(count) for count in runs["labels"].unique()],
-        "seeds": sorted(int(seed) for seed in runs["seed"].unique()),
+        "seeds": ranges(runs["seed"]),
         "n_done": int(runs["accuracy"].notna().sum()),
         "n_expected": len(runs),
         "classes": info.classes,
