@@ -3,6 +3,7 @@
 import math
 
 from lautum.datasets import DATASETS
+from lautum.settings import effective_samples
 
 
 def require_consistent(config, task: str, method: str) -> None:
@@ -28,8 +29,8 @@ def require_consistent(config, task: str, method: str) -> None:
                 f"{where}: {stage}.rank must be at most {math.prod(target.image_shape)}, the inputs of an image of "
                 f"{definition.target}, got {settings.rank}"
             )
-        # As in `lautum.regularizer`; outputs may be the features, of which there are more.
-        effective = settings.batch_size * (1 + settings.decay) / (1 - settings.decay)
+        # Features are more outputs than classes; `LautumRegularizer` refuses what this lets pass.
+        effective = effective_samples(settings.batch_size, settings.decay)
         if effective <= settings.rank + outputs:
             raise ValueError(
                 f"{where}: {stage}.batch_size {settings.batch_size} with decay {settings.decay:g} averages over about "

@@ -28,7 +28,7 @@ from lautum.files import write_text
 from lautum.information import lautum_information
 from lautum.regularizer import LautumRegularizer
 from lautum.seeds import generator
-from lautum.settings import Lautum
+from lautum.settings import Lautum, effective_samples
 
 FOLDER = Path("reports/estimator")
 D, K, POOL = 200, 10, 5000
@@ -129,7 +129,7 @@ def values_table(repetitions: int, show) -> pd.DataFrame:
     for varied, choices in SWEEPS.items():
         for choice in choices:
             settings = DEFAULTS | {varied: choice}
-            held = settings["batch_size"] * (1 + settings["decay"]) / (1 - settings["decay"])
+            held = effective_samples(settings["batch_size"], settings["decay"])
             for world, largest in WORLDS.items():
                 for kind in ("still", "moving") if largest else ("still",):
                     rho = correlations(largest)

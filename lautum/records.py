@@ -8,6 +8,7 @@ reports/<name>/examples.safetensors    for each task, labelled target images of 
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,12 +170,12 @@ def summary(folder: Path) -> dict:
         "Methods": runs["method"].nunique(),
         "Seeds": ranges(runs["seed"]),
         "Runs": len(runs),
-        "Code": ", ".join(commit[:7] for commit in runs["commit"].unique()),
+        "Code": ", ".join(re.sub(r"^([0-9a-f]{7})[0-9a-f]*", r"\1", commit) for commit in runs["commit"].unique()),
     }
 
 
 def ranges(numbers: pd.Series) -> str:
-    """1, 2, 3, 7 as "1-3, 7"."""
+    """1, 2, 3, 7 as "1–3, 7"."""
     ordered = pd.Series(sorted(numbers.unique()))
     runs = ordered.groupby(ordered.diff().ne(1).cumsum()).agg(["min", "max"])
     return ", ".join(f"{low}" if low == high else f"{low}–{high}" for low, high in runs.itertuples(index=False))

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from lautum.information import canonical_correlations, lautum_information
+from lautum.settings import effective_samples
 
 
 class LautumRegularizer(nn.Module):
@@ -84,7 +85,7 @@ class LautumRegularizer(nn.Module):
     def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
         if len(inputs) != len(outputs) or len(inputs) < 2:
             raise ValueError(f"need at least 2 inputs and as many outputs, got {len(inputs)} and {len(outputs)}")
-        effective = len(inputs) * (1 + self.decay) / (1 - self.decay)
+        effective = effective_samples(len(inputs), self.decay)
         if effective <= self.rank + outputs.shape[1]:
             raise ValueError(
                 f"a batch of {len(inputs)} with decay {self.decay} averages over about {effective:.0f} samples, "

@@ -34,6 +34,11 @@ def setting(default, unit: str, source: str, description: str, **bounds):
     return Field(default, description=description, json_schema_extra={"unit": unit, "source": source}, **bounds)
 
 
+def effective_samples(batch_size: int, decay: float) -> float:
+    """How many samples a moving average over batches holds: the independent ones with an average of that variance."""
+    return batch_size * (1 + decay) / (1 - decay)
+
+
 class StageSettings(Strict):
     """What both training stages share."""
 

@@ -112,6 +112,7 @@ BAD = [
         task(classes=["A", "B"]),
         "head: keep needs as many target as source classes, got 2 and 10; set head: reinitialise",
     ),
+    (task(source="mnist"), "method standard: source images are (1, 28, 28), target images (1, 16, 16)"),
     (task(augmentation="flip"), "augmentation: Input should be 'none' or 'flip-shift', got 'flip'"),
     (task(pretrain={"stps": 3}), "unknown key 'stps' in pretrain; did you mean 'steps'?"),
     (task(pretrain={"steps": 0}), "method standard: steps: .*greater than or equal to 1, got 0"),

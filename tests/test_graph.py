@@ -146,26 +146,29 @@ def test_a_grid_of_one_method_has_no_differences_to_draw(finished):
 
 def test_a_search_runs_its_rungs_and_names_its_winners(finished):
     ranges = {"learning_rate": {"low": 1e-4, "high": 1e-2, "source": "chosen: for the test"}}
-    search = {"trials": 4, "rungs": [1, 2], "space": {"standard": {"transfer": ranges}}}
-    values = changed(grid={"methods": ["standard"], "seeds": [10, 11]}, comparisons=[], search=search)
+    search = {"trials": 4, "rungs": [1, 2, 3], "space": {"standard": {"transfer": ranges}}}
+    values = changed(grid={"methods": ["standard"], "seeds": [10, 11, 12]}, comparisons=[], search=search)
     values |= {"name": "search", "evaluate": {"part": "validation", "validation_images": 100}}
     (finished / "search.yaml").write_text(yaml.safe_dump(values))
     options = ["--scheduler", "greedy", "--configfile", str(finished / "search.yaml")]
     output = snakemake(finished, "--cores", "2", *options, "--", "tune")
     ran = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", output, flags=re.MULTILINE))
-    assert ran["transfer"] == ran["evaluate"] == 4 + 2  # four trials on one seed, the better two on another
-    assert ran["pretrain"] == 2  # the trials differ in the post-transfer stage only
+    assert (
+        ran["transfer"] == ran["evaluate"] == 4 + 2 + 1
+    )  # four trials on a seed, the better two on a second, one on a third
+    assert ran["pretrain"] == 3  # the trials differ in the post-transfer stage only
     names = {path.name for path in (finished / "reports/search").iterdir()}
     assert {"trials.csv", "winners.yaml", "digits-letters-sensitivity-standard.png"} <= names
     assert "Nothing to be done" in snakemake(finished, "--cores", "1", *options, "--", "tune")
-    # A damaged ranking is made again, from the records that are there.
-    (ranking,) = (finished / "reports/search").glob("rung1-*.csv")
-    whole = ranking.read_text()
+    # A damaged ranking is made again, from the records that are there, and so is the one that rests on it.
+    ranking, second = sorted((finished / "reports/search").glob("rung?-*.csv"))
+    whole, whole_second = ranking.read_text(), second.read_text()
     ranking.write_text(whole[:40])
     (finished / "reports/search/trials.csv").unlink()
     output = snakemake(finished, "--cores", "2", *options, "--", "tune")
     assert f"{ranking.name} is not the ranking of rung 1" in output and "rule transfer:" not in output
-    assert ranking.read_text() == whole
+    assert f"{second.name} is now {second.name}.damaged" in output
+    assert (ranking.read_text(), second.read_text()) == (whole, whole_second)
     # Another space is another search: its trials are run, those of the old one are not in its way.
     ranges["learning_rate"]["high"] = 2e-2
     (finished / "search.yaml").write_text(yaml.safe_dump(values))

@@ -44,7 +44,8 @@ def write_record(layout: Layout, cell, correct: int) -> Path:
     }
     hashes = {f"{name}_sha256": name for name in ("split", "source_train", "target_train", "target_eval")}
     names = {"source": "digits", "target": "letters", "pretrain_objective": "source_only", "part": "validation"}
-    environment = {"device": "cpu", "cpu": "none", "threads": 1, "python": "3", "torch": "0", "commit": "0"}
+    environment = {"device": "cpu", "cpu": "none", "threads": 1, "python": "3", "torch": "0"}
+    environment["commit"] = "0123456789abcdef+changes"
     key = layout.transfer_key(cell.task, cell.method, cell.labels)
     record = vars(cell) | names | hashes | {"transfer_objective": "supervised", "key": key, "environment": environment}
     record["settings"] = layout.settings_key(cell.task, cell.method, cell.labels)
@@ -196,7 +197,7 @@ def test_a_campaign_in_one_row(campaign):
         "Methods": 2,
         "Seeds": "7–8",
         "Runs": 3,
-        "Code": "0",
+        "Code": "0123456+changes",
     }
 
 

@@ -8,7 +8,7 @@ from lautum import selection
 from lautum.cells import Cell, Layout
 from lautum.config_files import files as config_files
 from lautum.config import load
-from lautum.errors import Damaged, LautumError
+from lautum.errors import LautumError
 from lautum.files import set_aside
 
 CONFIG_FILES = [
@@ -42,13 +42,20 @@ SELECTING = LAYOUT.config.evaluate.part == "validation"
 PRETRAINED = {LAYOUT.pretrained(c.task, c.method, c.labels, c.seed): c for c in CELLS}
 
 
-# A damaged ranking would stop the input functions below; set aside, it is made again from the records.
-for rung in range(1, len(selection.rungs(LAYOUT))):
-    if selection.rung_file(LAYOUT, rung).exists():
-        try:
-            selection.read_rung(LAYOUT, rung)
-        except Damaged as error:
-            print(f"{error} (it is now {set_aside(error.path).name})", file=sys.stderr)
+# A damaged ranking would stop the input functions below; it and those that rest on it are made again from the records.
+rankings = [
+    selection.rung_file(LAYOUT, rung) for rung in range(1, len(selection.rungs(LAYOUT)))
+]
+for rung, ranking in enumerate(rankings, start=1):
+    try:
+        selection.read_rung(LAYOUT, rung)
+    except LautumError as error:
+        if ranking.exists():
+            print(error, file=sys.stderr)
+        for file in rankings[rung - 1 :]:
+            if file.exists():
+                print(f"{file} is now {set_aside(file).name}", file=sys.stderr)
+        break
 
 
 wildcard_constraints:
