@@ -13,8 +13,7 @@ from lautum.errors import LautumError
 from lautum.settings import NETWORKS, PRETRAIN, SOURCES, TRANSFER
 
 ROOT = Path(__file__).parent.parent
-# controls.yaml waits for the winners of its tuning.
-SHIPPED = sorted(path for path in (ROOT / "config").glob("*.yaml") if path.stem != "controls")
+SHIPPED = sorted((ROOT / "config").glob("*.yaml"))
 
 
 def write(folder: Path, values) -> Path:
@@ -37,11 +36,10 @@ def test_shipped_files_load_and_every_value_has_a_source(path):
         assert row["unit"] and row["description"]
 
 
-def test_controls_are_refused_until_they_are_tuned():
-    with pytest.raises(
-        LautumError, match="tuning-controls/winners.yaml does not exist; .* a tuning campaign ends with"
-    ):
-        config.load(ROOT / "config/controls.yaml")
+def test_winners_that_were_not_selected_yet_are_named(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: ../reports/tuning-mine/winners.yaml\n")
+    with pytest.raises(LautumError, match="tuning-mine/winners.yaml does not exist; .* a tuning campaign ends with"):
+        config.load(tmp_path / "mine.yaml")
 
 
 def test_a_file_holds_only_what_differs(tmp_path):
