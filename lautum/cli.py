@@ -90,7 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     rung = add("rung", _rung, "rank the trials of a rung of a hyper-parameter search and say which go on to the next")
     rung.add_argument("rung", type=int, metavar="N", help="1, 2, ...")
     add("trials", _trials, "list all trials of a hyper-parameter selection, plot them, and write the winners' file")
-    add("collect", _collect, "gather the records of all finished cells into one table, and say which are missing")
+    collect = add("collect", _collect, "gather the records of all finished cells into one table, and name the missing")
+    collect.add_argument(
+        "--keep",
+        action="store_true",
+        help="let runs that are not in the results folder stay in the table, if they were made with the same settings",
+    )
     for name, run, text in (
         ("table", _table, "render the tables from collected records: Markdown, CSV and LaTeX"),
         ("plot", _plot, "render the figures from collected records: PNG, PDF and SVG"),
@@ -199,7 +204,7 @@ def _collect(options: argparse.Namespace) -> None:
 
     layout = _layout(options)
     cells = selection.cells(layout)
-    path, missing = records.collect(layout, cells)
+    path, missing = records.collect(layout, cells, options.keep)
     print(f"{len(cells) - len(missing)} of {len(cells)} cells -> {path}")
     for cell in missing[:10]:
         print(f"missing: {cell.task} {cell.method}, {cell.labels} labels, seed {cell.seed}", file=sys.stderr)

@@ -9,21 +9,31 @@ from lautum.settings import SOURCES
 
 
 def files(path: Path | str) -> list[Path]:
-    """The configuration file and all that it extends, in that order."""
-    path = Path(path)
-    return [path] + [file for base in _bases(path, _parse(path)) for file in files(base)]
+    """The configuration file and all that it extends: every file before those that extend it, and only once.
+
+    Raises LautumError for a file that extends itself.
+    """
+    return _files(Path(path), ())
 
 
-def read(path: Path, seen: tuple[Path, ...] = ()) -> dict:
+def read(path: Path | str) -> dict:
     """The file's mapping merged over what it extends: one file, or several of which the later ones win."""
-    if path.resolve() in seen:
-        raise LautumError(f"{path} extends itself; remove one `extends`")
-    values = _parse(path)
     merged: dict = {}
-    for base in _bases(path, values):
-        merged = _merge(merged, read(base, (*seen, path.resolve())), base.name)
-    values.pop("extends", None)
-    return _merge(merged, values, path.name)
+    for file in files(path):
+        values = _parse(file)
+        values.pop("extends", None)
+        merged = _merge(merged, values, file.name)
+    return merged
+
+
+def _files(path: Path, extended_by: tuple[Path, ...]) -> list[Path]:
+    if path.resolve() in extended_by:
+        raise LautumError(f"{path} extends itself; remove one `extends`")
+    bases = [_files(base, (*extended_by, path.resolve())) for base in _bases(path, _parse(path))]
+    found: dict[Path, Path] = {}  # one file can be reached along several paths
+    for file in [*(file for some in bases for file in some), path]:
+        found.setdefault(file.resolve(), file)
+    return list(found.values())
 
 
 def _bases(path: Path, values: dict) -> list[Path]:

@@ -16,18 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lautum import datasets
+from lautum import datasets, run_record
 from lautum.cells import Cell, Layout
 from lautum.errors import Damaged, LautumError
 from lautum.files import read_arrays, read_json, sha256_of_arrays, write_arrays, write_text
 
-COLUMNS = (
-    "task source target method pretrain_objective transfer_objective labels seed key settings part accuracy n_images "
-    "correct pretrain_seconds transfer_seconds evaluate_seconds peak_memory_mb "
-    "pretrain_images_per_second transfer_images_per_second "
-    "device cpu threads python torch commit "
-    "split_sha256 source_train_sha256 target_train_sha256 target_eval_sha256 predictions_sha256"
-).split()
 CURVE_AXES = ["task", "stage", "methods", "labels", "seed", "step"]
 EXAMPLES_PER_CLASS = 5
 
@@ -36,7 +29,7 @@ EXAMPLES_PER_CLASS = 5
 class Results:
     """What `collect` gathered."""
 
-    runs: pd.DataFrame  # COLUMNS, one row for each cell
+    runs: pd.DataFrame  # run_record.COLUMNS, one row for each cell
     # "task/method/n50/seed0": uint8 (N,); "task/labels": the truth, of validation images "task/n50/seed0/labels"
     predictions: dict[str, np.ndarray]
     classes: dict[str, list[str]]  # of each task, in the order of its class numbers
@@ -52,52 +45,61 @@ class Results:
         return np.stack([self.predictions[_name(cell)] == self.truth(cell) for cell in cells.itertuples()])
 
 
-def collect(layout: Layout, cells: list[Cell] | None = None) -> tuple[Path, list[Cell]]:
+def collect(layout: Layout, cells: list[Cell] | None = None, keep: bool = False) -> tuple[Path, list[Cell]]:
     """Write the four files for those of `cells` (default: the grid's) that are finished.
 
-    Returns the path of records.csv and the cells that are missing.
+    With `keep`, a cell that is not among the results keeps its place in the files if they have it, made with the same
+    settings: a campaign can be run in parts, in several places. Returns the path of records.csv and the cells that are
+    missing.
 
     Raises Damaged for a record that is cut off, belongs to something else, or disagrees with its predictions, and
-    LautumError when no cell is finished.
+    LautumError when no cell is finished, or what is kept was evaluated on other images.
     """
-    cells = cells or layout.cells()
-    rows, arrays, classes, curves, missing = [], {}, {}, {}, []
+    cells = layout.cells() if cells is None else cells
+    rows, arrays, classes, curves = {}, {}, {}, {}
     sharing: dict[Path, list[Cell]] = {}  # a pre-transfer stage that several cells share has one curve
     for cell in cells:
-        sharing.setdefault(layout.pretrained(cell.task, cell.method, cell.labels, cell.seed), []).append(cell)
+        sharing.setdefault(_stage_path(layout, "pretrain", cell), []).append(cell)
+        sharing[_stage_path(layout, "transfer", cell)] = [cell]
     for cell in cells:
-        path = layout.record(cell)
-        if not path.exists():
-            missing.append(cell)
+        if not layout.record(cell).exists():
             continue
-        record, predictions, labels, classes[cell.task] = read_record(layout, cell)
-        rows.append(_row(record))
+        record, predictions, labels, classes[cell.task] = run_record.read(layout, cell)
+        rows[cell] = run_record.row(record)
         arrays[_name(cell)] = predictions
         arrays[_truth(cell, record["part"])] = labels
-        pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
-        if record["pretrain"]["curve"]:
-            curves[pretrained] = _curve(sharing[pretrained], "pretrain", record)
-        curves[layout.transferred(cell)] = _curve([cell], "transfer", record)
+        for stage in ("pretrain", "transfer"):
+            if record[stage]["curve"]:
+                path = _stage_path(layout, stage, cell)
+                curves[path] = _curve(sharing[path], stage, pd.DataFrame(record[stage]["curve"]))
+    examples = _examples(layout)
+    if keep:
+        earlier = read(layout, _with_same_settings(layout, cells))
+        for cell, row in zip(_cells(earlier.runs), earlier.runs.to_dict("records"), strict=True):
+            truth = _truth(cell, row["part"])
+            if not np.array_equal(earlier.predictions[truth], arrays.get(truth, earlier.predictions[truth])):
+                raise LautumError(
+                    f"{layout.report / 'records.csv'}: {_name(cell)} was evaluated on other images than the results of "
+                    f"{cell.task} in {layout.results}; collect without --keep"
+                )
+            if cell not in rows:
+                rows[cell], classes[cell.task] = row, earlier.classes[cell.task]
+                arrays |= {name: earlier.predictions[name] for name in (_name(cell), truth)}
+        for (task, stage, methods, labels, seed), table in earlier.curves.groupby(CURVE_AXES[:-1], sort=False):
+            path = _stage_path(layout, stage, Cell(task, methods.split("+")[0], int(labels.split("+")[0]), seed))
+            if path not in curves:
+                curves[path] = _curve(sharing[path], stage, table.drop(columns=CURVE_AXES[:-1]))
+        examples = {name: some for name, some in earlier.examples.items() if name.split("/")[0] in classes} | examples
     if not rows:
         raise LautumError(f"there is nothing to collect: no cell of the grid is finished in {layout.results}")
     path = layout.report / "records.csv"
     write_arrays(layout.report / "predictions.safetensors", arrays, {"json": json.dumps(classes, sort_keys=True)})
-    write_arrays(layout.report / "examples.safetensors", _examples(layout), {})
-    table = pd.concat(curves.values())
+    write_arrays(layout.report / "examples.safetensors", examples, {})
+    table = pd.concat([curves[path] for path in sharing if path in curves])
     write_text(layout.report / "curves.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.4g"))
-    write_text(path, pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False, lineterminator="\n"))
-    return path, missing
-
-
-def read_record(layout: Layout, cell: Cell) -> tuple[dict, np.ndarray, np.ndarray, list[str]]:
-    """A finished cell's record, predictions (N,), labels (N,) and class names.
-
-    Raises Damaged for a record that is cut off, belongs to something else, or disagrees with its predictions.
-    """
-    path = layout.record(cell)
-    record = read_json(path)
-    _require_record(path, record, cell, layout)
-    return record, *_predictions(path, record)
+    ordered = pd.DataFrame([rows[cell] for cell in cells if cell in rows], columns=run_record.COLUMNS)
+    write_text(path, ordered.to_csv(index=False, lineterminator="\n"))
+    return path, [cell for cell in cells if cell not in rows]
 
 
 def read(layout: Layout, cells: list[Cell] | None = None) -> Results:
@@ -110,7 +112,7 @@ def read(layout: Layout, cells: list[Cell] | None = None) -> Results:
     remedy = "run `lautum collect`"
     numbers = ["labels", "seed", "accuracy", "n_images", "correct"]
     texts = {"key": str, "settings": str, "commit": str}
-    runs = read_csv(folder / "records.csv", COLUMNS, numbers, remedy, texts)
+    runs = read_csv(folder / "records.csv", run_record.COLUMNS, numbers, remedy, texts)
     curves = read_csv(folder / "curves.csv", CURVE_AXES, ["seed", "step"], remedy, {"labels": str})
     try:
         predictions, metadata = read_arrays(folder / "predictions.safetensors", "run `lautum collect` again")
@@ -124,7 +126,7 @@ def read(layout: Layout, cells: list[Cell] | None = None) -> Results:
             f"{folder / 'predictions.safetensors'} is not what `lautum collect` writes; run it again"
         ) from None
     # What is no longer in the grid is left out.
-    named = {(cell.task, cell.method, cell.labels, cell.seed) for cell in cells or layout.cells()}
+    named = {(cell.task, cell.method, cell.labels, cell.seed) for cell in (layout.cells() if cells is None else cells)}
     runs = runs[[row in named for row in zip(runs["task"], runs["method"], runs["labels"], runs["seed"], strict=True)]]
     named = {(task, method, str(labels), seed) for task, method, labels, seed in named}
     axes = zip(curves["task"], curves["methods"], curves["labels"], curves["seed"], strict=True)
@@ -162,7 +164,7 @@ def summary(folder: Path) -> dict:
             "Runs": 0,
             "Code": "",
         }
-    runs = read_csv(folder / "records.csv", COLUMNS, ["seed"], "run `lautum collect`", {"commit": str})
+    runs = read_csv(folder / "records.csv", run_record.COLUMNS, ["seed"], "run `lautum collect`", {"commit": str})
     return {
         "Campaign": folder.name,
         "Part": ", ".join(runs["part"].unique()),
@@ -214,57 +216,32 @@ def read_csv(
     return table
 
 
-def _require_record(path: Path, record, cell: Cell, layout: Layout) -> None:
-    """Refuse what is no record, or that of another cell or other settings."""
-    try:
-        whole = _row(record) is not None and all(
-            record[stage]["curve"] or record[stage].get("steps") == 0 for stage in ("pretrain", "transfer")
-        )
-    except (KeyError, TypeError, AttributeError):
-        whole = False
-    if not whole:
-        raise Damaged(path, f"{path} is not an evaluation record; run again")
-    for name, value in vars(cell).items():
-        if record.get(name) != value:
-            raise Damaged(
-                path,
-                f"{path} is the record of another run: {name} is {record.get(name)!r}, expected {value!r}; run again",
-            )
-    if record.get("key") != layout.transfer_key(cell.task, cell.method, cell.labels):
-        raise Damaged(path, f"{path} was made with other settings; run again")
+def _stage_path(layout: Layout, stage: str, cell: Cell) -> Path:
+    """The network that a stage of a cell ends with: the same path for all cells that share it."""
+    if stage == "pretrain":
+        return layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+    return layout.transferred(cell)
 
 
-def _predictions(path: Path, record: dict) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    file = path.with_suffix(".safetensors")
-    if not file.exists():
-        raise Damaged(path, f"{path} has lost its predictions {file.name}; run again")
-    arrays, metadata = read_arrays(file)
-    predictions, labels = arrays.get("predictions", np.empty(0)), arrays.get("labels", np.empty(0))
-    if (
-        sha256_of_arrays(predictions) != record["predictions_sha256"]
-        or not len(predictions) == len(labels) == record.get("n_images")
-        or (predictions == labels).sum() != record.get("correct")
-        or record.get("accuracy") != record["correct"] / len(labels)
-    ):
-        raise Damaged(path, f"{file} is not the predictions of {path.name}; run again")
-    return predictions, labels, metadata.get("classes", "").split(",")
-
-
-def _row(record: dict) -> dict:
-    stages = {stage: record[stage] for stage in ("pretrain", "transfer", "evaluate")}
-    derived = {f"{stage}_{key}": value for stage, values in stages.items() for key, value in values.items()}
-    derived["peak_memory_mb"] = max(values["peak_memory_mb"] for values in stages.values())
-    return {column: (record | record["environment"] | derived)[column] for column in COLUMNS}
-
-
-def _curve(cells: list[Cell], stage: str, record: dict) -> pd.DataFrame:
+def _curve(cells: list[Cell], stage: str, table: pd.DataFrame) -> pd.DataFrame:
     """The curve of one stage, under the names of all methods and label counts of the grid that share it."""
-    table = pd.DataFrame(record[stage]["curve"])
     methods = "+".join(dict.fromkeys(cell.method for cell in cells))
     labels = "+".join(dict.fromkeys(str(cell.labels) for cell in cells))
     for position, value in enumerate((cells[0].task, stage, methods, labels, cells[0].seed)):
         table.insert(position, CURVE_AXES[position], value)
     return table
+
+
+def _cells(runs: pd.DataFrame) -> list[Cell]:
+    return [Cell(*axes) for axes in runs[["task", "method", "labels", "seed"]].itertuples(index=False, name=None)]
+
+
+def _with_same_settings(layout: Layout, cells: list[Cell]) -> list[Cell]:
+    """Those of `cells` that the files written by `collect` have, made with the configuration's settings."""
+    path = layout.report / "records.csv"
+    runs = read_csv(path, run_record.COLUMNS, ["labels", "seed"], "collect without --keep", {"settings": str})
+    made_with = dict(zip(_cells(runs), runs["settings"], strict=True))
+    return [cell for cell in cells if made_with.get(cell) == layout.settings_key(cell.task, cell.method, cell.labels)]
 
 
 def _examples(layout: Layout) -> dict[str, np.ndarray]:

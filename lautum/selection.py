@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from lautum import config, records
+from lautum import config, records, run_record
 from lautum.cells import Cell, Layout
 from lautum.errors import Damaged, LautumError
 from lautum.files import write_text
@@ -90,7 +90,7 @@ def write_rung(path: Path | str, rung: int) -> Path:
     runs, lacking = [], 0
     for cell in rung_cells(layout, rung):
         if layout.record(cell).exists():
-            runs.append((cell.task, cell.method, records.read_record(layout, cell)[0]["accuracy"]))
+            runs.append((cell.task, cell.method, run_record.read(layout, cell)[0]["accuracy"]))
         else:
             lacking += 1
     if lacking:

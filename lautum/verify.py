@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lautum import checkpoint, datasets, records, splits
+from lautum import checkpoint, datasets, run_record, splits
 from lautum.cells import Layout
 from lautum.errors import Damaged
 from lautum.files import read_json, set_aside
@@ -43,7 +43,7 @@ def _files(layout: Layout) -> dict:
             cost = network.with_suffix(".json")
             checks[network] = lambda path=network: checkpoint.load(path)
             checks[cost] = lambda path=cost: read_json(path)
-        checks[layout.record(cell)] = lambda cell=cell: records.read_record(layout, cell)
+        checks[layout.record(cell)] = lambda cell=cell: run_record.read(layout, cell)
     return checks
 
 

@@ -54,7 +54,18 @@ def test_a_file_holds_only_what_differs(tmp_path):
     assert loaded.grid.seeds == tuple(range(10))
     sources = {(row["method"], row["name"]): row["source"] for row in config.hyper_parameters(path)}
     assert sources["standard", "steps"].startswith("chosen:")
-    assert [path.name for path in config_files.files(path)] == ["mine.yaml", "config.yaml"]
+    assert [path.name for path in config_files.files(path)] == ["config.yaml", "mine.yaml"]
+
+
+def test_a_file_that_two_others_extend_does_not_undo_the_first_of_them(tmp_path):
+    base = ROOT / "config/config.yaml"
+    (tmp_path / "seeds.yaml").write_text(f"extends: {base}\ngrid: {{seeds: 3}}\n")
+    (tmp_path / "tasks.yaml").write_text(f"extends: {base}\ngrid: {{tasks: [digits-letters]}}\n")
+    (tmp_path / "both.yaml").write_text("extends: [seeds.yaml, tasks.yaml]\nname: both\n")
+    loaded = config.load(tmp_path / "both.yaml")
+    assert (loaded.grid.seeds, loaded.grid.tasks, loaded.name) == ((0, 1, 2), ("digits-letters",), "both")
+    names = [path.name for path in config_files.files(tmp_path / "both.yaml")]
+    assert names == ["config.yaml", "seeds.yaml", "tasks.yaml", "both.yaml"]
 
 
 def test_a_bare_value_over_a_declared_one_takes_the_file_as_its_source(tmp_path):

@@ -77,6 +77,69 @@ def test_finished_cells_are_collected_and_missing_ones_named(campaign):
     assert results.examples == {}  # neither split nor data are there
 
 
+def remove(layout: Layout, cell) -> None:
+    for suffix in (".json", ".safetensors"):
+        layout.record(cell).with_suffix(suffix).unlink()
+
+
+def contents(layout: Layout) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in layout.report.iterdir()}
+
+
+def test_a_campaign_run_in_parts_is_collected_as_if_run_at_once(campaign):
+    _, layout = campaign
+    cells = layout.cells()
+    for cell, correct in zip(cells, (1, 2, 3, 4), strict=True):
+        write_record(layout, cell, correct)
+    records.collect(layout)
+    at_once = contents(layout)
+    for cell in cells[2:]:
+        remove(layout, cell)
+    records.collect(layout)
+    # Cell 1 is there in both parts: the newer result replaces the older one.
+    for cell in cells[:2]:
+        remove(layout, cell)
+    for cell, correct in zip(cells[1:], (7, 3, 4), strict=True):
+        write_record(layout, cell, correct)
+    _, missing = records.collect(layout, keep=True)
+    assert missing == [] and records.read(layout).runs["correct"].tolist() == [1, 7, 3, 4]
+    write_record(layout, cells[1], 2)
+    records.collect(layout, keep=True)
+    assert contents(layout) == at_once
+
+
+def test_what_was_made_with_other_settings_is_not_kept(campaign):
+    path, layout = campaign
+    for cell in layout.cells():
+        write_record(layout, cell, 5)
+    records.collect(layout)
+    path.write_text(path.read_text().replace("learning_rate: 0.01", "learning_rate: 0.02"))
+    changed = Layout(config.load(path))
+    _, missing = records.collect(changed, keep=True)
+    assert {cell.method for cell in missing} == {"fast"} and len(missing) == 2
+    path.write_text(path.read_text().replace("0.0001", "0.0002"))
+    with pytest.raises(LautumError, match="nothing to collect"):
+        records.collect(Layout(config.load(path)), keep=True)
+
+
+def test_what_was_evaluated_on_other_images_is_not_kept(campaign):
+    _, layout = campaign
+    first, second = layout.cells()[0], layout.cells()[2]  # two methods, one seed, hence the same validation images
+    assert first.seed == second.seed
+    write_record(layout, first, 5)
+    records.collect(layout)
+    remove(layout, first)
+    path = write_record(layout, second, 5)
+    file = path.with_suffix(".safetensors")
+    write_arrays(file, load_file(file) | {"labels": np.roll(np.arange(10, dtype=np.uint8), 5)}, {"classes": "A,B"})
+    record = read_json(path)
+    predictions, labels = load_file(file)["predictions"], load_file(file)["labels"]
+    correct = int((predictions == labels).sum())
+    write_json(path, record | {"correct": correct, "accuracy": correct / 10})
+    with pytest.raises(LautumError, match="evaluated on other images"):
+        records.collect(layout, keep=True)
+
+
 def test_a_shared_pretraining_has_one_curve(campaign):
     _, layout = campaign
     for cell in layout.cells():
@@ -229,9 +292,7 @@ def test_an_ordinary_campaign_is_no_selection():
         selection.write_trials(ROOT / "config/quickstart.yaml")
 
 
-@pytest.mark.parametrize(
-    "name", ["published", "first", "first-tuning", "tuning-cifar10-cifar100", "tuning-mnist-notmnist10k"]
-)
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in ROOT.glob("reports/*/records.csv")))
 def test_committed_records_are_whole_and_of_the_committed_configuration(name):
     layout = Layout(config.load(ROOT / "config" / f"{name}.yaml"))
     layout.report = ROOT / layout.report

@@ -174,7 +174,7 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     main.write_text(text)
     rows = [row for row in config.hyper_parameters(main) if (row["method"], row["name"]) == ("lautum", "rank")]
     assert rows[0]["source"] == "tuned: best of 4 trials in [10, 210]"
-    assert [file.name for file in config_files.files(main)] == ["main.yaml", "config.yaml", "winners.yaml"]
+    assert [file.name for file in config_files.files(main)] == ["config.yaml", "winners.yaml", "main.yaml"]
     # Every trial is in the picture, against each of its hyper-parameters.
     figure = selection_figures.build_figures(selection.read_trials(trials))["digits-letters-sensitivity-lautum"]
     panels = {axes.get_xlabel(): axes for axes in figure.axes if axes.get_visible()}
