@@ -1,14 +1,18 @@
-"""Plots of a search for hyper-parameters: how accuracy depends on each of them; conventions of `lautum.figures`."""
+"""Plots of a search for hyper-parameters: how accuracy depends on each of them, and on the number of trials.
+
+Conventions of `lautum.figures`.
+"""
 
 from contextlib import suppress
+from math import comb
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from lautum import paper
-from lautum.figures import WIDTH
+from lautum.figures import STYLES, WIDTH
 
 COLUMNS = 3  # panels side by side
 KEPT, DROPPED, BEST = "#0072B2", "0.55", "#D55E00"
@@ -58,13 +62,48 @@ def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
     return figure
 
 
+def budget_figure(trials: pd.DataFrame) -> Figure:
+    """Expected accuracy of the best of 1, 2, ... trials after the first rung, for one task's rows of trials.csv.
+
+    A line that still rises at its end says that more trials would have helped the method.
+    """
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for number, (method, rows) in enumerate(trials.groupby("method", sort=False)):
+        colour, marker, line = STYLES[number % len(STYLES)]
+        expected = 100 * expected_best(rows["first_rung"].to_numpy())
+        counts = np.arange(1, len(expected) + 1)
+        axes.plot(counts, expected, color=colour, marker=marker, linestyle=line, ms=4, label=paper.method_name(method))
+    axes.set_xlabel("Trials (number of draws from those that were run)")
+    axes.set_ylabel("Validation accuracy of the best (%)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(f"{trials.iloc[0]['task']}: expected best after the first rung", fontsize="medium")
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    return figure
+
+
+def expected_best(accuracies: np.ndarray) -> np.ndarray:
+    """Mean of the largest of k of the n `accuracies`, over all subsets of that size, for k = 1 ... n, (n,).
+
+    The expected validation performance of Dodge et al. 2019, drawn without replacement.
+    """
+    ordered, n = np.sort(accuracies), len(accuracies)
+    # The i-th smallest is the largest of comb(i - 1, k - 1) of the comb(n, k) subsets.
+    return np.array(
+        [sum(comb(i, k - 1) * value for i, value in enumerate(ordered)) / comb(n, k) for k in range(1, n + 1)]
+    )
+
+
 def build_figures(trials: pd.DataFrame) -> dict[str, Figure]:
-    """`{task}-sensitivity-{method}` for each method of trials.csv that has values."""
+    """`{task}-budget` for each task of trials.csv, and `{task}-sensitivity-{method}` for each method with values."""
+    budgets = {f"{task}-budget": budget_figure(rows) for task, rows in trials.groupby("task", sort=False)}
     figures = {
         f"{task}-sensitivity-{method}": sensitivity_figure(rows)
         for (task, method), rows in trials.groupby(["task", "method"], sort=False)
     }
-    return {name: figure for name, figure in figures.items() if figure is not None}
+    return budgets | {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def parse(text: str) -> dict[str, float]:

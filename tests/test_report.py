@@ -101,6 +101,7 @@ def test_trials_and_validation_part(tmp_path):
             "settings": ["pretrain.weight 0.003", "pretrain.weight 0.1"],
             "accuracy": [0.712345, 0.6],
             "sd": [0.01, 0.02],
+            "first_rung": [0.7, 0.6],
             "rung": [2, 1],
             "selected": [True, False],
         }
@@ -112,7 +113,9 @@ def test_trials_and_validation_part(tmp_path):
     assert "These are validation accuracies, not test accuracies." in page.text
     assert "Target validation accuracy: mean over n seeds" in page.text
     assert "target, validation images" in page.text
-    assert "t-sensitivity-lautum" in [attributes.get("alt") for tag, attributes in page.tags if tag == "img"]
+    assert {"t-budget", "t-sensitivity-lautum"} <= {
+        attributes.get("alt") for tag, attributes in page.tags if tag == "img"
+    }
 
 
 def test_every_campaign_is_listed(tmp_path):

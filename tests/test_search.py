@@ -1,5 +1,6 @@
 """The search for hyper-parameters: what is declared is what is tried, the same number for all, and the best goes on."""
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -154,6 +155,7 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     assert list(table.index[table["selected"]]) == ["standard-t01", "lautum-t01"]
     assert table.loc["lautum-t01", "accuracy"] == pytest.approx((0.5 + 0.7 + 1 + 1) / 4)
     assert table["rung"].tolist() == [1, 2, 1, 2] * 2
+    assert table["first_rung"].tolist() == pytest.approx([0.15, 0.6, 0.6, 0.9] * 2)
     assert set(table["n_images"]) == {100}
     # The winners' file is a configuration's: its values arrive with their source.
     main = tmp_path / "main.yaml"
@@ -175,8 +177,14 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     rows = [row for row in config.hyper_parameters(main) if (row["method"], row["name"]) == ("lautum", "rank")]
     assert rows[0]["source"] == "tuned: best of 4 trials in [10, 210]"
     assert [file.name for file in config_files.files(main)] == ["config.yaml", "winners.yaml", "main.yaml"]
+    figures = selection_figures.build_figures(selection.read_trials(trials))
+    # The best of one trial is their mean, of all four the best; of two, over the six pairs.
+    (lines,) = [axes.get_lines() for axes in figures["digits-letters-budget"].axes]
+    assert len(lines) == 2 and lines[0].get_xdata().tolist() == [1, 2, 3, 4]
+    pairs = [max(pair) for pair in itertools.combinations((15, 60, 60, 90), 2)]
+    assert lines[0].get_ydata()[[0, 1, 3]] == pytest.approx([56.25, np.mean(pairs), 90])
     # Every trial is in the picture, against each of its hyper-parameters.
-    figure = selection_figures.build_figures(selection.read_trials(trials))["digits-letters-sensitivity-lautum"]
+    figure = figures["digits-letters-sensitivity-lautum"]
     panels = {axes.get_xlabel(): axes for axes in figure.axes if axes.get_visible()}
     assert set(panels) == {"pre: rank", "pre: weight"}
     drawn = [x for line in panels["pre: rank"].get_lines() if line.get_marker() in "os*" for x in line.get_xdata()]
@@ -210,7 +218,7 @@ def test_a_ranking_that_is_none_of_the_search_s_is_refused(tmp_path, content):
     ],
 )
 def test_what_is_no_table_of_trials_is_refused(tmp_path, old, new, message):
-    good = ",".join(selection.COLUMNS) + "\nt,standard,standard-t00,transfer.steps 9,0.5,0.1,2,100,1,True\n"
+    good = ",".join(selection.COLUMNS) + "\nt,standard,standard-t00,transfer.steps 9,0.5,0.1,2,0.5,100,1,True\n"
     (tmp_path / "trials.csv").write_text(good)
     assert selection.read_trials(tmp_path / "trials.csv")["settings"].tolist() == ["transfer.steps 9"]
     (tmp_path / "trials.csv").write_text(good.replace(old, new))
