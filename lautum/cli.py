@@ -94,7 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     collect.add_argument(
         "--keep",
         action="store_true",
-        help="let runs that are not in the results folder stay in the table, if they were made with the same settings",
+        help="let runs that are not in the results folder stay in the table, if they were made with the same settings "
+        "(by whatever code: the column commit names it)",
     )
     for name, run, text in (
         ("table", _table, "render the tables from collected records: Markdown, CSV and LaTeX"),
@@ -204,8 +205,10 @@ def _collect(options: argparse.Namespace) -> None:
 
     layout = _layout(options)
     cells = selection.cells(layout)
-    path, missing = records.collect(layout, cells, options.keep)
+    path, kept, missing = records.collect(layout, cells, options.keep)
     print(f"{len(cells) - len(missing)} of {len(cells)} cells -> {path}")
+    if options.keep:
+        print(f"{len(kept)} of them were kept from what was collected before; the column commit names the code of each")
     for cell in missing[:10]:
         print(f"missing: {cell.task} {cell.method}, {cell.labels} labels, seed {cell.seed}", file=sys.stderr)
     if len(missing) > 10:

@@ -17,7 +17,10 @@ def files(path: Path | str) -> list[Path]:
 
 
 def read(path: Path | str) -> dict:
-    """The file's mapping merged over what it extends: one file, or several of which the later ones win."""
+    """The file's mapping merged over what it extends: one file, or several.
+
+    Of several the later ones win; but what extends another wins over that one wherever it stands.
+    """
     merged: dict = {}
     for file in files(path):
         values = _parse(file)

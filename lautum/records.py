@@ -45,15 +45,15 @@ class Results:
         return np.stack([self.predictions[_name(cell)] == self.truth(cell) for cell in cells.itertuples()])
 
 
-def collect(layout: Layout, cells: list[Cell] | None = None, keep: bool = False) -> tuple[Path, list[Cell]]:
+def collect(layout: Layout, cells: list[Cell] | None = None, keep: bool = False) -> tuple[Path, list[Cell], list[Cell]]:
     """Write the four files for those of `cells` (default: the grid's) that are finished.
 
     With `keep`, a cell that is not among the results keeps its place in the files if they have it, made with the same
-    settings: a campaign can be run in parts, in several places. Returns the path of records.csv and the cells that are
-    missing.
+    settings: a campaign can be run in parts, in several places. (The code can have changed between them; each row names
+    its commit.) Returns the path of records.csv, the cells that were kept and those that are missing.
 
     Raises Damaged for a record that is cut off, belongs to something else, or disagrees with its predictions, and
-    LautumError when no cell is finished, or what is kept was evaluated on other images.
+    LautumError when no cell is finished, or what is kept was made from other data than the rest.
     """
     cells = layout.cells() if cells is None else cells
     rows, arrays, classes, curves = {}, {}, {}, {}
@@ -72,21 +72,21 @@ def collect(layout: Layout, cells: list[Cell] | None = None, keep: bool = False)
             if record[stage]["curve"]:
                 path = _stage_path(layout, stage, cell)
                 curves[path] = _curve(sharing[path], stage, pd.DataFrame(record[stage]["curve"]))
-    examples = _examples(layout)
-    if keep:
-        earlier = read(layout, _with_same_settings(layout, cells))
-        for cell, row in zip(_cells(earlier.runs), earlier.runs.to_dict("records"), strict=True):
-            truth = _truth(cell, row["part"])
-            if not np.array_equal(earlier.predictions[truth], arrays.get(truth, earlier.predictions[truth])):
-                raise LautumError(
-                    f"{layout.report / 'records.csv'}: {_name(cell)} was evaluated on other images than the results of "
-                    f"{cell.task} in {layout.results}; collect without --keep"
-                )
-            if cell not in rows:
-                rows[cell], classes[cell.task] = row, earlier.classes[cell.task]
-                arrays |= {name: earlier.predictions[name] for name in (_name(cell), truth)}
-        for (task, stage, methods, labels, seed), table in earlier.curves.groupby(CURVE_AXES[:-1], sort=False):
-            path = _stage_path(layout, stage, Cell(task, methods.split("+")[0], int(labels.split("+")[0]), seed))
+    examples, kept = _examples(layout), []
+    if keep and (layout.report / "records.csv").exists():
+        made_alike = _with_same_settings(layout, cells)
+        earlier = read(layout, made_alike)
+        kept = [cell for cell in made_alike if cell not in rows]
+        found = dict(zip(_cells(earlier.runs), earlier.runs.to_dict("records"), strict=True))
+        _require_same_data(layout, {cell: found[cell] for cell in kept}, rows)
+        for cell in kept:
+            rows[cell], classes[cell.task] = found[cell], earlier.classes[cell.task]
+            names = (_name(cell), _truth(cell, rows[cell]["part"]))
+            arrays |= {name: earlier.predictions[name] for name in names}
+        for axes, table in earlier.curves.groupby(CURVE_AXES[:-1], sort=False):
+            task, stage, methods, labels, seed = axes
+            sharer = next(cell for cell in _sharing(task, methods, labels, seed) if cell in found)
+            path = _stage_path(layout, stage, sharer)
             if path not in curves:
                 curves[path] = _curve(sharing[path], stage, table.drop(columns=CURVE_AXES[:-1]))
         examples = {name: some for name, some in earlier.examples.items() if name.split("/")[0] in classes} | examples
@@ -99,7 +99,7 @@ def collect(layout: Layout, cells: list[Cell] | None = None, keep: bool = False)
     write_text(layout.report / "curves.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.4g"))
     ordered = pd.DataFrame([rows[cell] for cell in cells if cell in rows], columns=run_record.COLUMNS)
     write_text(path, ordered.to_csv(index=False, lineterminator="\n"))
-    return path, [cell for cell in cells if cell not in rows]
+    return path, kept, [cell for cell in cells if cell not in rows]
 
 
 def read(layout: Layout, cells: list[Cell] | None = None) -> Results:
@@ -126,11 +126,11 @@ def read(layout: Layout, cells: list[Cell] | None = None) -> Results:
             f"{folder / 'predictions.safetensors'} is not what `lautum collect` writes; run it again"
         ) from None
     # What is no longer in the grid is left out.
-    named = {(cell.task, cell.method, cell.labels, cell.seed) for cell in (layout.cells() if cells is None else cells)}
-    runs = runs[[row in named for row in zip(runs["task"], runs["method"], runs["labels"], runs["seed"], strict=True)]]
-    named = {(task, method, str(labels), seed) for task, method, labels, seed in named}
-    axes = zip(curves["task"], curves["methods"], curves["labels"], curves["seed"], strict=True)
-    curves = curves[[(t, m.split("+")[0], n.split("+")[0], s) in named for t, m, n, s in axes]]
+    named = set(layout.cells() if cells is None else cells)
+    runs = runs[[cell in named for cell in _cells(runs)]]
+    axes = list(zip(curves["task"], curves["methods"], curves["labels"], curves["seed"], strict=True))
+    shown = {curve for curve in set(axes) if named.intersection(_sharing(*curve))}
+    curves = curves[[curve in shown for curve in axes]]
     for row in runs.itertuples():
         if row.settings != layout.settings_key(row.task, row.method, row.labels):
             raise LautumError(
@@ -232,6 +232,11 @@ def _curve(cells: list[Cell], stage: str, table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def _sharing(task: str, methods: str, labels: str, seed: int) -> list[Cell]:
+    """The cells that a curve stands for, from its row in curves.csv."""
+    return [Cell(task, method, int(count), seed) for method in methods.split("+") for count in labels.split("+")]
+
+
 def _cells(runs: pd.DataFrame) -> list[Cell]:
     return [Cell(*axes) for axes in runs[["task", "method", "labels", "seed"]].itertuples(index=False, name=None)]
 
@@ -242,6 +247,26 @@ def _with_same_settings(layout: Layout, cells: list[Cell]) -> list[Cell]:
     runs = read_csv(path, run_record.COLUMNS, ["labels", "seed"], "collect without --keep", {"settings": str})
     made_with = dict(zip(_cells(runs), runs["settings"], strict=True))
     return [cell for cell in cells if made_with.get(cell) == layout.settings_key(cell.task, cell.method, cell.labels)]
+
+
+def _require_same_data(layout: Layout, kept: dict[Cell, dict], rows: dict[Cell, dict]) -> None:
+    """Rows that are kept have to have the images of those that were made anew, and their splits."""
+    made: dict[tuple, object] = {}
+    for cell, row in rows.items():
+        for column in run_record.DATA:
+            made[column, cell.task, *_drawn(cell, column)] = row[column]
+    for cell, row in kept.items():
+        for column in run_record.DATA:
+            if made.get((column, cell.task, *_drawn(cell, column)), row[column]) != row[column]:
+                raise LautumError(
+                    f"{layout.report / 'records.csv'}: {_name(cell)} was made from other data than the results in "
+                    f"{layout.results} ({column} differs); collect without --keep"
+                )
+
+
+def _drawn(cell: Cell, column: str) -> tuple[int, ...]:
+    """What else than the task decides a hash: a split is drawn for a number of labels and a seed."""
+    return (cell.labels, cell.seed) if column == "split_sha256" else ()
 
 
 def _examples(layout: Layout) -> dict[str, np.ndarray]:

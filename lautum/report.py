@@ -79,7 +79,8 @@ def write_report(
         hyperparameters=_as_text(pd.DataFrame(hyperparameters)),
         trials_missing=trials_missing,
         trials={title: _as_text(table) for title, table in trials.items()},
-        sensitivity={title: _sensitivity(table) for title, table in trials.items()},
+        budgets={title: _pictures(selection_figures.budget_figures(table)) for title, table in trials.items()},
+        sensitivity={title: _pictures(selection_figures.sensitivity_figures(table)) for title, table in trials.items()},
         campaigns=_as_text(pd.DataFrame(campaigns)),
         data=_data_table(done, part),
         environment=_environment_table(done),
@@ -138,9 +139,8 @@ def _environment_table(done: pd.DataFrame) -> Table:
     return _as_text(machines.astype({"threads": int}).rename(columns=MACHINE))
 
 
-def _sensitivity(trials: pd.DataFrame) -> dict[str, str]:
-    """The plots of a search's trials, by title."""
-    return {title: _embedded(figure) for title, figure in selection_figures.build_figures(trials).items()}
+def _pictures(figures: dict[str, Figure]) -> dict[str, str]:
+    return {title: _embedded(figure) for title, figure in figures.items()}
 
 
 def _as_text(table: pd.DataFrame) -> Table:

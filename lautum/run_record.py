@@ -15,6 +15,7 @@ COLUMNS = (
     "device cpu threads python torch commit "
     "split_sha256 source_train_sha256 target_train_sha256 target_eval_sha256 predictions_sha256"
 ).split()
+DATA = ["source_train_sha256", "target_train_sha256", "target_eval_sha256", "split_sha256"]  # hashes of what a run saw
 
 
 def read(layout: Layout, cell: Cell) -> tuple[dict, np.ndarray, np.ndarray, list[str]]:

@@ -17,7 +17,7 @@ from lautum.cells import Cell, Layout
 from lautum.errors import Damaged, LautumError
 from lautum.files import write_text
 
-COLUMNS = "task method trial settings accuracy sd runs first_rung n_images rung selected".split()
+COLUMNS = "task method trial settings accuracy sd runs first_rung_accuracy n_images rung selected".split()
 
 
 def rungs(layout: Layout) -> tuple[int, ...]:
@@ -105,9 +105,9 @@ def write_rung(path: Path | str, rung: int) -> Path:
 def write_trials(path: Path | str) -> tuple[Path, Path]:
     """From the collected trials of the configuration file `path`: a table of all of them, and the winners.
 
-    Writes and returns reports/<name>/trials.csv, one row for each trial with its accuracy over all its runs and
-    (`first_rung`) over those that every trial had, and winners.yaml, a file that a configuration can `extend`. Raises
-    LautumError when the configuration is not one of trials, or a run is missing (the ranking would be unfair).
+    Writes and returns reports/<name>/trials.csv, one row for each trial with its accuracy over all its runs and over
+    those that every trial had (`first_rung_accuracy`), and winners.yaml, a file that a configuration can `extend`.
+    Raises LautumError when the configuration is not one of trials, or a run is missing (the ranking would be unfair).
     """
     layout = Layout(config.load(path))
     _require_trials(layout, path)
@@ -119,7 +119,8 @@ def write_trials(path: Path | str) -> tuple[Path, Path]:
     table = _means(layout, runs)
     compared = {(cell.task, cell.method, cell.labels, cell.seed) for cell in rung_cells(layout, 1)}
     axes = zip(runs["task"], runs["method"], runs["labels"], runs["seed"], strict=True)
-    table["first_rung"] = _means(layout, runs[[run in compared for run in axes]])["accuracy"]
+    first = _means(layout, runs[[run in compared for run in axes]]).rename(columns={"accuracy": "first_rung_accuracy"})
+    table = table.merge(first[["task", "trial", "first_rung_accuracy"]], on=["task", "trial"], validate="one_to_one")
     counts = [len(layout.config.tasks[task].label_counts) for task in table["task"]]
     seeds = [runs // count for runs, count in zip(table["runs"], counts, strict=True)]
     table["rung"] = [rungs(layout).index(n) + 1 if layout.config.search else 1 for n in seeds]
@@ -137,7 +138,7 @@ def read_trials(path: Path | str) -> pd.DataFrame:
     """What `write_trials` wrote. Raises LautumError when it is missing or something else."""
     remedy = "run `lautum trials` with the selection it comes from, or drop it from `trials` in the configuration"
     table = records.read_csv(
-        Path(path), COLUMNS, ["accuracy", "runs", "first_rung", "n_images", "rung"], remedy, {"settings": str}
+        Path(path), COLUMNS, ["accuracy", "runs", "first_rung_accuracy", "n_images", "rung"], remedy, {"settings": str}
     )
     if table["selected"].dtype != bool:
         raise LautumError(f"{path} holds other things than True and False in column selected; {remedy}")

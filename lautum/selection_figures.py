@@ -65,13 +65,14 @@ def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
 def budget_figure(trials: pd.DataFrame) -> Figure:
     """Expected accuracy of the best of 1, 2, ... trials after the first rung, for one task's rows of trials.csv.
 
-    A line that still rises at its end says that more trials would have helped the method.
+    The lines can only rise, in part by chance: the best of many noisy accuracies. What they show is how much a method
+    owes to its tuning, and how far one method's trials are from another's at the same number of them.
     """
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     axes = figure.subplots()
     for number, (method, rows) in enumerate(trials.groupby("method", sort=False)):
         colour, marker, line = STYLES[number % len(STYLES)]
-        expected = 100 * expected_best(rows["first_rung"].to_numpy())
+        expected = 100 * expected_best(rows["first_rung_accuracy"].to_numpy())
         counts = np.arange(1, len(expected) + 1)
         axes.plot(counts, expected, color=colour, marker=marker, linestyle=line, ms=4, label=paper.method_name(method))
     axes.set_xlabel("Trials (number of draws from those that were run)")
@@ -97,13 +98,22 @@ def expected_best(accuracies: np.ndarray) -> np.ndarray:
 
 
 def build_figures(trials: pd.DataFrame) -> dict[str, Figure]:
-    """`{task}-budget` for each task of trials.csv, and `{task}-sensitivity-{method}` for each method with values."""
-    budgets = {f"{task}-budget": budget_figure(rows) for task, rows in trials.groupby("task", sort=False)}
+    """All figures of trials.csv by file name."""
+    return budget_figures(trials) | sensitivity_figures(trials)
+
+
+def budget_figures(trials: pd.DataFrame) -> dict[str, Figure]:
+    """`{task}-budget` for each task of trials.csv."""
+    return {f"{task}-budget": budget_figure(rows) for task, rows in trials.groupby("task", sort=False)}
+
+
+def sensitivity_figures(trials: pd.DataFrame) -> dict[str, Figure]:
+    """`{task}-sensitivity-{method}` for each task and method of trials.csv whose trials have values."""
     figures = {
         f"{task}-sensitivity-{method}": sensitivity_figure(rows)
         for (task, method), rows in trials.groupby(["task", "method"], sort=False)
     }
-    return budgets | {name: figure for name, figure in figures.items() if figure is not None}
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def parse(text: str) -> dict[str, float]:

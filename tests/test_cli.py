@@ -73,6 +73,12 @@ def test_a_cell_by_hand_and_a_partial_report(campaign, capsys):
         run(step)
     table = Path("reports/mine/accuracy.md").read_text()
     assert "no interval (n = 1)" in table and "missing" in table
+    capsys.readouterr()
+    only("evaluated-test/**/seed0.json").unlink()
+    assert "nothing to collect" in fails(capsys, "collect")
+    run("collect", "--keep")
+    captured = capsys.readouterr()
+    assert "1 of 8 cells" in captured.out and "1 of them were kept" in captured.out
     assert "missing" in Path("reports/mine/index.html").read_text()
 
 

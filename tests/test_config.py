@@ -68,6 +68,14 @@ def test_a_file_that_two_others_extend_does_not_undo_the_first_of_them(tmp_path)
     assert names == ["config.yaml", "seeds.yaml", "tasks.yaml", "both.yaml"]
 
 
+def test_a_file_wins_over_those_it_extends_wherever_it_is_listed(tmp_path):
+    (tmp_path / "few.yaml").write_text(f"extends: {ROOT / 'config/config.yaml'}\ngrid: {{seeds: 3}}\n")
+    (tmp_path / "more.yaml").write_text("extends: few.yaml\ngrid: {seeds: 4}\n")
+    for order in ("[few.yaml, more.yaml]", "[more.yaml, few.yaml]"):
+        (tmp_path / "mine.yaml").write_text(f"extends: {order}\nname: mine\n")
+        assert config.load(tmp_path / "mine.yaml").grid.seeds == (0, 1, 2, 3)
+
+
 def test_a_bare_value_over_a_declared_one_takes_the_file_as_its_source(tmp_path):
     path = write(tmp_path, task(pretrain={"steps": 9}))
     rows = [row for row in config.hyper_parameters(path) if row["name"] == "steps" and row["stage"] == "pretrain"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from lautum import config, records, selection
+from lautum import config, records, run_record, selection
 from lautum.cells import Layout
 from lautum.errors import LautumError
 from lautum.files import read_json, sha256_of_arrays, write_arrays, write_json, write_text
@@ -42,7 +42,7 @@ def write_record(layout: Layout, cell, correct: int) -> Path:
         "images_per_second": 5.0,
         "curve": {"step": [1, 2], "loss": [2.0, 1.0]},
     }
-    hashes = {f"{name}_sha256": name for name in ("split", "source_train", "target_train", "target_eval")}
+    hashes = {column: column.removesuffix("_sha256") for column in run_record.DATA}
     names = {"source": "digits", "target": "letters", "pretrain_objective": "source_only", "part": "validation"}
     environment = {"device": "cpu", "cpu": "none", "threads": 1, "python": "3", "torch": "0"}
     environment["commit"] = "0123456789abcdef+changes"
@@ -68,9 +68,9 @@ def test_finished_cells_are_collected_and_missing_ones_named(campaign):
     cells = layout.cells()
     for cell, correct in zip(cells[:3], (5, 6, 7), strict=True):
         write_record(layout, cell, correct)
-    path, missing = records.collect(layout)
+    path, kept, missing = records.collect(layout)
     results = records.read(layout)
-    assert path == layout.report / "records.csv" and missing == cells[3:]
+    assert path == layout.report / "records.csv" and kept == [] and missing == cells[3:]
     assert results.runs["correct"].tolist() == [5, 6, 7]
     assert results.correct(results.runs).sum(axis=1).tolist() == [5, 6, 7]
     assert results.classes == {"digits-letters": ["A", "B"]}
@@ -101,8 +101,8 @@ def test_a_campaign_run_in_parts_is_collected_as_if_run_at_once(campaign):
         remove(layout, cell)
     for cell, correct in zip(cells[1:], (7, 3, 4), strict=True):
         write_record(layout, cell, correct)
-    _, missing = records.collect(layout, keep=True)
-    assert missing == [] and records.read(layout).runs["correct"].tolist() == [1, 7, 3, 4]
+    _, kept, missing = records.collect(layout, keep=True)
+    assert kept == cells[:1] and missing == [] and records.read(layout).runs["correct"].tolist() == [1, 7, 3, 4]
     write_record(layout, cells[1], 2)
     records.collect(layout, keep=True)
     assert contents(layout) == at_once
@@ -115,29 +115,68 @@ def test_what_was_made_with_other_settings_is_not_kept(campaign):
     records.collect(layout)
     path.write_text(path.read_text().replace("learning_rate: 0.01", "learning_rate: 0.02"))
     changed = Layout(config.load(path))
-    _, missing = records.collect(changed, keep=True)
+    _, _, missing = records.collect(changed, keep=True)
     assert {cell.method for cell in missing} == {"fast"} and len(missing) == 2
     path.write_text(path.read_text().replace("0.0001", "0.0002"))
     with pytest.raises(LautumError, match="nothing to collect"):
         records.collect(Layout(config.load(path)), keep=True)
 
 
-def test_what_was_evaluated_on_other_images_is_not_kept(campaign):
+@pytest.mark.parametrize("column", run_record.DATA)
+def test_what_was_made_from_other_data_is_not_kept(campaign, column):
     _, layout = campaign
-    first, second = layout.cells()[0], layout.cells()[2]  # two methods, one seed, hence the same validation images
-    assert first.seed == second.seed
+    first, _, second, other_seed = layout.cells()
+    assert first.seed == second.seed != other_seed.seed
+    write_record(layout, first, 5)
+    records.collect(layout)
+    remove(layout, first)
+    for cell in (second, other_seed):
+        path = write_record(layout, cell, 5)
+        write_json(path, read_json(path) | {column: "other"})
+    with pytest.raises(LautumError, match=rf"slow/n50/seed7 was made from other data .* \({column} differs\)"):
+        records.collect(layout, keep=True)
+    write_json(layout.record(second), read_json(layout.record(second)) | {column: column.removesuffix("_sha256")})
+    remove(layout, other_seed)
+    _, kept, missing = records.collect(layout, keep=True)
+    assert kept == [first] and second not in missing
+
+
+def test_each_seed_has_a_split_of_its_own(campaign):
+    _, layout = campaign
+    first, second = layout.cells()[:2]
     write_record(layout, first, 5)
     records.collect(layout)
     remove(layout, first)
     path = write_record(layout, second, 5)
-    file = path.with_suffix(".safetensors")
-    write_arrays(file, load_file(file) | {"labels": np.roll(np.arange(10, dtype=np.uint8), 5)}, {"classes": "A,B"})
-    record = read_json(path)
-    predictions, labels = load_file(file)["predictions"], load_file(file)["labels"]
-    correct = int((predictions == labels).sum())
-    write_json(path, record | {"correct": correct, "accuracy": correct / 10})
-    with pytest.raises(LautumError, match="evaluated on other images"):
-        records.collect(layout, keep=True)
+    write_json(path, read_json(path) | {"split_sha256": "that of the other seed"})
+    assert records.collect(layout, keep=True)[1] == [first]
+
+
+def test_the_curve_of_a_shared_stage_is_kept_with_any_of_those_that_share_it(campaign):
+    path, layout = campaign
+    slow, _, fast, fast_again = layout.cells()
+    write_record(layout, fast, 5)
+    records.collect(layout)
+    curves = records.read(layout, [fast]).curves
+    assert set(curves.loc[curves["stage"] == "pretrain", "methods"]) == {"slow+fast"}
+    remove(layout, fast)
+    write_record(layout, fast_again, 5)
+    records.collect(layout, keep=True)
+    curves = records.read(layout).curves
+    assert curves.groupby(["stage", "methods", "seed"]).size().to_dict() == {
+        ("pretrain", "slow+fast", 7): 2,
+        ("pretrain", "slow+fast", 8): 2,
+        ("transfer", "fast", 7): 2,
+        ("transfer", "fast", 8): 2,
+    }
+    assert records.read(layout, [slow]).curves.empty is False  # it is the pre-training of slow as well
+
+
+def test_nothing_collected_before_is_nothing_to_keep(campaign):
+    _, layout = campaign
+    cell = layout.cells()[0]
+    write_record(layout, cell, 5)
+    assert records.collect(layout, keep=True)[1:] == ([], layout.cells()[1:])
 
 
 def test_a_shared_pretraining_has_one_curve(campaign):

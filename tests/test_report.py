@@ -101,7 +101,7 @@ def test_trials_and_validation_part(tmp_path):
             "settings": ["pretrain.weight 0.003", "pretrain.weight 0.1"],
             "accuracy": [0.712345, 0.6],
             "sd": [0.01, 0.02],
-            "first_rung": [0.7, 0.6],
+            "first_rung_accuracy": [0.7, 0.6],
             "rung": [2, 1],
             "selected": [True, False],
         }

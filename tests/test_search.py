@@ -155,7 +155,7 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     assert list(table.index[table["selected"]]) == ["standard-t01", "lautum-t01"]
     assert table.loc["lautum-t01", "accuracy"] == pytest.approx((0.5 + 0.7 + 1 + 1) / 4)
     assert table["rung"].tolist() == [1, 2, 1, 2] * 2
-    assert table["first_rung"].tolist() == pytest.approx([0.15, 0.6, 0.6, 0.9] * 2)
+    assert table["first_rung_accuracy"].tolist() == pytest.approx([0.15, 0.6, 0.6, 0.9] * 2)
     assert set(table["n_images"]) == {100}
     # The winners' file is a configuration's: its values arrive with their source.
     main = tmp_path / "main.yaml"
