@@ -5,6 +5,7 @@ Okabe & Ito (2008), then Tol's, told apart with every kind of colour vision; mar
 grey.
 """
 
+from math import ceil
 from pathlib import Path
 
 import matplotlib
@@ -66,7 +67,7 @@ def accuracy_figure(table: pd.DataFrame, part: str = "test") -> Figure:
     )
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), frameon=False)
+    add_legend(figure, handles)
     return figure
 
 
@@ -106,8 +107,20 @@ def difference_figure(table: pd.DataFrame, methods: list[str], part: str = "test
         handles.append(
             Line2D([], [], color="0.3", marker="o", markerfacecolor="none", linestyle="none", label=PAPER_LABEL)
         )
-    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    add_legend(figure, handles)
     return figure
+
+
+def add_legend(figure: Figure, handles: list, fontsize: str = "medium") -> None:
+    """A legend under the panels, in as few rows of at most four as the names let it have."""
+    for rows in range(ceil(len(handles) / 4), len(handles) + 1):
+        columns = ceil(len(handles) / rows)
+        legend = figure.legend(
+            handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=fontsize
+        )
+        if columns == 1 or legend.get_window_extent().width < figure.bbox.width:
+            return
+        legend.remove()
 
 
 def build_figures(tables: dict[str, Table], part: str) -> dict[str, Figure]:

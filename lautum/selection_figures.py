@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from lautum import paper
-from lautum.figures import STYLES, WIDTH
+from lautum.figures import STYLES, WIDTH, add_legend
 
 COLUMNS = 3  # panels side by side
 KEPT, DROPPED, BEST = "#0072B2", "0.55", "#D55E00"
@@ -57,8 +57,7 @@ def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
         figure.axes[row * COLUMNS].set_ylabel("Validation\naccuracy (%)", fontsize="small")
     first = trials.iloc[0]
     figure.suptitle(f"{first['task']}, {paper.method_name(first['method'])}: {len(trials)} trials", fontsize="medium")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    add_legend(figure, figure.axes[0].get_legend_handles_labels()[0], "small")
     return figure
 
 
@@ -81,7 +80,7 @@ def budget_figure(trials: pd.DataFrame) -> Figure:
     axes.set_title(f"{trials.iloc[0]['task']}: expected best after the first rung", fontsize="medium")
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    add_legend(figure, axes.get_legend_handles_labels()[0], "small")
     return figure
 
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lautum import paper
-from lautum.figures import STYLES, WIDTH
+from lautum.figures import STYLES, WIDTH, add_legend
 from lautum.records import Results
 
 # Logged quantity: axis label. A panel is drawn for each that a curve of the task has.
@@ -45,23 +45,26 @@ def pretrain_figure(results: Results, task: str, methods: list[str]) -> Figure |
 
 
 def transfer_figure(results: Results, task: str, methods: list[str]) -> Figure | None:
-    """Training loss against the share of the post-transfer stage, a panel per label count; None without curves."""
+    """Mean training loss against the share of the post-transfer stage, a panel per label count; None without curves.
+
+    A mean that Lautum information makes negative has no place on the logarithmic axis: a gap.
+    """
     curves = results.curves[(results.curves["task"] == task) & (results.curves["stage"] == "transfer")]
     if curves.empty:
         return None
     counts = sorted(curves["labels"].unique(), key=int)
-    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     for axes, count in zip(figure.subplots(1, len(counts), sharey=True, squeeze=False).flat, counts, strict=True):
         for shared, lines in curves[curves["labels"] == count].groupby("methods", sort=False):
             # The stages differ in length; all begin and end together on this axis.
             lines = lines.assign(step=(100 * lines["step"] / lines["step"].max()).round(1))
-            _lines(axes, lines, "loss", methods, shared)
-        axes.set_yscale("log")
+            _lines(axes, lines, "loss", methods, shared, shaded=False)
+        axes.set_yscale("log", nonpositive="mask")
         axes.set_title(f"{count} labelled images", fontsize="medium")
         axes.set_xlabel("Share of the stage (%)", fontsize="small")
     figure.axes[0].set_ylabel("Training loss (nats)", fontsize="small")
     _legend(figure)
-    figure.suptitle(f"{task}, post-transfer stage: mean and range over seeds")
+    figure.suptitle(f"{task}, post-transfer stage\nmean over seeds")
     return figure
 
 
@@ -97,7 +100,7 @@ def confusion_figure(runs: pd.DataFrame, results: Results, task: str) -> Figure 
     figure.supylabel("True class")
     figure.supxlabel("Predicted class")
     figure.colorbar(image, ax=panels, label="Share of the true class (%)", shrink=0.6)
-    figure.suptitle(f"{task}, {count} labelled images: mean confusion over n seeds")
+    figure.suptitle(f"{task}, {count} labelled images\nmean confusion over n seeds")
     return figure
 
 
@@ -144,7 +147,7 @@ def build_training_figures(runs: pd.DataFrame, results: Results) -> dict[str, Fi
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def _lines(axes: Axes, curves: pd.DataFrame, name: str, methods: list[str], shared: str, scale: float = 1) -> None:
+def _lines(axes: Axes, curves: pd.DataFrame, name: str, methods: list[str], shared: str, scale=1, shaded=True) -> None:
     """Mean and range of one logged quantity over the runs of one or more methods that share their training."""
     names = [method for method in shared.split("+") if method in methods]
     if not names:
@@ -152,10 +155,11 @@ def _lines(axes: Axes, curves: pd.DataFrame, name: str, methods: list[str], shar
     colour, marker, line = STYLES[methods.index(names[0]) % len(STYLES)]
     by_step = scale * curves.groupby("step")[name].agg(["mean", "min", "max"])
     label = ", ".join(paper.method_name(method) for method in names)
-    axes.plot(by_step.index, by_step["mean"], color=colour, linestyle=line, label=label, linewidth=1.5)
+    style = {"color": colour, "linestyle": line, "marker": marker, "markersize": 4}
     every = max(1, len(by_step) // 6)
-    axes.plot(by_step.index[::every], by_step["mean"][::every], color=colour, marker=marker, linestyle="none", ms=4)
-    axes.fill_between(by_step.index, by_step["min"], by_step["max"], color=colour, alpha=0.15, linewidth=0)
+    axes.plot(by_step.index, by_step["mean"], **style, markevery=every, linewidth=1.5, label=label)
+    if shaded:
+        axes.fill_between(by_step.index, by_step["min"], by_step["max"], color=colour, alpha=0.15, linewidth=0)
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     axes.tick_params(labelsize="small")
@@ -165,4 +169,4 @@ def _legend(figure: Figure) -> None:
     handles = {}
     for axes in figure.axes:
         handles |= {label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False)
+    add_legend(figure, list(handles.values()))

@@ -2,6 +2,7 @@ import matplotlib
 import numpy as np
 import pytest
 import synthetic
+from matplotlib.figure import Figure
 from PIL import Image
 
 from lautum import figures, tables, training_figures
@@ -119,7 +120,7 @@ def test_pretrain_figure_shows_each_quantity_that_is_logged(training):
         "Source batch accuracy (%)",
         "Lautum information (nats)",
     ]
-    (line, _) = panels[2].lines  # the mean, and its markers
+    (line,) = panels[2].lines
     np.testing.assert_allclose(line.get_ydata(), np.arange(1, 11))
     np.testing.assert_allclose(panels[1].lines[0].get_ydata(), 10 * np.arange(1, 11))
 
@@ -129,6 +130,19 @@ def test_transfer_figure_has_a_panel_for_each_label_count(training):
     assert [a.get_title() for a in axes] == [f"{count} labelled images" for count in (50, 100, 200)]
     assert axes[0].lines[0].get_xdata().max() == 100
     assert legend(training["digits-letters-transfer"]) == ["Standard", "TE", "Mk-MMD", "Lautum", "mutual_information"]
+
+
+def test_a_legend_stays_inside_the_figure_whatever_the_names():
+    for names in (["A", "B", "C", "D"], ["a_method_with_a_long_name"] * 5, [f"{'one_of_many, ' * 4}"] * 3):
+        figure = Figure(figsize=(figures.WIDTH, 3), layout="constrained")
+        axes = figure.subplots()
+        for name in names:
+            axes.plot([0, 1], label=name)
+        figures.add_legend(figure, axes.get_legend_handles_labels()[0])
+        figure.draw_without_rendering()
+        box = figure.legends[0].get_window_extent()
+        assert len(figure.legends) == 1 and 0 <= box.x0 < box.x1 <= figure.bbox.width
+        assert legend(figure) == names
 
 
 def test_confusion_by_hand():

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -48,3 +49,11 @@ def test_the_tables_are_those_rendered_from_the_records(name):
     table, _, caption = rendered.partition("\n\n")
     assert table in README
     assert caption.strip() in README
+
+
+def test_runs_of_the_published_campaign_were_repeated_to_the_byte():
+    runs = [pd.read_csv(ROOT / f"reports/{name}/records.csv") for name in ("published", "controls")]
+    both = runs[0].merge(runs[1], on=["task", "method", "labels", "seed"], suffixes=("", "_again"))
+    assert f"repeated {len(both)} of the published runs" in README
+    assert (both["predictions_sha256"] == both["predictions_sha256_again"]).all()
+    assert set(both["torch"]) == {"2.15.0+cu132"} and set(both["torch_again"]) == {"2.14.1+cu130"}
