@@ -115,7 +115,7 @@ def _task(task: str, runs: pd.DataFrame, info, built: dict[str, Table], images: 
 def _findings(differences: pd.DataFrame, task: str) -> list[str]:
     """What the comparisons of a task say that the paper has no figures for, and so no verdict."""
     rows = differences[(differences["task"] == task) & differences["paper"].isna() & (differences["n"] > 1)]
-    return [table_text.finding(row) for row in rows.itertuples()]
+    return [table_text.finding(labels) for _, labels in rows.groupby(["method", "baseline"], sort=False)]
 
 
 def _rows_of(table: Table, task: str) -> Table:

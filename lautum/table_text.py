@@ -93,17 +93,23 @@ def difference_cells(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def finding(row) -> str:
-    """A row of `difference_table` with an interval, as a sentence."""
-    method, baseline = paper.method_name(row.method), paper.method_name(row.baseline)
-    if row.low <= 0 <= row.high:
-        verdict = f"{method} cannot be told from {baseline}"
-    else:
-        verdict = f"{method} is {'better' if row.low > 0 else 'worse'} than {baseline}"
-    interval, p = _interval(row.low, row.high, row.n, signed=True), _number(row.p_holm, ".4f")
-    estimate = percent(row.mean, signed=True)
-    found = f"{estimate} points, unadjusted 95 % CI {interval}, Holm p = {p}, n = {row.n}"
-    return f"{row.labels} labels: {verdict}: {found}."
+def finding(rows: pd.DataFrame) -> str:
+    """The rows of `difference_table` of one comparison, all with an interval, as a sentence.
+
+    One method is called better than the other where the interval leaves out zero and the test, corrected, is
+    significant at 5 %.
+    """
+    places: dict[str, list[str]] = {}
+    for row in rows.itertuples():
+        verdict = "better" if row.mean > 0 else "worse"
+        if row.low <= 0 <= row.high:
+            verdict = "not told apart"
+        elif row.p_holm >= 0.05:
+            verdict += ", but not significantly after Holm's correction,"
+        interval = _interval(row.low, row.high, row.n, signed=True)
+        places.setdefault(verdict, []).append(f"{row.labels} labels ({percent(row.mean, signed=True)} {interval})")
+    found = "; ".join(f"{verdict} at {', '.join(where)}" for verdict, where in places.items())
+    return f"{paper.method_name(row.method)} against {paper.method_name(row.baseline)}: {found}."
 
 
 def claim_cells(table: pd.DataFrame) -> pd.DataFrame:
