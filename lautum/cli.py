@@ -237,7 +237,8 @@ def _trials(options: argparse.Namespace) -> None:
 
     layout = _layout(options)
     path, winners = selection.write_trials(options.config)
-    figures.write_figures(selection_figures.build_figures(selection.read_trials(path)), layout.report)
+    table = selection.read_trials(path)
+    figures.write_figures(selection_figures.build_figures(table, list(layout.config.methods)), layout.report)
     print(path, winners, sep="\n")
 
 

@@ -112,8 +112,8 @@ def difference_figure(table: pd.DataFrame, methods: list[str], part: str = "test
 
 
 def add_legend(figure: Figure, handles: list, fontsize: str = "medium") -> None:
-    """A legend under the panels, in as few rows of at most four as the names let it have."""
-    for rows in range(ceil(len(handles) / 4), len(handles) + 1):
+    """A legend under the panels, in as few rows of at most four as the names let it have; none without handles."""
+    for rows in range(max(1, ceil(len(handles) / 4)), len(handles) + 1):
         columns = ceil(len(handles) / rows)
         legend = figure.legend(
             handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=fontsize

@@ -53,7 +53,7 @@ def collect(layout: Layout, cells: list[Cell] | None = None, keep: bool = False)
     its commit.) Returns the path of records.csv, the cells that were kept and those that are missing.
 
     Raises Damaged for a record that is cut off, belongs to something else, or disagrees with its predictions, and
-    LautumError when no cell is finished, or what is kept was made from other data than the rest.
+    LautumError when no cell is finished, or what is kept cannot be compared with the rest (other data, another device).
     """
     cells = layout.cells() if cells is None else cells
     rows, arrays, classes, curves = {}, {}, {}, {}
@@ -74,18 +74,17 @@ def collect(layout: Layout, cells: list[Cell] | None = None, keep: bool = False)
                 curves[path] = _curve(sharing[path], stage, pd.DataFrame(record[stage]["curve"]))
     examples, kept = _examples(layout), []
     if keep and (layout.report / "records.csv").exists():
-        made_alike = _with_same_settings(layout, cells)
-        earlier = read(layout, made_alike)
-        kept = [cell for cell in made_alike if cell not in rows]
-        found = dict(zip(_cells(earlier.runs), earlier.runs.to_dict("records"), strict=True))
-        _require_same_data(layout, {cell: found[cell] for cell in kept}, rows)
-        for cell in kept:
-            rows[cell], classes[cell.task] = found[cell], earlier.classes[cell.task]
-            names = (_name(cell), _truth(cell, rows[cell]["part"]))
+        kept = [cell for cell in _with_same_settings(layout, cells) if cell not in rows]
+        earlier = read(layout, kept)
+        for cell, row in zip(_cells(earlier.runs), earlier.runs.to_dict("records"), strict=True):
+            rows[cell], classes[cell.task] = row, earlier.classes[cell.task]
+            names = (_name(cell), _truth(cell, row["part"]))
             arrays |= {name: earlier.predictions[name] for name in names}
+        together = pd.DataFrame(rows.values(), columns=run_record.COLUMNS)
+        run_record.require_comparable(together, "run them again, or collect without --keep")
         for axes, table in earlier.curves.groupby(CURVE_AXES[:-1], sort=False):
             task, stage, methods, labels, seed = axes
-            sharer = next(cell for cell in _sharing(task, methods, labels, seed) if cell in found)
+            sharer = next(cell for cell in _sharing(task, methods, labels, seed) if cell in kept)
             path = _stage_path(layout, stage, sharer)
             if path not in curves:
                 curves[path] = _curve(sharing[path], stage, table.drop(columns=CURVE_AXES[:-1]))
@@ -247,26 +246,6 @@ def _with_same_settings(layout: Layout, cells: list[Cell]) -> list[Cell]:
     runs = read_csv(path, run_record.COLUMNS, ["labels", "seed"], "collect without --keep", {"settings": str})
     made_with = dict(zip(_cells(runs), runs["settings"], strict=True))
     return [cell for cell in cells if made_with.get(cell) == layout.settings_key(cell.task, cell.method, cell.labels)]
-
-
-def _require_same_data(layout: Layout, kept: dict[Cell, dict], rows: dict[Cell, dict]) -> None:
-    """Rows that are kept have to have the images of those that were made anew, and their splits."""
-    made: dict[tuple, object] = {}
-    for cell, row in rows.items():
-        for column in run_record.DATA:
-            made[column, cell.task, *_drawn(cell, column)] = row[column]
-    for cell, row in kept.items():
-        for column in run_record.DATA:
-            if made.get((column, cell.task, *_drawn(cell, column)), row[column]) != row[column]:
-                raise LautumError(
-                    f"{layout.report / 'records.csv'}: {_name(cell)} was made from other data than the results in "
-                    f"{layout.results} ({column} differs); collect without --keep"
-                )
-
-
-def _drawn(cell: Cell, column: str) -> tuple[int, ...]:
-    """What else than the task decides a hash: a split is drawn for a number of labels and a seed."""
-    return (cell.labels, cell.seed) if column == "split_sha256" else ()
 
 
 def _examples(layout: Layout) -> dict[str, np.ndarray]:

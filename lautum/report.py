@@ -79,7 +79,7 @@ def write_report(
         hyperparameters=_as_text(pd.DataFrame(hyperparameters)),
         trials_missing=trials_missing,
         trials={title: _as_text(table) for title, table in trials.items()},
-        budgets={title: _pictures(selection_figures.budget_figures(table)) for title, table in trials.items()},
+        budgets=_pictures(_budgets(trials, list(runs["method"].unique()))),
         sensitivity={title: _pictures(selection_figures.sensitivity_figures(table)) for title, table in trials.items()},
         campaigns=_as_text(pd.DataFrame(campaigns)),
         data=_data_table(done, part),
@@ -137,6 +137,11 @@ def _data_table(done: pd.DataFrame, part: str) -> Table:
 def _environment_table(done: pd.DataFrame) -> Table:
     machines = done.groupby(list(MACHINE), sort=False).size().reset_index(name="Runs")
     return _as_text(machines.astype({"threads": int}).rename(columns=MACHINE))
+
+
+def _budgets(trials: Mapping[str, pd.DataFrame], methods: list[str]) -> dict[str, Figure]:
+    """One figure for each task, also where its methods were searched in several campaigns."""
+    return selection_figures.budget_figures(pd.concat(trials.values()), methods) if trials else {}
 
 
 def _pictures(figures: dict[str, Figure]) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from lautum.cells import Cell, Layout
-from lautum.errors import Damaged
+from lautum.errors import Damaged, LautumError
 from lautum.files import read_arrays, read_json, sha256_of_arrays
 
 COLUMNS = (
@@ -15,7 +16,14 @@ COLUMNS = (
     "device cpu threads python torch commit "
     "split_sha256 source_train_sha256 target_train_sha256 target_eval_sha256 predictions_sha256"
 ).split()
-DATA = ["source_train_sha256", "target_train_sha256", "target_eval_sha256", "split_sha256"]  # hashes of what a run saw
+# What runs must have in common to be compared, and for which of them.
+IN_COMMON = {
+    "source_train_sha256": ["task"],
+    "target_train_sha256": ["task"],
+    "target_eval_sha256": ["task"],
+    "split_sha256": ["task", "labels", "seed"],
+    "device": ["task", "labels", "seed"],
+}
 
 
 def read(layout: Layout, cell: Cell) -> tuple[dict, np.ndarray, np.ndarray, list[str]]:
@@ -35,6 +43,15 @@ def row(record: dict) -> dict:
     derived = {f"{stage}_{key}": value for stage, values in stages.items() for key, value in values.items()}
     derived["peak_memory_mb"] = max(values["peak_memory_mb"] for values in stages.values())
     return {column: (record | record["environment"] | derived)[column] for column in COLUMNS}
+
+
+def require_comparable(runs: pd.DataFrame, remedy: str) -> None:
+    """Refuse rows of COLUMNS that do not have IN_COMMON, with a LautumError that ends in `remedy`."""
+    for column, axes in IN_COMMON.items():
+        differ = runs.groupby(axes)[column].transform("nunique") > 1
+        if differ.any():
+            where = ", ".join(f"{axis} {value}" for axis, value in runs.loc[differ, axes].iloc[0].items())
+            raise LautumError(f"records of {where} differ in {column}, so they cannot be compared; {remedy}")
 
 
 def _require_record(path: Path, record, cell: Cell, layout: Layout) -> None:

@@ -23,7 +23,7 @@ COLUMNS = "task method trial settings accuracy sd runs first_rung_accuracy n_ima
 def rungs(layout: Layout) -> tuple[int, ...]:
     """Numbers of seeds after which trials are compared."""
     search = layout.config.search
-    return search.rungs if search else (len(layout.config.seeds(layout.config.grid.tasks[0])),)
+    return search.rungs if search else (max(len(layout.config.seeds(task)) for task in layout.config.grid.tasks),)
 
 
 def rung_file(layout: Layout, rung: int | str) -> Path:

@@ -3,6 +3,7 @@
 Conventions of `lautum.figures`.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from math import comb
 
@@ -61,16 +62,19 @@ def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def budget_figure(trials: pd.DataFrame) -> Figure:
+def budget_figure(trials: pd.DataFrame, methods: Sequence[str]) -> Figure:
     """Expected accuracy of the best of 1, 2, ... trials after the first rung, for one task's rows of trials.csv.
+
+    A method has the style of its place among `methods`, as in the other figures.
 
     The lines can only rise, in part by chance: the best of many noisy accuracies. What they show is how much a method
     owes to its tuning, and how far one method's trials are from another's at the same number of them.
     """
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     axes = figure.subplots()
-    for number, (method, rows) in enumerate(trials.groupby("method", sort=False)):
-        colour, marker, line = STYLES[number % len(STYLES)]
+    order = list(dict.fromkeys([*methods, *trials["method"]]))
+    for method, rows in trials.groupby("method", sort=False):
+        colour, marker, line = STYLES[order.index(method) % len(STYLES)]
         expected = 100 * expected_best(rows["first_rung_accuracy"].to_numpy())
         counts = np.arange(1, len(expected) + 1)
         axes.plot(counts, expected, color=colour, marker=marker, linestyle=line, ms=4, label=paper.method_name(method))
@@ -96,14 +100,14 @@ def expected_best(accuracies: np.ndarray) -> np.ndarray:
     )
 
 
-def build_figures(trials: pd.DataFrame) -> dict[str, Figure]:
-    """All figures of trials.csv by file name."""
-    return budget_figures(trials) | sensitivity_figures(trials)
+def build_figures(trials: pd.DataFrame, methods: Sequence[str]) -> dict[str, Figure]:
+    """All figures of trials.csv by file name; `methods` as in `budget_figure`."""
+    return budget_figures(trials, methods) | sensitivity_figures(trials)
 
 
-def budget_figures(trials: pd.DataFrame) -> dict[str, Figure]:
-    """`{task}-budget` for each task of trials.csv."""
-    return {f"{task}-budget": budget_figure(rows) for task, rows in trials.groupby("task", sort=False)}
+def budget_figures(trials: pd.DataFrame, methods: Sequence[str]) -> dict[str, Figure]:
+    """`{task}-budget` for each task of trials.csv, or of several such tables together."""
+    return {f"{task}-budget": budget_figure(rows, methods) for task, rows in trials.groupby("task", sort=False)}
 
 
 def sensitivity_figures(trials: pd.DataFrame) -> dict[str, Figure]:

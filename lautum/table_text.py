@@ -104,7 +104,7 @@ def finding(rows: pd.DataFrame) -> str:
         verdict = "better" if row.mean > 0 else "worse"
         if row.low <= 0 <= row.high:
             verdict = "not told apart"
-        elif row.p_holm >= 0.05:
+        elif not row.p_holm < 0.05:
             verdict += ", but not significantly after Holm's correction,"
         interval = _interval(row.low, row.high, row.n, signed=True)
         places.setdefault(verdict, []).append(f"{row.labels} labels ({percent(row.mean, signed=True)} {interval})")

@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lautum import paper, statistics, table_text
+from lautum import paper, run_record, statistics, table_text
 from lautum.errors import LautumError
 from lautum.files import write_text
 from lautum.records import Results
 from lautum.table_text import Table
 
 RUN = ["task", "method", "labels", "seed"]
-DATA_HASHES = ["source_train_sha256", "target_train_sha256", "target_eval_sha256"]
 BOOTSTRAP_SEED = 0
 
 
@@ -40,14 +39,7 @@ def grid(records: pd.DataFrame, expected: Iterable[tuple[str, str, int, int]]) -
         raise LautumError(f"two records for {_name(twice[RUN])}, made with different settings; keep one of them")
     if records["part"].nunique() > 1:
         raise LautumError("the records mix test and validation accuracies; tabulate one part at a time")
-    pairing = [(["task", "labels", "seed"], column) for column in ("split_sha256", "device")]
-    for keys, column in [(["task"], hash_) for hash_ in DATA_HASHES] + pairing:
-        distinct = records.groupby(keys)[column].transform("nunique")
-        if (distinct > 1).any():
-            where = _name(records.loc[distinct > 1, keys])
-            raise LautumError(
-                f"records of {where} differ in {column}, so they cannot be compared; run the older ones again"
-            )
+    run_record.require_comparable(records, "run the older ones again")
     return expected.merge(records, on=RUN, how="left")
 
 

@@ -59,7 +59,8 @@ def transfer_figure(results: Results, task: str, methods: list[str]) -> Figure |
             # The stages differ in length; all begin and end together on this axis.
             lines = lines.assign(step=(100 * lines["step"] / lines["step"].max()).round(1))
             _lines(axes, lines, "loss", methods, shared, shaded=False)
-        axes.set_yscale("log", nonpositive="mask")
+        if any((line.get_ydata() > 0).any() for line in axes.lines):
+            axes.set_yscale("log", nonpositive="mask")
         axes.set_title(f"{count} labelled images", fontsize="medium")
         axes.set_xlabel("Share of the stage (%)", fontsize="small")
     figure.axes[0].set_ylabel("Training loss (nats)", fontsize="small")
@@ -147,8 +148,16 @@ def build_training_figures(runs: pd.DataFrame, results: Results) -> dict[str, Fi
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
-def _lines(axes: Axes, curves: pd.DataFrame, name: str, methods: list[str], shared: str, scale=1, shaded=True) -> None:
-    """Mean and range of one logged quantity over the runs of one or more methods that share their training."""
+def _lines(
+    axes: Axes,
+    curves: pd.DataFrame,
+    name: str,
+    methods: list[str],
+    shared: str,
+    scale: float = 1,
+    shaded: bool = True,
+) -> None:
+    """Mean, and shaded the range, of one logged quantity over the runs of the methods that share their training."""
     names = [method for method in shared.split("+") if method in methods]
     if not names:
         return

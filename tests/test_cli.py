@@ -74,11 +74,15 @@ def test_a_cell_by_hand_and_a_partial_report(campaign, capsys):
     table = Path("reports/mine/accuracy.md").read_text()
     assert "no interval (n = 1)" in table and "missing" in table
     capsys.readouterr()
+    collected = [Path(f"reports/mine/{name}") for name in ("records.csv", "curves.csv", "examples.safetensors")]
+    before = [path.read_bytes() for path in collected]
     only("evaluated-test/**/seed0.json").unlink()
+    only("splits/**/seed0.json").unlink()
     assert "nothing to collect" in fails(capsys, "collect")
     run("collect", "--keep")
     captured = capsys.readouterr()
     assert "1 of 8 cells" in captured.out and "1 of them were kept" in captured.out
+    assert [path.read_bytes() for path in collected] == before
     assert "missing" in Path("reports/mine/index.html").read_text()
 
 

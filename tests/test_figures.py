@@ -145,6 +145,28 @@ def test_a_legend_stays_inside_the_figure_whatever_the_names():
         assert legend(figure) == names
 
 
+def test_a_legend_without_names_or_with_one_too_long_is_no_error():
+    figure = Figure(figsize=(figures.WIDTH, 3), layout="constrained")
+    figures.add_legend(figure, [])
+    assert figure.legends == []
+    (line,) = figure.subplots().plot([0, 1], label="long" * 40)
+    figures.add_legend(figure, [line])
+    assert len(figure.legends) == 1
+
+
+def test_transfer_losses_that_are_negative_leave_gaps():
+    results = synthetic.results()
+    curves = results.curves
+    negative = (curves["stage"] == "transfer") & (curves["methods"] == "lautum")
+    curves.loc[negative, "loss"] = -1.0
+    figure = training_figures.transfer_figure(results, "digits-letters", ["standard", "lautum"])
+    figure.draw_without_rendering()
+    assert {axes.get_yscale() for axes in figure.axes} == {"log"}
+    only = training_figures.transfer_figure(results, "digits-letters", ["lautum"])
+    assert {axes.get_yscale() for axes in only.axes} == {"linear"}
+    assert {len(axes.collections) for axes in figure.axes} == {0}  # the mean alone
+
+
 def test_confusion_by_hand():
     labels = np.array([0, 0, 0, 1])
     predictions = np.array([0, 1, 1, 1])

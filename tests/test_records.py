@@ -30,29 +30,26 @@ tasks:
 """
 
 
-def write_record(layout: Layout, cell, correct: int) -> Path:
-    """A record as `evaluate` leaves it, with `correct` of 10 predictions right."""
+def write_record(layout: Layout, cell, correct: int, **changed: str) -> Path:
+    """A record as `evaluate` leaves it, with `correct` of 10 predictions right; `changed` are values of IN_COMMON."""
     path = layout.record(cell)
     labels = np.arange(10, dtype=np.uint8)
     predictions = np.where(np.arange(10) < correct, labels, (labels + 1) % 10).astype(np.uint8)
     write_arrays(path.with_suffix(".safetensors"), {"predictions": predictions, "labels": labels}, {"classes": "A,B"})
-    stage = {
-        "seconds": 1.0,
-        "peak_memory_mb": 100.0,
-        "images_per_second": 5.0,
-        "curve": {"step": [1, 2], "loss": [2.0, 1.0]},
-    }
-    hashes = {column: column.removesuffix("_sha256") for column in run_record.DATA}
+    stage = {"seconds": 1.0, "peak_memory_mb": 100.0, "images_per_second": 5.0}
+    pretrain = stage | {"curve": {"step": [1, 2], "loss": [2.0, float(cell.seed)]}}  # shared by the methods
+    transfer = stage | {"curve": {"step": [1, 2], "loss": [2.0, float(correct)]}}
+    hashes = {column: column for column in run_record.IN_COMMON if column.endswith("_sha256")}
     names = {"source": "digits", "target": "letters", "pretrain_objective": "source_only", "part": "validation"}
     environment = {"device": "cpu", "cpu": "none", "threads": 1, "python": "3", "torch": "0"}
     environment["commit"] = "0123456789abcdef+changes"
+    environment |= {column: value for column, value in changed.items() if column == "device"}
     key = layout.transfer_key(cell.task, cell.method, cell.labels)
     record = vars(cell) | names | hashes | {"transfer_objective": "supervised", "key": key, "environment": environment}
     record["settings"] = layout.settings_key(cell.task, cell.method, cell.labels)
     record |= {"accuracy": correct / 10, "n_images": 10, "correct": correct, "evaluate": stage}
-    write_json(
-        path, record | {"pretrain": stage, "transfer": stage, "predictions_sha256": sha256_of_arrays(predictions)}
-    )
+    record |= {"pretrain": pretrain, "transfer": transfer, "predictions_sha256": sha256_of_arrays(predictions)}
+    write_json(path, record | changed)
     return path
 
 
@@ -102,7 +99,10 @@ def test_a_campaign_run_in_parts_is_collected_as_if_run_at_once(campaign):
     for cell, correct in zip(cells[1:], (7, 3, 4), strict=True):
         write_record(layout, cell, correct)
     _, kept, missing = records.collect(layout, keep=True)
-    assert kept == cells[:1] and missing == [] and records.read(layout).runs["correct"].tolist() == [1, 7, 3, 4]
+    results = records.read(layout)
+    assert kept == cells[:1] and missing == [] and results.runs["correct"].tolist() == [1, 7, 3, 4]
+    last = results.curves[(results.curves["stage"] == "transfer") & (results.curves["step"] == 2)]
+    assert last["loss"].tolist() == [1, 7, 3, 4] and results.classes == {"digits-letters": ["A", "B"]}
     write_record(layout, cells[1], 2)
     records.collect(layout, keep=True)
     assert contents(layout) == at_once
@@ -122,23 +122,23 @@ def test_what_was_made_with_other_settings_is_not_kept(campaign):
         records.collect(Layout(config.load(path)), keep=True)
 
 
-@pytest.mark.parametrize("column", run_record.DATA)
-def test_what_was_made_from_other_data_is_not_kept(campaign, column):
+@pytest.mark.parametrize("column", run_record.IN_COMMON)
+def test_what_cannot_be_compared_with_the_rest_is_not_kept(campaign, column):
     _, layout = campaign
     first, _, second, other_seed = layout.cells()
     assert first.seed == second.seed != other_seed.seed
     write_record(layout, first, 5)
     records.collect(layout)
+    before = contents(layout)
     remove(layout, first)
     for cell in (second, other_seed):
-        path = write_record(layout, cell, 5)
-        write_json(path, read_json(path) | {column: "other"})
-    with pytest.raises(LautumError, match=rf"slow/n50/seed7 was made from other data .* \({column} differs\)"):
+        write_record(layout, cell, 5, **{column: "other"})
+    with pytest.raises(LautumError, match=f"task digits-letters.* differ in {column}, .* or collect without --keep"):
         records.collect(layout, keep=True)
-    write_json(layout.record(second), read_json(layout.record(second)) | {column: column.removesuffix("_sha256")})
+    assert contents(layout) == before
     remove(layout, other_seed)
-    _, kept, missing = records.collect(layout, keep=True)
-    assert kept == [first] and second not in missing
+    write_record(layout, second, 5)
+    assert records.collect(layout, keep=True)[1] == [first]
 
 
 def test_each_seed_has_a_split_of_its_own(campaign):
@@ -147,9 +147,24 @@ def test_each_seed_has_a_split_of_its_own(campaign):
     write_record(layout, first, 5)
     records.collect(layout)
     remove(layout, first)
-    path = write_record(layout, second, 5)
-    write_json(path, read_json(path) | {"split_sha256": "that of the other seed"})
+    write_record(layout, second, 5, split_sha256="that of the other seed")
     assert records.collect(layout, keep=True)[1] == [first]
+
+
+def test_a_collection_that_was_interrupted_is_made_whole_by_the_next(campaign):
+    _, layout = campaign
+    first, second = layout.cells()[:2]
+    for cell in (first, second):
+        write_record(layout, cell, 5)
+    records.collect(layout)
+    old = (layout.report / "records.csv").read_bytes()
+    remove(layout, first)
+    write_record(layout, second, 7)
+    records.collect(layout, keep=True)
+    whole = contents(layout)
+    (layout.report / "records.csv").write_bytes(old)  # as if it had been stopped before this, the last of the files
+    records.collect(layout, keep=True)
+    assert contents(layout) == whole
 
 
 def test_the_curve_of_a_shared_stage_is_kept_with_any_of_those_that_share_it(campaign):
@@ -188,7 +203,7 @@ def test_a_shared_pretraining_has_one_curve(campaign):
     pretrain, transfer = (curves[curves["stage"] == stage] for stage in ("pretrain", "transfer"))
     assert pretrain.groupby(["methods", "seed"]).size().to_dict() == {("slow+fast", 7): 2, ("slow+fast", 8): 2}
     assert len(transfer) == 8 and set(transfer["methods"]) == {"slow", "fast"}
-    assert transfer["loss"].tolist() == [2.0, 1.0] * 4
+    assert transfer["loss"].tolist() == [2.0, 5.0] * 4 and pretrain["loss"].tolist() == [2.0, 7.0, 2.0, 8.0]
 
 
 def test_records_that_do_not_belong_are_refused_by_name(campaign):

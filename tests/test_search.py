@@ -12,6 +12,7 @@ from test_records import write_record
 from lautum import config, config_files, records, selection, selection_figures
 from lautum.cells import Layout
 from lautum.errors import Damaged, LautumError
+from lautum.figures import STYLES
 from lautum.search import Range, quasi_random
 
 ROOT = Path(__file__).parent.parent
@@ -177,9 +178,12 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     rows = [row for row in config.hyper_parameters(main) if (row["method"], row["name"]) == ("lautum", "rank")]
     assert rows[0]["source"] == "tuned: best of 4 trials in [10, 210]"
     assert [file.name for file in config_files.files(main)] == ["config.yaml", "winners.yaml", "main.yaml"]
-    figures = selection_figures.build_figures(selection.read_trials(trials))
+    methods = ["mk_mmd", "standard", "lautum"]
+    figures = selection_figures.build_figures(selection.read_trials(trials), methods)
     # The best of one trial is their mean, of all four the best; of two, over the six pairs.
     (lines,) = [axes.get_lines() for axes in figures["digits-letters-budget"].axes]
+    assert [line.get_color() for line in lines] == [style[0] for style in STYLES[1:3]]
+    assert [line.get_color() for line in lines] == [colour for colour, _, _ in STYLES[1:3]]
     assert len(lines) == 2 and lines[0].get_xdata().tolist() == [1, 2, 3, 4]
     pairs = [max(pair) for pair in itertools.combinations((15, 60, 60, 90), 2)]
     assert lines[0].get_ydata()[[0, 1, 3]] == pytest.approx([56.25, np.mean(pairs), 90])
