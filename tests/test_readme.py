@@ -57,3 +57,31 @@ def test_runs_of_the_published_campaign_were_repeated_to_the_byte():
     assert f"repeated {len(both)} of the published runs" in README
     assert (both["predictions_sha256"] == both["predictions_sha256_again"]).all()
     assert set(both["torch"]) == {"2.15.0+cu132"} and set(both["torch_again"]) == {"2.14.1+cu130"}
+
+
+def differences(campaign: str, task: str, method: str, baseline: str) -> list[tuple[str, str]]:
+    """Mean and interval of a comparison at each label count, in points, as the README writes them."""
+    table = pd.read_csv(ROOT / f"reports/{campaign}/differences.csv")
+    rows = table[(table["task"] == task) & (table["method"] == method) & (table["baseline"] == baseline)]
+    points = (100 * rows[["mean", "low", "high"]]).map(lambda value: f"{value:+.1f}".replace("-", "−"))
+    return [(mean, f"[{low}, {high}]") for mean, low, high in points.itertuples(index=False)]
+
+
+def test_the_differences_in_the_text_are_those_of_the_records():
+    text = " ".join(README.split())
+    mnist = differences("published", "mnist-notmnist10k", "lautum", "standard")
+    assert "Lautum − Standard is {}, {} and {} points at 50, 100 and 200 labels".format(*(d for d, _ in mnist)) in text
+    assert "Lautum − Standard is {} points at 50 labels (95 % interval {};".format(*mnist[0]) in text
+    (fifty,) = differences("fifty-labels", "mnist-notmnist10k", "lautum", "standard")
+    assert "{} {}), {} at 100 ({}) and {} at 200 ({})".format(*fifty, *mnist[1], *mnist[2]) in text
+    cifar = differences("published", "cifar10-cifar100", "lautum", "standard")
+    assert "Lautum − Standard is {} ({}), {} ({}) and {} ({}) at 100, 200".format(*sum(cifar, ())) in text
+    for placebo, name in (
+        ("lautum_shuffled", "Lautum with other images' inputs"),
+        ("lautum_source", "Lautum of source images"),
+        ("entropy", "a plain entropy penalty"),
+    ):
+        means = [mean for mean, _ in differences("controls", "mnist-notmnist10k", "lautum", placebo)]
+        assert re.search("{}, {} and {} (points )?from {}".format(*map(re.escape, means), name), text)
+    scratch = differences("controls", "mnist-notmnist10k", "standard", "target_only")
+    assert "standard transfer 73.5, 82.1 and 85.3 % ({} {}, {} {}, {} {})".format(*sum(scratch, ())) in text
