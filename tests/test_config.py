@@ -18,7 +18,9 @@ SHIPPED = sorted((ROOT / "config").glob("*.yaml"))
 
 def write(folder: Path, values) -> Path:
     path = folder / "mine.yaml"
-    path.write_text(values if isinstance(values, str) else yaml.safe_dump({"extends": str(SHIPPED[0])} | values))
+    path.write_text(
+        values if isinstance(values, str) else yaml.safe_dump({"extends": str(ROOT / "config/config.yaml")} | values)
+    )
     return path
 
 
