@@ -168,7 +168,7 @@ def test_a_collection_that_was_interrupted_is_made_whole_by_the_next(campaign):
 
 
 def test_the_curve_of_a_shared_stage_is_kept_with_any_of_those_that_share_it(campaign):
-    path, layout = campaign
+    _, layout = campaign
     slow, _, fast, fast_again = layout.cells()
     write_record(layout, fast, 5)
     records.collect(layout)
@@ -184,7 +184,7 @@ def test_the_curve_of_a_shared_stage_is_kept_with_any_of_those_that_share_it(cam
         ("transfer", "fast", 7): 2,
         ("transfer", "fast", 8): 2,
     }
-    assert records.read(layout, [slow]).curves.empty is False  # it is the pre-training of slow as well
+    assert not records.read(layout, [slow]).curves.empty  # it is the pre-training of slow as well
 
 
 def test_nothing_collected_before_is_nothing_to_keep(campaign):
