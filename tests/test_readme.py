@@ -76,6 +76,11 @@ def test_the_differences_in_the_text_are_those_of_the_records():
     assert "{} {}), {} at 100 ({}) and {} at 200 ({})".format(*fifty, *mnist[1], *mnist[2]) in text
     cifar = differences("published", "cifar10-cifar100", "lautum", "standard")
     assert "Lautum − Standard is {} ({}), {} ({}) and {} ({}) at 100, 200".format(*sum(cifar, ())) in text
+    ensembling = differences("published", "cifar10-cifar100", "temporal_ensembling", "standard")
+    assert "TE − Standard is {} ({}), {} ({}) and {} ({})".format(*sum(ensembling, ())) in text
+    for method, name in (("lautum", "Lautum"), ("temporal_ensembling", "TE")):
+        first = [mean for mean, _ in differences("first-cifar10-cifar100", "cifar10-cifar100", method, "standard")]
+        assert "{} − Standard {}, {} and {}".format(name, *first) in text
     for placebo, name in (
         ("lautum_shuffled", "Lautum with other images' inputs"),
         ("lautum_source", "Lautum of source images"),
