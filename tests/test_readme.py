@@ -67,6 +67,22 @@ def differences(campaign: str, task: str, method: str, baseline: str) -> list[tu
     return [(mean, f"[{low}, {high}]") for mean, low, high in points.itertuples(index=False)]
 
 
+def test_the_intervals_and_p_values_in_the_text_are_those_of_the_records():
+    table = pd.read_csv(ROOT / "reports/published/differences.csv")
+    assert "All seven of the 30 comparisons that are significant have Temporal Ensembling ahead" in " ".join(
+        README.split()
+    )
+    significant = table[table["p_holm"] < 0.05]
+    ahead = significant["method"].where(significant["mean"] > 0, significant["baseline"])
+    assert len(table) == 30 and set(ahead) == {"temporal_ensembling"}
+    assert significant.groupby("task").size().to_dict() == {"cifar10-cifar100": 1, "mnist-notmnist10k": 6}
+    lautum = table[(table["method"] == "lautum") & (table["baseline"] == "standard")]
+    (only,) = lautum[(lautum["low"] > 0) | (lautum["high"] < 0)].itertuples()
+    assert (only.task, only.labels) == ("cifar10-cifar100", 100)
+    assert f"leaves out zero, that of the +1.4 by {100 * only.low:.3f} points" in " ".join(README.split())
+    assert f"p = {only.p:.3f}, {only.p_holm:.2f} after Holm's correction" in README
+
+
 def test_the_differences_in_the_text_are_those_of_the_records():
     text = " ".join(README.split())
     mnist = differences("published", "mnist-notmnist10k", "lautum", "standard")
@@ -75,6 +91,7 @@ def test_the_differences_in_the_text_are_those_of_the_records():
     (fifty,) = differences("fifty-labels", "mnist-notmnist10k", "lautum", "standard")
     assert "{} {}), {} at 100 ({}) and {} at 200 ({})".format(*fifty, *mnist[1], *mnist[2]) in text
     cifar = differences("published", "cifar10-cifar100", "lautum", "standard")
+    assert "and {}, {} and {} points at 100, 200 and 500 labels of CIFAR-100".format(*(d for d, _ in cifar)) in text
     assert "Lautum − Standard is {} ({}), {} ({}) and {} ({}) at 100, 200".format(*sum(cifar, ())) in text
     ensembling = differences("published", "cifar10-cifar100", "temporal_ensembling", "standard")
     assert "TE − Standard is {} ({}), {} ({}) and {} ({})".format(*sum(ensembling, ())) in text
