@@ -217,8 +217,8 @@ def test_a_loss_that_is_not_finite_leaves_no_result(campaign, capsys):
     assert not list(Path("results").rglob("*.safetensors"))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_cuda_asked_for_and_absent(campaign, capsys):
+def test_cuda_asked_for_and_absent(campaign, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     change(device="cuda")
     assert "offers no CUDA device; use `device: auto` or `cpu`" in fails(
         capsys, "pretrain", "--objective", "source_only", *CELL
