@@ -116,7 +116,7 @@ class Layout:
             "objective": objective,
             "settings": self.config.pretrain_settings(task, method).model_dump(),
             "threads": self.config.threads,
-            "code": code_digest(f"lautum.objectives.{objective}"),
+            "code": code_digest(f"lautum.objectives.{objective}", "lautum.stages"),
         }
         return axes | ({"split": self._split_axes(task, labels)} if PRETRAIN[objective].needs_target else {})
 
@@ -127,7 +127,7 @@ class Layout:
             "split": self._split_axes(task, labels),
             "objective": objective,
             "settings": self.config.transfer_settings(task, method).model_dump(),
-            "code": code_digest(f"lautum.objectives.{objective}"),
+            "code": code_digest(f"lautum.objectives.{objective}", "lautum.stages"),
         }
 
     def _key(self, *axes_and_value) -> str:
