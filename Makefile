@@ -12,10 +12,10 @@ test: $(BIN)/.installed
 	python -m pytest
 
 bench: $(BIN)/.installed
-	python -m lautum.bench
+	python -m lautum.studies.bench
 
 coverage: $(BIN)/.installed
-	python -m lautum.coverage
+	python -m lautum.studies.coverage
 
 faults: $(BIN)/.installed
 	python tests/faults.py

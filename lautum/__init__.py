@@ -8,7 +8,7 @@ __all__ = ["LautumRegularizer"]
 
 
 def __getattr__(name):
-    # Imported on demand: the workflow parses `lautum.config` once per job and must not pay for torch.
+    # Imported on demand: the workflow parses `lautum.experiment.config` once per job and must not pay for torch.
     if name == "LautumRegularizer":
         from lautum.regularizer import LautumRegularizer
 

@@ -5,12 +5,11 @@ import os
 import sys
 from pathlib import Path
 
-from lautum import config
-from lautum.cells import Cell, Layout
-from lautum.errors import Damaged, LautumError
+from lautum.errors import Damaged, LautumError, require_known
+from lautum.experiment import config
+from lautum.experiment.layout import Cell, Layout
 from lautum.files import set_aside
-from lautum.settings import PRETRAIN
-from lautum.suggest import require_known
+from lautum.objectives.settings import PRETRAIN
 
 EPILOG = """\
 the steps of one cell, in order (Snakemake runs the same commands; every path follows from the configuration):
@@ -107,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from lautum import datasets
+    from lautum.data import datasets
 
     loaded = config.load(options.config)
     offline = os.environ.get("LAUTUM_OFFLINE") or loaded.folders.offline
@@ -119,7 +118,7 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _split(options: argparse.Namespace) -> None:
-    from lautum import stages
+    from lautum.pipeline import stages
 
     layout = _layout(options)
     _require_labels(layout, options.task, options.labels)
@@ -127,7 +126,7 @@ def _split(options: argparse.Namespace) -> None:
 
 
 def _pretrain(options: argparse.Namespace) -> None:
-    from lautum import stages
+    from lautum.pipeline import stages
 
     layout = _layout(options)
     method, labels = _method_with(layout, options)
@@ -135,14 +134,14 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 
 def _transfer(options: argparse.Namespace) -> None:
-    from lautum import stages
+    from lautum.pipeline import stages
 
     layout = _layout(options)
     print(stages.transfer(layout, _cell(layout, options)))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from lautum import stages
+    from lautum.pipeline import stages
 
     layout = _layout(options)
     print(stages.evaluate(layout, _cell(layout, options)))
@@ -201,7 +200,7 @@ def _require_key(options: argparse.Namespace, key: str) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
-    from lautum import records, selection
+    from lautum.results import records, selection
 
     layout = _layout(options)
     cells = selection.cells(layout)
@@ -216,7 +215,7 @@ def _collect(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from lautum import verify
+    from lautum.pipeline import verify
 
     whole, damaged = verify.verify(_layout(options))
     for path in damaged:
@@ -227,13 +226,14 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _rung(options: argparse.Namespace) -> None:
-    from lautum import selection
+    from lautum.results import selection
 
     print(selection.write_rung(options.config, options.rung))
 
 
 def _trials(options: argparse.Namespace) -> None:
-    from lautum import figures, selection, selection_figures
+    from lautum.report import figures, selection_figures
+    from lautum.results import selection
 
     layout = _layout(options)
     path, winners = selection.write_trials(options.config)
@@ -243,7 +243,7 @@ def _trials(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from lautum import tables
+    from lautum.report import tables
 
     layout = _layout(options)
     tables.write_tables(tables.build_tables(*_results(layout)), layout.report)
@@ -251,7 +251,7 @@ def _table(options: argparse.Namespace) -> None:
 
 
 def _plot(options: argparse.Namespace) -> None:
-    from lautum import figures, tables, training_figures
+    from lautum.report import figures, tables, training_figures
 
     layout = _layout(options)
     results, expected, *rest = _results(layout)
@@ -262,7 +262,8 @@ def _plot(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from lautum import records, report, selection
+    from lautum.report import page
+    from lautum.results import records, selection
 
     layout = _layout(options)
     results, expected, tasks, comparisons = _results(layout)
@@ -285,7 +286,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _results(layout: Layout) -> tuple:
     """The arguments of `tables.build_tables`: collected results, the runs expected, the tasks and the comparisons."""
-    from lautum import records
+    from lautum.results import records
 
     expected = [(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()]
     return records.read(layout), expected, layout.config.tasks, layout.config.comparisons

@@ -1,8 +1,10 @@
-"""The exceptions for what a user can mend.
+"""The exceptions for what a user can mend, and help with names that do not exist.
 
 The command line prints the message on one line and exits with code 1; anything else that escapes is a bug.
 """
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -19,3 +21,16 @@ class Damaged(LautumError):
     def __init__(self, path: Path, message: str):
         super().__init__(message)
         self.path = Path(path)
+
+
+def nearest(name: object, allowed: Iterable[str]) -> str:
+    """'; did you mean ...? allowed: ...' for appending to a message about `name`."""
+    allowed = list(allowed)
+    match = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.5)
+    return f"{f'; did you mean {match[0]!r}?' if match else ';'} allowed: {', '.join(allowed)}"
+
+
+def require_known(what: str, name: str, allowed: Iterable[str]) -> None:
+    """Raise LautumError, with the nearest name and all of them, unless `name` is one of `allowed`."""
+    if name not in allowed:
+        raise LautumError(f"unknown {what} {name!r}{nearest(name, allowed)}")

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from lautum.information import canonical_correlations, lautum_information
-from lautum.settings import effective_samples
+from lautum.objectives.settings import effective_samples
 
 
 class LautumRegularizer(nn.Module):

@@ -6,7 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-from lautum import datasets
+from lautum.data import datasets
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,14 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from lautum import config, datasets, objectives, records, selection, stages, tables
-from lautum.cells import Layout
+from lautum import objectives
+from lautum.data import datasets
+from lautum.experiment import config
+from lautum.experiment.layout import Layout
 from lautum.files import read_json
+from lautum.pipeline import stages
+from lautum.report import tables
+from lautum.results import records, selection
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lautum import config, config_files, networks
-from lautum.cells import Layout
-from lautum.datasets import DATASETS
+from lautum.data.datasets import DATASETS
 from lautum.errors import LautumError
-from lautum.settings import NETWORKS, PRETRAIN, SOURCES, TRANSFER
+from lautum.experiment import config, config_files
+from lautum.experiment.layout import Layout
+from lautum.objectives.settings import NETWORKS, PRETRAIN, SOURCES, TRANSFER
+from lautum.training import networks
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "config").glob("*.yaml"))

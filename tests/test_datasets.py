@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from safetensors.numpy import load_file, save_file
 
-from lautum import datasets, download, readers
+from lautum.data import datasets, download, formats
 from lautum.errors import LautumError
 from lautum.files import sha256_of_arrays
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lautum import estimator_study as study
 from lautum.information import lautum_information
 from lautum.regularizer import LautumRegularizer
+from lautum.studies import estimator as study
 
 
 def test_the_truth_is_that_of_the_joint_covariance():

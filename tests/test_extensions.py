@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from lautum import objectives
-from lautum.inputs import InputTransform
-from lautum.settings import PRETRAIN, TRANSFER
-from lautum.training import Labelled, StageData
+from lautum.data.transforms import InputTransform
+from lautum.objectives.settings import PRETRAIN, TRANSFER
+from lautum.training.loop import Labelled, StageData
 
 IMAGES = torch.randint(0, 256, (300, 1, 3, 3), generator=torch.Generator().manual_seed(0)).byte()
 LABELS = torch.arange(100) % 3

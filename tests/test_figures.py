@@ -5,7 +5,7 @@ import synthetic
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lautum import figures, tables, training_figures
+from lautum.report import figures, tables, training_figures
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lautum.config import load
+from lautum.experiment.config import load
 from lautum.files import read_json
 
 ROOT = Path(__file__).parent.parent

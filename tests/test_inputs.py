@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 
-from lautum.inputs import InputTransform, flip_and_shift
+from lautum.data.transforms import InputTransform, flip_and_shift
 
 
 def images(count: int, channels: int = 3, size: int = 8) -> torch.Tensor:

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from lautum import locks
 from lautum.errors import LautumError
+from lautum.pipeline import locks
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lautum import networks
+from lautum.training import networks
 
 
 def parameters(network: torch.nn.Module) -> int:

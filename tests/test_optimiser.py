@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from lautum.optimiser import Adam
+from lautum.training.optimiser import Adam
 
 
 def network() -> nn.Module:

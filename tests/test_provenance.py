@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from lautum import provenance
-from lautum.settings import PRETRAIN, TRANSFER
+from lautum.experiment import digest
+from lautum.objectives.settings import PRETRAIN, TRANSFER
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def package(tmp_path, monkeypatch):
 
 def digests() -> dict[str, str]:
     provenance.code_digest.cache_clear()
-    return {name: provenance.code_digest(f"lautum.objectives.{name}", "lautum.stages") for name in (*PRETRAIN, *TRANSFER)}
+    return {name: provenance.code_digest(f"lautum.objectives.{name}", "lautum.pipeline.stages") for name in (*PRETRAIN, *TRANSFER)}
 
 
 def moved(before: dict[str, str]) -> set[str]:

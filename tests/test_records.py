@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from lautum import config, records, run_record, selection
-from lautum.cells import Layout
 from lautum.errors import LautumError
+from lautum.experiment import config
+from lautum.experiment.layout import Layout
 from lautum.files import read_json, sha256_of_arrays, write_arrays, write_json, write_text
+from lautum.pipeline import run_record
+from lautum.results import records, selection
 
 ROOT = Path(__file__).parent.parent
 

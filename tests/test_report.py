@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import synthetic
 
-from lautum import report, table_text
+from lautum.report import page, table_text
 
 
 class Page(HTMLParser):

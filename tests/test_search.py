@@ -9,11 +9,13 @@ import pytest
 import yaml
 from test_records import write_record
 
-from lautum import config, config_files, records, selection, selection_figures
-from lautum.cells import Layout
 from lautum.errors import Damaged, LautumError
-from lautum.figures import STYLES
-from lautum.search import Range, quasi_random
+from lautum.experiment import config, config_files
+from lautum.experiment.layout import Layout
+from lautum.experiment.search import Range, quasi_random
+from lautum.report import selection_figures
+from lautum.report.figures import STYLES
+from lautum.results import records, selection
 
 ROOT = Path(__file__).parent.parent
 RATE = {"low": 1e-4, "high": 1e-2, "source": "chosen: for the test"}

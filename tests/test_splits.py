@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from lautum import splits
+from lautum.data import splits
 from lautum.errors import LautumError
 
 LABELS = np.arange(600) % 10

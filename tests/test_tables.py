@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 import synthetic
 
-from lautum import paper, statistics, table_text, tables
+from lautum import paper
 from lautum.errors import LautumError
+from lautum.report import table_text, tables
+from lautum.results import statistics
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +224,7 @@ def test_files(tmp_path, built):
 
 def test_import_does_not_load_torch_or_pyplot():
     code = (
-        "import lautum.statistics, lautum.tables, lautum.figures, lautum.report, sys; "
+        "import lautum.results.statistics, lautum.report.tables, lautum.report.figures, lautum.report.page, sys; "
         "print([name for name in ('torch', 'matplotlib.pyplot') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from lautum.inputs import InputTransform
+from lautum.data.transforms import InputTransform
+from lautum.objectives.settings import TemporalEnsembling
 from lautum.objectives.temporal_ensembling import Objective
-from lautum.settings import TemporalEnsembling
-from lautum.training import Labelled, StageData
+from lautum.training.loop import Labelled, StageData
 
 LABELLED, UNLABELLED, CLASSES, BATCH, EPOCHS = 4, 7, 3, 5, 12
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lautum import theorem
 from lautum.information import lautum_information
+from lautum.studies import theorem
 
 
 def world(seed, inputs=4, classes=3, weights=5):

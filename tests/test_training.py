@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lautum import checkpoint, networks, objectives, training
+from lautum import objectives
+from lautum.data.transforms import InputTransform
 from lautum.errors import LautumError
-from lautum.inputs import InputTransform
-from lautum.settings import PRETRAIN, TRANSFER
+from lautum.objectives.settings import PRETRAIN, TRANSFER
+from lautum.training import checkpoint, loop, networks
 
 OBJECTIVES = {
     "source_only": PRETRAIN["source_only"](steps=24, batch_size=16),
@@ -131,7 +132,7 @@ def test_a_damaged_or_foreign_checkpoint_is_passed_over(tmp_path, capsys):
 KILLED = """
 import sys
 import test_training
-from lautum import checkpoint
+from lautum.training import checkpoint
 from pathlib import Path
 folder = Path(sys.argv[1])
 for name in test_training.OBJECTIVES:

@@ -1,7 +1,7 @@
 """Training objectives: one file each, named as in the configuration, each with a class `Objective`.
 
-An objective says what a step draws, what its loss is and what it remembers; `lautum.training` runs it. Its
-hyper-parameters are declared in `lautum.settings`.
+An objective says what a step draws, what its loss is and what it remembers; `lautum.training.loop` runs it. Its
+hyper-parameters are declared in `lautum.objectives.settings`.
 """
 
 from importlib import import_module

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
+from lautum.data.transforms import InputTransform
 from lautum.information import lautum_information
-from lautum.inputs import InputTransform
 from lautum.objectives import two_stream
+from lautum.objectives.settings import Lautum
 from lautum.objectives.two_stream import Stream
 from lautum.regularizer import LautumRegularizer
-from lautum.settings import Lautum
-from lautum.training import StageData
+from lautum.training.loop import StageData
 
 
 class Objective(two_stream.Objective):

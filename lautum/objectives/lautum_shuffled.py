@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lautum.objectives import lautum
+from lautum.objectives.settings import LautumShuffled
 from lautum.objectives.two_stream import Stream
 from lautum.seeds import generator
-from lautum.settings import LautumShuffled
-from lautum.training import StageData
+from lautum.training.loop import StageData
 
 
 class Objective(lautum.Objective):

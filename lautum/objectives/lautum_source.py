@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from lautum.objectives import source_only
 from lautum.objectives.lautum import pool_stream
+from lautum.objectives.settings import LautumSource
 from lautum.regularizer import LautumRegularizer
-from lautum.settings import LautumSource
-from lautum.training import StageData
+from lautum.training.loop import StageData
 
 POOL = 5000  # images, about as many as there are unlabelled target images
 

@@ -3,9 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lautum.objectives.settings import Supervised
 from lautum.seeds import generator
-from lautum.settings import Supervised
-from lautum.training import ShuffledBatches, StageData
+from lautum.training.loop import ShuffledBatches, StageData
 
 
 class Objective:

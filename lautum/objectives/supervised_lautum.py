@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from lautum.objectives import supervised
 from lautum.objectives.lautum import pool_stream
+from lautum.objectives.settings import SupervisedLautum
 from lautum.regularizer import LautumRegularizer
 from lautum.seeds import generator
-from lautum.settings import SupervisedLautum
-from lautum.training import ShuffledBatches, StageData
+from lautum.training.loop import ShuffledBatches, StageData
 
 
 class Objective(supervised.Objective):

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lautum.objectives.settings import TemporalEnsembling
 from lautum.seeds import generator
-from lautum.settings import TemporalEnsembling
-from lautum.training import StageData
+from lautum.training.loop import StageData
 
 
 class Objective:

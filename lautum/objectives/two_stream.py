@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lautum.objectives import source_only
+from lautum.objectives.settings import PretrainSettings
 from lautum.seeds import generator
-from lautum.settings import PretrainSettings
-from lautum.training import ShuffledBatches, StageData
+from lautum.training.loop import ShuffledBatches, StageData
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
-# One configuration for the graph and its jobs: both read the same file through lautum.config. No torch here, every job parses this.
+# One configuration for the graph and its jobs: both read the same file through lautum.experiment.config. No torch here, every job parses this.
 import os
 import re
 import shlex
 import sys
 
-from lautum import selection
-from lautum.cells import Cell, Layout
-from lautum.config_files import files as config_files
-from lautum.config import load
+from lautum.results import selection
+from lautum.experiment.layout import Cell, Layout
+from lautum.experiment.config_files import files as config_files
+from lautum.experiment.config import load
 from lautum.errors import LautumError
 from lautum.files import set_aside
 

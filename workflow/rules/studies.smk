@@ -17,7 +17,7 @@ rule estimator_study:
         mem_mb=memory("aggregate"),
         runtime=minutes("aggregate"),
     shell:
-        "python -m lautum.estimator_study > {log} 2>&1"
+        "python -m lautum.studies.estimator > {log} 2>&1"
 
 
 rule theorem:
@@ -34,4 +34,4 @@ rule theorem:
         mem_mb=memory("aggregate"),
         runtime=minutes("aggregate"),
     shell:
-        "python -m lautum.theorem > {log} 2>&1"
+        "python -m lautum.studies.theorem > {log} 2>&1"

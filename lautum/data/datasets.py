@@ -1,0 +1,251 @@
+"""Data sets by name: original files are read once and written as two prepared files, train and test.
+
+Two files, so that code which trains is never even given the test images.
+"""
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lautum.data import builtin, download
+from lautum.data.formats import read_cifar, read_idx_pair
+from lautum.errors import Damaged, LautumError, require_known
+from lautum.files import read_arrays, sha256_of_arrays, write_arrays
+
+DIGITS = tuple("0123456789")
+LETTERS = tuple("ABCDEFGHIJ")
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR100_CLASSES = tuple(
+    (
+        "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel "
+        "can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur "
+        "dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion "
+        "lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree "
+        "pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea "
+        "seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank "
+        "telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"
+    ).split()
+)
+
+VERIFIED = "published files, checksums verified"
+UNVERIFIED = "files without published checksums, unverified"
+
+Examples = tuple[np.ndarray, np.ndarray]  # images uint8 (N, C, H, W), labels int64 (N,)
+
+
+@dataclass(frozen=True)
+class Images:
+    """One prepared file."""
+
+    images: np.ndarray  # uint8 (N, C, H, W)
+    labels: np.ndarray  # int64 (N,), indices into class_names
+    class_names: tuple[str, ...]
+    sha256: str  # hex, of images and labels (`lautum.files.sha256_of_arrays`)
+    dataset: str
+    part: str  # "train" or "test"
+    source: str  # where the content came from and whether its checksums were verified
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A whole data set, as read from its original files."""
+
+    train: Examples
+    test: Examples
+    class_names: tuple[str, ...]
+    source: str
+
+
+def prepare(name: str, folder: Path, offline: Path | None) -> tuple[Path, Path]:
+    """Write `folder`/NAME-train.safetensors and `folder`/NAME-test.safetensors and return their paths.
+
+    Original files are looked for in `offline` (subfolders mnist, notmnist, cifar10, cifar100; published file names),
+    then in `folder`/downloads, then on the mirrors.
+
+    Raises LautumError when `name` is unknown, a file is nowhere to be had or damaged, or `folder` cannot be written to.
+    """
+    require_known("data set", name, DATASETS)
+    if offline is not None and not offline.is_dir():
+        raise LautumError(
+            f"the offline folder {offline} does not exist; create it, or correct LAUTUM_OFFLINE or `folders.offline`"
+        )
+    parts = DATASETS[name].read(folder / "downloads", offline)
+    paths = []
+    for part, (images, labels) in (("train", parts.train), ("test", parts.test)):
+        paths.append(folder / f"{name}-{part}.safetensors")
+        metadata = {
+            "dataset": name,
+            "part": part,
+            "class_names": parts.class_names,
+            "sha256": sha256_of_arrays(images, labels),
+            "source": parts.source,
+        }
+        # One entry, because safetensors writes several in random order and the same data would not give the same bytes.
+        write_arrays(paths[-1], {"images": images, "labels": labels}, {"json": json.dumps(metadata, sort_keys=True)})
+    return paths[0], paths[1]
+
+
+def load(path: Path, remedy: str = "run `lautum prepare NAME`") -> Images:
+    """Read a prepared file and check it against its content hash.
+
+    Raises LautumError when the file is missing, Damaged when it is not a whole prepared data set, with `remedy` as the
+    advice.
+    """
+    arrays, metadata = read_arrays(path, remedy)
+    try:
+        metadata = json.loads(metadata["json"])
+        loaded = Images(
+            arrays["images"],
+            arrays["labels"],
+            tuple(metadata["class_names"]),
+            metadata["sha256"],
+            metadata["dataset"],
+            metadata["part"],
+            metadata["source"],
+        )
+    except (KeyError, json.JSONDecodeError) as error:
+        raise Damaged(path, f"{path} is not a prepared data set ({error}); {remedy}") from error
+    images, labels = loaded.images, loaded.labels
+    if images.dtype != np.uint8 or images.ndim != 4 or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+        raise Damaged(
+            path,
+            f"{path} holds images {images.dtype} {images.shape} and labels {labels.dtype} {labels.shape}, "
+            f"expected uint8 (N, C, H, W) and int64 (N,); {remedy}",
+        )
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(loaded.class_names):
+        raise Damaged(
+            path,
+            f"{path} holds labels {labels.min()} to {labels.max()}, "
+            f"expected 0 to {len(loaded.class_names) - 1}; {remedy}",
+        )
+    if sha256_of_arrays(images, labels) != loaded.sha256:
+        raise Damaged(path, f"{path} is damaged: its content does not have the SHA-256 written in it; {remedy}")
+    return loaded
+
+
+def without_duplicates(images: np.ndarray, labels: np.ndarray) -> Examples:
+    """The first of each group of byte-identical images; a group with conflicting labels is left out altogether."""
+    groups: dict[bytes, list[int]] = {}
+    for index, image in enumerate(images):
+        groups.setdefault(image.tobytes(), []).append(index)
+    kept = [group[0] for group in groups.values() if len(set(labels[group].tolist())) == 1]
+    return images[kept], labels[kept]
+
+
+def stratified_split(images: np.ndarray, labels: np.ndarray, train_count: int) -> tuple[Examples, Examples]:
+    """Split distinct images into `train_count` and the rest, with the same share of every class up to rounding.
+
+    Within a class the images with the smallest SHA-256 of their bytes go to the first part: no random numbers, so the
+    split is the same on any machine. Both parts keep the original order.
+    """
+    counts = np.bincount(labels)
+    shares = counts * train_count / counts.sum()
+    take = np.floor(shares).astype(int)
+    largest_remainders = np.argsort(take - shares, kind="stable")[: train_count - take.sum()]
+    take[largest_remainders] += 1
+    ranked = sorted(range(len(images)), key=lambda index: hashlib.sha256(images[index].tobytes()).digest())
+    ranked = np.array(ranked)
+    train = np.concatenate([ranked[labels[ranked] == number][:count] for number, count in enumerate(take)])
+    is_train = np.isin(np.arange(len(images)), train)
+    return (images[is_train], labels[is_train]), (images[~is_train], labels[~is_train])
+
+
+def _idx_examples(remote: download.Remote, part: str, downloads: Path, offline: Path | None) -> Examples:
+    names = f"{part}-images-idx3-ubyte.gz", f"{part}-labels-idx1-ubyte.gz"
+    return read_idx_pair(*download.locate(remote, names, downloads, offline), class_count=10)
+
+
+def _mnist(downloads: Path, offline: Path | None) -> Parts:
+    remote = download.mnist()
+    train, test = (_idx_examples(remote, part, downloads, offline) for part in ("train", "t10k"))
+    return Parts(train, test, DIGITS, VERIFIED)
+
+
+def _notmnist(downloads: Path, offline: Path | None) -> Parts:
+    train, test = (_idx_examples(download.NOTMNIST, part, downloads, offline) for part in ("train", "t10k"))
+    return Parts(train, test, LETTERS, VERIFIED)
+
+
+def _notmnist10k(downloads: Path, offline: Path | None) -> Parts:
+    distinct = without_duplicates(*_idx_examples(download.NOTMNIST, "t10k", downloads, offline))
+    return Parts(*stratified_split(*distinct, train_count=7000), LETTERS, VERIFIED)
+
+
+def _cifar_files(remote: download.Remote, names: list[str], downloads: Path, offline: Path | None):
+    """(where, content) of each named file, and their source: the offline folder if all lie there, else the archive."""
+    given = [offline / remote.folder / name for name in names] if offline else []
+    if given and all(path.is_file() for path in given):
+        return [(path, path.read_bytes()) for path in given], UNVERIFIED
+    (path,) = download.locate(remote, remote.checksums, downloads, offline)
+    with tarfile.open(path) as archive:
+        members = {Path(member.name).name: member for member in archive if member.isfile()}
+        return [(f"{name} in {path}", archive.extractfile(members[name]).read()) for name in names], VERIFIED
+
+
+def _cifar10(downloads: Path, offline: Path | None) -> Parts:
+    names = [f"data_batch_{number}.bin" for number in range(1, 6)] + ["test_batch.bin"]
+    files, source = _cifar_files(download.CIFAR10, names, downloads, offline)
+    *batches, test = [read_cifar(content, where, label_bytes=1, class_count=10) for where, content in files]
+    train = tuple(np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+    return Parts(train, test, CIFAR10_CLASSES, source)
+
+
+def _cifar100(downloads: Path, offline: Path | None) -> Parts:
+    names = ["train.bin", "test.bin", "fine_label_names.txt"]
+    (*images, (where, names_content)), source = _cifar_files(download.CIFAR100, names, downloads, offline)
+    class_names = tuple(names_content.decode(errors="replace").split())
+    if class_names != CIFAR100_CLASSES:
+        raise LautumError(f"{where} does not hold the 100 class names of CIFAR-100; fetch it again")
+    train, test = (read_cifar(content, where, label_bytes=2, class_count=100) for where, content in images)
+    return Parts(train, test, class_names, source)
+
+
+def _digits(downloads: Path, offline: Path | None) -> Parts:
+    return Parts(*stratified_split(*builtin.digits(), train_count=1397), DIGITS, "built in: scikit-learn")
+
+
+def _letters(downloads: Path, offline: Path | None) -> Parts:
+    train, test = builtin.letters(per_class=200, stream=0), builtin.letters(per_class=100, stream=1)
+    return Parts(train, test, LETTERS, "built in: rendered from the fonts of matplotlib")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    description: str
+    image_shape: tuple[int, int, int]  # C, H, W
+    class_names: tuple[str, ...]
+    read: Callable[[Path, Path | None], Parts]  # (downloads, offline)
+
+
+DATASETS = {
+    "mnist": DataSet("handwritten digits, 60,000 + 10,000 of 28 x 28", (1, 28, 28), DIGITS, _mnist),
+    "notmnist": DataSet(
+        "letters A-J from many fonts, 60,000 + 10,000 of 28 x 28, duplicates as published",
+        (1, 28, 28),
+        LETTERS,
+        _notmnist,
+    ),
+    "notmnist10k": DataSet(
+        "the 10,000 test letters of notmnist without duplicates: 7,000 + 2,804 of 28 x 28",
+        (1, 28, 28),
+        LETTERS,
+        _notmnist10k,
+    ),
+    "cifar10": DataSet(
+        "photographs of 10 classes, 50,000 + 10,000 of 3 x 32 x 32", (3, 32, 32), CIFAR10_CLASSES, _cifar10
+    ),
+    "cifar100": DataSet(
+        "photographs of 100 classes, 50,000 + 10,000 of 3 x 32 x 32", (3, 32, 32), CIFAR100_CLASSES, _cifar100
+    ),
+    "digits": DataSet(
+        "built in: scikit-learn's handwritten digits, 1,397 + 400 of 16 x 16", (1, 16, 16), DIGITS, _digits
+    ),
+    "letters": DataSet(
+        "built in: letters A-J from matplotlib's fonts, 2,000 + 1,000 of 16 x 16", (1, 16, 16), LETTERS, _letters
+    ),
+}

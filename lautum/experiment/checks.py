@@ -1,0 +1,45 @@
+"""What the settings of one task and method must agree on, checked before any job starts."""
+
+import math
+
+from lautum.data.datasets import DATASETS
+from lautum.objectives.settings import effective_samples
+
+
+def require_consistent(config, task: str, method: str) -> None:
+    """Refuse a pair of the grid of `lautum.experiment.config.Config` whose jobs would fail or must not run; raises ValueError."""
+    definition, where = config.tasks[task], f"tasks.{task}, method {method}"
+    source, target = DATASETS[definition.source], DATASETS[definition.target]
+    pretrain, transfer = config.pretrain_settings(task, method), config.transfer_settings(task, method)
+    if transfer.head == "keep" and len(source.class_names) != definition.class_count:
+        raise ValueError(
+            f"{where}: head: keep needs as many target as source classes, got {definition.class_count} and "
+            f"{len(source.class_names)}; set head: reinitialise"
+        )
+    if source.image_shape != target.image_shape:
+        raise ValueError(f"{where}: source images are {source.image_shape}, target images {target.image_shape}")
+    for stage, settings, outputs in (
+        ("pretrain", pretrain, len(source.class_names)),
+        ("transfer", transfer, definition.class_count),
+    ):
+        if not hasattr(settings, "rank"):
+            continue
+        if settings.rank > math.prod(target.image_shape):
+            raise ValueError(
+                f"{where}: {stage}.rank must be at most {math.prod(target.image_shape)}, the inputs of an image of "
+                f"{definition.target}, got {settings.rank}"
+            )
+        # Features are more outputs than classes; `LautumRegularizer` refuses what this lets pass.
+        effective = effective_samples(settings.batch_size, settings.decay)
+        if effective <= settings.rank + outputs:
+            raise ValueError(
+                f"{where}: {stage}.batch_size {settings.batch_size} with decay {settings.decay:g} averages over about "
+                f"{effective:.0f} samples, which must be more than rank {settings.rank} + {outputs} outputs"
+            )
+    if config.evaluate.part == "test" and method in definition.methods:
+        again = sorted(set(definition.methods[method].tuning_seeds) & set(config.seeds(task)))
+        if again:
+            raise ValueError(
+                f"{where}: its hyper-parameters were selected on seeds {', '.join(map(str, again))}; "
+                "results need other seeds"
+            )

@@ -1,0 +1,284 @@
+"""The configuration: read once, checked once, frozen. Snakemake and the command line both go through `load`.
+
+A file may say `extends: other.yaml` and then hold only what differs: mappings are merged, everything else is replaced.
+A hyper-parameter is written `{value: 0.01, source: "tuned: ..."}` or as a bare value, whose source is then the file
+that sets it.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, ValidationError, model_validator
+
+from lautum import paper
+from lautum.data.datasets import DATASETS
+from lautum.errors import LautumError, nearest, require_known
+from lautum.experiment import config_files
+from lautum.experiment.checks import require_consistent
+from lautum.experiment.search import Search, expand, require_selectable
+from lautum.objectives.settings import (
+    NETWORKS,
+    PRETRAIN,
+    TRANSFER,
+    PretrainSettings,
+    Strict,
+    TransferSettings,
+)
+
+STEPS = ("prepare", "split", "pretrain", "transfer", "evaluate", "aggregate")  # what a job of the graph does
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # names become folders and Snakemake wildcards
+
+
+class Folders(Strict):
+    """Where files go, relative to the working directory."""
+
+    data: str = "data"  # prepared data sets and downloads; can be shared by several campaigns
+    results: str = "results"  # splits, networks, evaluations
+    reports: str = "reports"  # tables, figures and records, in a folder named after the campaign
+    offline: str | None = None  # data set files used before any download; the variable LAUTUM_OFFLINE takes precedence
+
+
+def _count_or_list(value):
+    if isinstance(value, bool) or (isinstance(value, int) and value < 1):
+        raise ValueError(f"seeds is a count of at least 1 or a list of seeds, got {value}")
+    return tuple(range(value)) if isinstance(value, int) else value
+
+
+def _distinct(values: tuple) -> tuple:
+    if not values or len(set(values)) < len(values):
+        raise ValueError(f"must be a non-empty list without repetitions, got {list(values)}")
+    return values
+
+
+Seeds = Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_count_or_list), AfterValidator(_distinct)]
+Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
+
+
+class Grid(Strict):
+    """What is run: every task x method x label count of the task x seed."""
+
+    tasks: Names
+    methods: Names
+    seeds: Seeds
+
+
+class Method(Strict):
+    """A pair of objectives, one for each stage of the paper's Figure 1."""
+
+    pretrain: str
+    transfer: str
+    about: str = ""  # one line for the report
+    trial_of: str | None = None  # while selecting hyper-parameters: the method that this is a trial of
+
+    @model_validator(mode="after")
+    def _known_objectives(self):
+        require_known("pretrain objective", self.pretrain, PRETRAIN)
+        require_known("transfer objective", self.transfer, TRANSFER)
+        return self
+
+
+class MethodSettings(Strict):
+    """What one method sets differently in one task."""
+
+    pretrain: dict = {}
+    transfer: dict = {}
+    tuning_seeds: tuple[int, ...] = ()  # that its values were selected on; results on them are not reported
+
+
+class Task(Strict):
+    """A transfer from a source to a target data set."""
+
+    source: str
+    target: str
+    classes: tuple[str, ...] | None = None  # target classes by name; None: all
+    seeds: Seeds | None = None  # instead of the grid's
+    label_counts: tuple[int, ...] = Field(min_length=1)
+    network: str
+    precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products; weights are float32
+    augmentation: Literal["none", "flip-shift"] = "none"
+    paper_table: str | None = None  # the paper's task that the results are shown beside
+    pretrain: dict = {}  # settings of the pre-transfer stage, for every objective that has them
+    transfer: dict = {}  # likewise post-transfer
+    methods: dict[str, MethodSettings] = {}
+
+    @model_validator(mode="after")
+    def _values(self):
+        require_known("network", self.network, NETWORKS)
+        if self.paper_table is not None:
+            require_known("paper_table", self.paper_table, paper.TABLE_SOURCES)
+        require_known("data set", self.source, DATASETS)
+        require_known("data set", self.target, DATASETS)
+        for count in self.label_counts:
+            if count < 1 or self.label_counts.count(count) > 1:
+                raise ValueError(f"label_counts must be distinct positive integers, got {list(self.label_counts)}")
+        if self.classes is not None and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)):
+            raise ValueError(f"classes must name at least 2 classes, each once, got {list(self.classes)}")
+        for name in self.classes or ():
+            require_known(f"class of {self.target}", name, DATASETS[self.target].class_names)
+        for count in self.label_counts:
+            if count % self.class_count:
+                raise ValueError(f"label_counts must be multiples of the {self.class_count} classes, got {count}")
+        _stage_keys("pretrain", self.pretrain, PRETRAIN.values())
+        _stage_keys("transfer", self.transfer, TRANSFER.values())
+        return self
+
+    @property
+    def class_count(self) -> int:
+        """Number of target classes that take part."""
+        return len(self.classes or DATASETS[self.target].class_names)
+
+
+class Evaluate(Strict):
+    """Which images accuracies are measured on."""
+
+    part: Literal["test", "validation"] = "test"
+    validation_images: int = Field(0, ge=0)  # held out for selection, never for reports
+    # Taken from the target training set before images are labelled, or ("labelled") from the labelled images: then no
+    # trial sees more labels than a run has, though the choice rests on those of all tuning seeds.
+    validation_from: Literal["training", "labelled"] = "training"
+
+    @model_validator(mode="after")
+    def _consistent(self):
+        if (self.part == "validation") != (self.validation_images > 0):
+            raise ValueError(
+                f"part: {self.part} goes with validation_images {'above 0' if self.part == 'validation' else '0'}, "
+                f"got {self.validation_images}"
+            )
+        return self
+
+
+class Resources(Strict):
+    """What a job of one rule asks a cluster for."""
+
+    minutes: int = Field(ge=1)
+    mem_mb: int = Field(ge=1)
+
+
+class Config(Strict):
+    """A campaign: a grid, the definitions it refers to, and where files go."""
+
+    name: str = Field(pattern=NAME)
+    folders: Folders = Folders()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    checkpoint_seconds: float = Field(60, ge=0)  # a training job saves its state about this often
+    threads: int = Field(1, ge=1)  # CPU threads of a job; part of what makes two runs equal byte for byte
+    grid: Grid
+    comparisons: tuple[tuple[str, str], ...] = ()  # paired differences (method, baseline), declared before the results
+    evaluate: Evaluate = Evaluate()
+    search: Search | None = None  # the campaign is one of trials of hyper-parameters
+    trials: tuple[str, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
+    campaigns: tuple[str, ...] = ()  # names of all that were run, in that order, for the report to list
+    methods: dict[str, Method]
+    tasks: dict[str, Task]
+    resources: dict[Literal[STEPS], Resources]
+
+    @model_validator(mode="after")
+    def _references(self):
+        for name in (*self.methods, *self.tasks):
+            if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+                raise ValueError(f"name {name!r} may hold letters, digits, '.', '-' and '_' only")
+        for name in self.grid.tasks:
+            require_known("task", name, self.tasks)
+        for name in (*self.grid.methods, *(name for pair in self.comparisons for name in pair)):
+            require_known("method", name, self.methods)
+        for pair in self.comparisons:
+            if len(set(pair)) < 2 or self.comparisons.count(pair) > 1:
+                raise ValueError(f"comparisons must be pairs of two different methods, each once, got {list(pair)}")
+        if len(self.resources) < len(STEPS):
+            missing = ", ".join(step for step in STEPS if step not in self.resources)
+            raise ValueError(f"resources must name time and memory of every step, missing {missing}")
+        require_selectable(self)
+        for method in self.methods.values():
+            if method.trial_of is not None:
+                require_known("method in trial_of", method.trial_of, self.methods)
+        for task_name, task in self.tasks.items():
+            for name in task.methods:
+                require_known(f"method in tasks.{task_name}.methods", name, self.methods)
+        for task in self.grid.tasks:
+            for method in self.grid.methods:
+                try:
+                    self.pretrain_settings(task, method)
+                    self.transfer_settings(task, method)
+                except ValidationError as error:
+                    raise ValueError(f"tasks.{task}, method {method}: {_first(error)}") from None
+                require_consistent(self, task, method)
+        return self
+
+    def seeds(self, task: str) -> tuple[int, ...]:
+        """The seeds of a task: its own, or else the grid's."""
+        return self.tasks[task].seeds or self.grid.seeds
+
+    def pretrain_settings(self, task: str, method: str) -> PretrainSettings:
+        """The pre-transfer settings of a method in a task: the task's, overridden by the method's own."""
+        return _stage_settings(PRETRAIN[self.methods[method].pretrain], self.tasks[task], "pretrain", method)
+
+    def transfer_settings(self, task: str, method: str) -> TransferSettings:
+        """The post-transfer settings of a method in a task."""
+        return _stage_settings(TRANSFER[self.methods[method].transfer], self.tasks[task], "transfer", method)
+
+
+def load(path: Path | str) -> Config:
+    """Read and check a configuration file.
+
+    Raises LautumError naming the file, the key, the value and what is allowed.
+    """
+    values, _ = config_files.split_sources(expand(config_files.read(Path(path))))
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise LautumError(f"{path}: {_first(error)}") from None
+
+
+def hyper_parameters(path: Path | str) -> list[dict]:
+    """Every hyper-parameter of the grid with its value, unit, meaning and source: the report's table.
+
+    One dictionary for each (task, method, stage, name).
+    """
+    config = load(path)
+    _, sources = config_files.split_sources(expand(config_files.read(Path(path))))
+    rows = []
+    for task in config.grid.tasks:
+        for method in config.grid.methods:
+            for stage in ("pretrain", "transfer"):
+                settings = getattr(config, f"{stage}_settings")(task, method)
+                for name, field in type(settings).model_fields.items():
+                    source = sources.get(("tasks", task, "methods", method, stage, name))
+                    source = source or sources.get(("tasks", task, stage, name)) or field.json_schema_extra["source"]
+                    rows.append(
+                        {
+                            "task": task,
+                            "method": method,
+                            "stage": stage,
+                            "objective": getattr(config.methods[method], stage),
+                            "name": name,
+                            "value": getattr(settings, name),
+                            "unit": field.json_schema_extra["unit"],
+                            "source": source,
+                            "description": field.description,
+                        }
+                    )
+    return rows
+
+
+def _stage_settings(schema, task: Task, stage: str, method: str):
+    shared = {key: value for key, value in getattr(task, stage).items() if key in schema.model_fields}
+    own = getattr(task.methods.get(method, MethodSettings()), stage)
+    return schema.model_validate(shared | own)
+
+
+def _stage_keys(stage: str, values: dict, schemas) -> None:
+    allowed = dict.fromkeys(key for schema in schemas for key in schema.model_fields)
+    for key in values:
+        if key not in allowed:
+            raise ValueError(f"unknown key {key!r} in {stage}{nearest(key, allowed)}")
+
+
+def _first(error: ValidationError) -> str:
+    """The first of pydantic's complaints as one line: where, what, and the value when it is short."""
+    complaint = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in complaint["loc"])
+    message = complaint["msg"].removeprefix("Value error, ")
+    value = complaint.get("input")
+    shown = f", got {value!r}" if complaint["type"] != "value_error" and not isinstance(value, dict) else ""
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {message}{shown}{more}" if where else f"{message}{shown}{more}"

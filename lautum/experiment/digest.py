@@ -1,0 +1,222 @@
+"""Which source code a result depends on: editing a plot retrains nothing, editing a loss what uses it."""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent
+
+# Modules of which no number of a result depends: what they decide or hold is in the key or in the record itself.
+NOT_CODE_OF_A_RESULT = {
+    "lautum": "its version, and names from other modules, which are followed there",
+    "lautum.experiment.layout": "paths and keys",
+    "lautum.training.checkpoint": "a file format; what it gives back is what it was given, or refused",
+    "lautum.experiment.config": "settings, which are in the key",
+    "lautum.data.datasets": "prepared files, whose content hashes are in every record",
+    "lautum.errors": "messages",
+    "lautum.files": "file formats",
+    "lautum.pipeline.locks": "who writes a file first; both would write the same",
+    "lautum.objectives": "finds an objective by its name, which is in the key",
+    "lautum.objectives.settings": "settings, which are in the key",
+    "lautum.errors": "messages",
+}
+
+
+@cache
+def code_digest(*modules: str) -> str:
+    """SHA-256 of the code that turns settings into numbers: some modules and all of the package that they import.
+
+    In it: every statement that can change a number, in these modules and in those they import in whatever way
+    (`import lautum.a`, `from lautum import a`, a relative import, a name that a package takes from elsewhere, an import
+    inside a function), the numeric environment among them (threads, determinism, precision of matrix products).
+
+    Not in it: comments, docstrings, layout, annotations of functions; the texts of errors and of what is printed;
+    declarations of hyper-parameters (`setting(...)`), whose values are in a key themselves; the modules of
+    `NOT_CODE_OF_A_RESULT`; other packages, whose versions are in the record.
+
+    Equal on every version of Python: it is taken from the syntax tree, written in a form of its own.
+
+    Args:
+        modules: dotted names, e.g. "lautum.objectives.mk_mmd".
+
+    Raises ImportError for a name of the package that does not exist, and for an import by a computed name.
+    """
+    found: dict[str, ast.Module] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or name in NOT_CODE_OF_A_RESULT:
+            continue
+        found[name] = _tree(name)
+        waiting += [*_imported(name, found[name]), *_packages(name)]
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        digest.update(f"{name}\n{canonical(_WithoutTalk().visit(found[name]))}\n".encode())
+    return digest.hexdigest()
+
+
+def canonical(node: object) -> str:
+    """A syntax tree as text that is the same on every version of Python (`ast.dump` and `ast.unparse` are not)."""
+    if isinstance(node, list):
+        return f"[{','.join(map(canonical, node))}]"
+    if not isinstance(node, ast.AST):
+        return ascii(node)
+    # Newer versions have more fields, empty here. Whether a name is read or written follows from where it stands.
+    fields = ((name, getattr(node, name, None)) for name in node._fields if name not in ("ctx", "kind", "type_comment"))
+    shown = sorted(f"{name}={canonical(value)}" for name, value in fields if value is not None and value != [])
+    return f"{type(node).__name__}({','.join(shown)})"
+
+
+class _WithoutTalk(ast.NodeTransformer):
+    """Takes out of a tree what no number depends on."""
+
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        return self._without_docstring(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._without_docstring(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        return self._without_docstring(node)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        # Which exception it is may matter to who catches it; what it says does not.
+        return ast.Raise(exc=node.exc.func if isinstance(node.exc, ast.Call) else node.exc)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        called = node.value.func if isinstance(node.value, ast.Call) else None
+        return None if isinstance(called, ast.Name) and called.id == "print" else self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        called = node.value.func if isinstance(node.value, ast.Call) else None
+        return None if isinstance(called, ast.Name) and called.id == "setting" else self.generic_visit(node)
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        # "a" f"{b}" "c" is one string or three parts of one, which differs between versions.
+        self.generic_visit(node)
+        parts: list[ast.expr] = []
+        for part in node.values:
+            if isinstance(part, ast.Constant) and parts and isinstance(parts[-1], ast.Constant):
+                parts[-1] = ast.Constant(f"{parts[-1].value}{part.value}")
+            elif not (isinstance(part, ast.Constant) and part.value == ""):
+                parts.append(part)
+        node.values = parts
+        return node
+
+    def _without_docstring(self, node):
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+        return self.generic_visit(node)
+
+
+def _imported(module: str, tree: ast.Module) -> Iterator[str]:
+    """The modules of the package that a module imports, wherever in it."""
+    bound: dict[str, str] = {}  # local name -> module of the package
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if _is_ours(alias.name):
+                    yield _require(alias.name, module)
+                    bound[alias.asname or "lautum"] = alias.name if alias.asname else "lautum"
+        elif isinstance(node, ast.ImportFrom) and _is_ours(origin := _origin(module, node)):
+            for alias in node.names:
+                found = origin if alias.name == "*" else _resolve(origin, alias.name, module)
+                yield found
+                if found == f"{origin}.{alias.name}":
+                    bound[alias.asname or alias.name] = found
+        elif isinstance(node, ast.Call) and _called(node) in ("import_module", "__import__"):
+            raise ImportError(f"{module}, line {node.lineno}: an import by a computed name cannot be followed")
+    for node in ast.walk(tree):
+        # `package.module.name` after an import of the package alone.
+        if isinstance(node, ast.Attribute) and (chain := _chain(node)) and chain[0] in bound:
+            found = bound[chain[0]]
+            for name in chain[1:]:
+                if not (_is_package(found) and name != "__version__"):
+                    break
+                found = _resolve(found, name, module)
+                yield found
+
+
+def _origin(module: str, node: ast.ImportFrom) -> str:
+    """The absolute name of the module that a `from` statement names."""
+    if not node.level:
+        return node.module or ""
+    parts = module.split(".") if _is_package(module) else module.split(".")[:-1]
+    base = parts[: len(parts) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
+
+
+def _resolve(origin: str, name: str, importer: str) -> str:
+    """The module that `name` of `origin` is, or stands in, also when a package takes it from elsewhere."""
+    if _file(f"{origin}.{name}"):
+        return f"{origin}.{name}"
+    tree = _tree(_require(origin, importer))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and _is_ours(taken := _origin(origin, node)):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return _resolve(taken, alias.name, origin)
+        defined = isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name
+        if defined or (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)):
+            return origin
+        if isinstance(node, ast.alias) and (node.asname or node.name) == name:
+            return origin
+    raise ImportError(f"{importer} imports {name!r} of {origin}, which has no such name")
+
+
+def _chain(node: ast.expr) -> list[str]:
+    """["a", "b", "c"] for the expression a.b.c, empty for others."""
+    if isinstance(node, ast.Name):
+        return [node.id]
+    before = _chain(node.value) if isinstance(node, ast.Attribute) else []
+    return [*before, node.attr] if before else []
+
+
+def _called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def _is_ours(module: str) -> bool:
+    return module.split(".")[0] == "lautum"
+
+
+def _packages(module: str) -> list[str]:
+    """The packages that a module lies in: importing it runs them too."""
+    parts = module.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]
+
+
+def _require(module: str, importer: str) -> str:
+    if not _file(module):
+        raise ImportError(f"{importer} imports {module}, which does not exist")
+    return module
+
+
+def _is_package(module: str) -> bool:
+    file = _file(module)
+    return file is not None and file.name == "__init__.py"
+
+
+def _file(module: str) -> Path | None:
+    """The source file of a module or package of this name; None if there is none."""
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    for file in (path.with_suffix(".py") if path != PACKAGE else path / "__init__.py", path / "__init__.py"):
+        if file.is_file():
+            return file
+    return None
+
+
+def _tree(module: str) -> ast.Module:
+    file = _file(module)
+    if file is None:
+        raise ImportError(f"there is no module {module}")
+    return ast.parse(file.read_text(encoding="utf-8"))

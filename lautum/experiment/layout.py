@@ -1,0 +1,147 @@
+"""The grid's cells and the files that hold them.
+
+A path names what is in it and ends in a key, the hash of every setting (and of the code) that the result depends on.
+Changed settings lead to other paths: they rerun exactly what they touch, old results are never mixed with new ones,
+and changing back costs nothing.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from lautum.experiment.config import Config
+from lautum.experiment.digest import code_digest
+from lautum.objectives.settings import PRETRAIN
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of one method: the unit of the tables."""
+
+    task: str
+    method: str
+    labels: int
+    seed: int
+
+
+class Layout:
+    """Keys and paths of a configuration's files. No file of a campaign is read or written."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.results = Path(config.folders.results)
+        self.report = Path(config.folders.reports) / config.name
+        self._keys: dict[tuple, str] = {}
+
+    def cells(self) -> list[Cell]:
+        """All cells of the grid, in the configuration's order."""
+        grid = self.config.grid
+        return [
+            Cell(task, method, labels, seed)
+            for task in grid.tasks
+            for method in grid.methods
+            for labels in self.config.tasks[task].label_counts
+            for seed in self.config.seeds(task)
+        ]
+
+    def prepared(self, dataset: str, part: str) -> Path:
+        """A prepared data set; `part` is "train" or "test"."""
+        return Path(self.config.folders.data) / f"{dataset}-{part}.safetensors"
+
+    def split(self, task: str, labels: int, seed: int) -> Path:
+        """The labelled subset of a task."""
+        key = self._key("split", task, labels, lambda: self._split_axes(task, labels))
+        return self.results / "splits" / task / f"n{labels}" / key / f"seed{seed}.json"
+
+    def pretrained_scope(self, method: str, labels: int) -> str:
+        """`shared` when the objective never sees the target, else the label count that defines the unlabelled part."""
+        return f"n{labels}" if PRETRAIN[self.config.methods[method].pretrain].needs_target else "shared"
+
+    def pretrain_key(self, task: str, method: str, labels: int) -> str:
+        """Key of the pre-transfer stage: equal for all methods and label counts that can share its result."""
+        scope = self.pretrained_scope(method, labels)
+        return self._key("pretrain", task, method, scope, lambda: self._pretrain_axes(task, method, labels))
+
+    def transfer_key(self, task: str, method: str, labels: int) -> str:
+        """Key of the post-transfer stage; it covers the pre-transfer stage too."""
+        return self._key("transfer", task, method, labels, lambda: self._transfer_axes(task, method, labels))
+
+    def settings_key(self, task: str, method: str, labels: int) -> str:
+        """As `transfer_key`, of the settings alone: ties committed records to a configuration while code moves on."""
+        return self._key(
+            "settings", task, method, labels, lambda: _without_code(self._transfer_axes(task, method, labels))
+        )
+
+    def pretrained(self, task: str, method: str, labels: int, seed: int) -> Path:
+        """The network after the pre-transfer stage."""
+        objective, scope = self.config.methods[method].pretrain, self.pretrained_scope(method, labels)
+        folder = self.results / "pretrained" / task / objective / scope / self.pretrain_key(task, method, labels)
+        return folder / f"seed{seed}.safetensors"
+
+    def transferred(self, cell: Cell) -> Path:
+        """The network after the post-transfer stage."""
+        return self._of_cell("transferred", cell, ".safetensors")
+
+    def record(self, cell: Cell) -> Path:
+        """The evaluation record of a cell; its predictions lie beside it."""
+        return self._of_cell(f"evaluated-{self.config.evaluate.part}", cell, ".json")
+
+    def checkpoint(self, path: Path) -> Path:
+        """Where the state of an unfinished stage is kept, given the stage's result."""
+        return self.results / "checkpoints" / path.relative_to(self.results)
+
+    def _of_cell(self, stage: str, cell: Cell, suffix: str) -> Path:
+        folder = self.results / stage / cell.task / cell.method / f"n{cell.labels}"
+        return folder / self.transfer_key(cell.task, cell.method, cell.labels) / f"seed{cell.seed}{suffix}"
+
+    def _split_axes(self, task: str, labels: int) -> dict:
+        evaluate = self.config.evaluate
+        axes = {
+            "target": self.config.tasks[task].target,
+            "classes": self.config.tasks[task].classes,
+            "labels": labels,
+            "validation_images": evaluate.validation_images,
+            "code": code_digest("lautum.data.splits"),
+        }
+        return axes | ({"validation_from": "labelled"} if evaluate.validation_from == "labelled" else {})
+
+    def _pretrain_axes(self, task: str, method: str, labels: int) -> dict:
+        definition, objective = self.config.tasks[task], self.config.methods[method].pretrain
+        axes = {
+            "source": definition.source,
+            "network": definition.network,
+            "precision": definition.precision,
+            "augmentation": definition.augmentation,
+            "objective": objective,
+            "settings": self.config.pretrain_settings(task, method).model_dump(),
+            "threads": self.config.threads,
+            "code": code_digest(f"lautum.objectives.{objective}", "lautum.pipeline.stages"),
+        }
+        return axes | ({"split": self._split_axes(task, labels)} if PRETRAIN[objective].needs_target else {})
+
+    def _transfer_axes(self, task: str, method: str, labels: int) -> dict:
+        objective = self.config.methods[method].transfer
+        return {
+            "pretrain": self._pretrain_axes(task, method, labels),
+            "split": self._split_axes(task, labels),
+            "objective": objective,
+            "settings": self.config.transfer_settings(task, method).model_dump(),
+            "code": code_digest(f"lautum.objectives.{objective}", "lautum.pipeline.stages"),
+        }
+
+    def _key(self, *axes_and_value) -> str:
+        # The grid asks for the same key once per seed and rule; the hash is over all axes, computed once.
+        *name, axes = axes_and_value
+        if tuple(name) not in self._keys:
+            text = json.dumps(axes(), sort_keys=True)
+            self._keys[tuple(name)] = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return self._keys[tuple(name)]
+
+
+def _without_code(axes: dict) -> dict:
+    return {
+        name: _without_code(value) if isinstance(value, dict) else value
+        for name, value in axes.items()
+        if name != "code"
+    }

@@ -1,0 +1,60 @@
+"""Reads every finished file of a campaign and sets aside the damaged ones, so that the next run makes them again."""
+
+from pathlib import Path
+
+import numpy as np
+
+from lautum.data import datasets, splits
+from lautum.errors import Damaged
+from lautum.experiment.layout import Layout
+from lautum.files import read_json, set_aside
+from lautum.pipeline import run_record
+from lautum.training import checkpoint
+
+
+def verify(layout: Layout) -> tuple[int, list[Path]]:
+    """Check prepared data, splits, networks, costs and records of the grid; missing files are not an error.
+
+    Returns the number of whole files and the paths of the damaged ones, which are now called NAME.damaged.
+    """
+    whole, damaged = 0, []
+    for path, check in _files(layout).items():
+        if not path.exists():
+            continue
+        try:
+            check()
+            whole += 1
+        except Damaged as error:
+            damaged.append(error.path)
+            set_aside(error.path)
+    return whole, damaged
+
+
+def _files(layout: Layout) -> dict:
+    """Every file that the grid leads to, with the function that reads and checks it."""
+    checks = {}
+    for cell in layout.cells():
+        task = layout.config.tasks[cell.task]
+        for dataset, part in ((task.source, "train"), (task.target, "train"), (task.target, "test")):
+            path = layout.prepared(dataset, part)
+            checks[path] = lambda path=path: datasets.load(path)
+        split = layout.split(cell.task, cell.labels, cell.seed)
+        checks[split] = lambda path=split: _check_split(path)
+        pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+        for network in (pretrained, layout.transferred(cell)):
+            cost = network.with_suffix(".json")
+            checks[network] = lambda path=network: checkpoint.load(path)
+            checks[cost] = lambda path=cost: read_json(path)
+        checks[layout.record(cell)] = lambda cell=cell: run_record.read(layout, cell)
+    return checks
+
+
+def _check_split(path: Path) -> None:
+    written = read_json(path)
+    try:
+        parts = [np.array(written[name], dtype=np.int64) for name in ("labelled", "unlabelled", "validation")]
+        intact = splits.Split(*parts).sha256 == written["sha256"]
+    except (KeyError, TypeError, ValueError):
+        intact = False
+    if not intact:
+        raise Damaged(path, f"{path} is damaged: its content does not have the SHA-256 written in it; run again")

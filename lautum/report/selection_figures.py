@@ -1,0 +1,129 @@
+"""Plots of a search for hyper-parameters: how accuracy depends on each of them, and on the number of trials.
+
+Conventions of `lautum.report.figures`.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from math import comb
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from lautum import paper
+from lautum.report.figures import STYLES, WIDTH, add_legend
+
+COLUMNS = 3  # panels side by side
+KEPT, DROPPED, BEST = "#0072B2", "0.55", "#D55E00"
+
+
+def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
+    """Validation accuracy of every trial against each hyper-parameter, for one task's and method's rows of trials.csv.
+
+    Trials that reached the last rung are filled and carry their standard deviation over runs; the winner is a star.
+    None for a method whose trials have no values.
+    """
+    values = pd.DataFrame([parse(text) for text in trials["settings"]], index=trials.index)
+    if values.empty:
+        return None
+    rows = int(np.ceil(len(values.columns) / COLUMNS))
+    figure = Figure(figsize=(WIDTH, 1.9 * rows + 0.9), layout="constrained")
+    panels = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True).flat
+    last = trials["rung"] == trials["rung"].max()
+    for axes, name in zip(panels, [*values.columns, *[None] * COLUMNS], strict=False):
+        if name is None:
+            axes.set_visible(False)
+            continue
+        x, y = values[name].astype(float), 100 * trials["accuracy"]
+        if not last.all():
+            axes.plot(x[~last], y[~last], "o", color=DROPPED, markerfacecolor="none", ms=4, label="stopped early")
+        kept = last & ~trials["selected"]
+        spread = 100 * trials["sd"]
+        axes.errorbar(x[kept], y[kept], spread[kept], fmt="s", color=KEPT, ms=4, capsize=2, label="last rung, ± sd")
+        best = trials["selected"]
+        axes.errorbar(x[best], y[best], spread[best], fmt="*", color=BEST, ms=9, capsize=2, label="selected")
+        if x.min() > 0 and x.max() / x.min() > 3:
+            axes.set_xscale("log")
+            if x.min() >= 1 and x.max() / x.min() < 100:  # powers of ten alone would leave one number or none
+                axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel(name.replace("pretrain.", "pre: ").replace("transfer.", "post: "), fontsize="small")
+        axes.tick_params(labelsize="small")
+        axes.grid(color="0.9")
+        axes.set_axisbelow(True)
+    for row in range(rows):
+        figure.axes[row * COLUMNS].set_ylabel("Validation\naccuracy (%)", fontsize="small")
+    first = trials.iloc[0]
+    figure.suptitle(f"{first['task']}, {paper.method_name(first['method'])}: {len(trials)} trials", fontsize="medium")
+    add_legend(figure, figure.axes[0].get_legend_handles_labels()[0], "small")
+    return figure
+
+
+def budget_figure(trials: pd.DataFrame, methods: Sequence[str]) -> Figure:
+    """Expected accuracy of the best of 1, 2, ... trials after the first rung, for one task's rows of trials.csv.
+
+    A method has the style of its place among `methods`, as in the other figures.
+
+    The lines can only rise, in part by chance: the best of many noisy accuracies. What they show is how much a method
+    owes to its tuning, and how far one method's trials are from another's at the same number of them.
+    """
+    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    axes = figure.subplots()
+    order = list(dict.fromkeys([*methods, *trials["method"]]))
+    for method, rows in trials.groupby("method", sort=False):
+        colour, marker, line = STYLES[order.index(method) % len(STYLES)]
+        expected = 100 * expected_best(rows["first_rung_accuracy"].to_numpy())
+        counts = np.arange(1, len(expected) + 1)
+        axes.plot(counts, expected, color=colour, marker=marker, linestyle=line, ms=4, label=paper.method_name(method))
+    axes.set_xlabel("Trials (number of draws from those that were run)")
+    axes.set_ylabel("Validation accuracy of the best (%)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(f"{trials.iloc[0]['task']}: expected best after the first rung", fontsize="medium")
+    axes.grid(color="0.9")
+    axes.set_axisbelow(True)
+    add_legend(figure, axes.get_legend_handles_labels()[0], "small")
+    return figure
+
+
+def expected_best(accuracies: np.ndarray) -> np.ndarray:
+    """Mean of the largest of k of the n `accuracies`, over all subsets of that size, for k = 1 ... n, (n,).
+
+    The expected validation performance of Dodge et al. 2019, drawn without replacement.
+    """
+    ordered, n = np.sort(accuracies), len(accuracies)
+    # The i-th smallest is the largest of comb(i - 1, k - 1) of the comb(n, k) subsets.
+    return np.array(
+        [sum(comb(i, k - 1) * value for i, value in enumerate(ordered)) / comb(n, k) for k in range(1, n + 1)]
+    )
+
+
+def build_figures(trials: pd.DataFrame, methods: Sequence[str]) -> dict[str, Figure]:
+    """All figures of trials.csv by file name; `methods` as in `budget_figure`."""
+    return budget_figures(trials, methods) | sensitivity_figures(trials)
+
+
+def budget_figures(trials: pd.DataFrame, methods: Sequence[str]) -> dict[str, Figure]:
+    """`{task}-budget` for each task of trials.csv, or of several such tables together."""
+    return {f"{task}-budget": budget_figure(rows, methods) for task, rows in trials.groupby("task", sort=False)}
+
+
+def sensitivity_figures(trials: pd.DataFrame) -> dict[str, Figure]:
+    """`{task}-sensitivity-{method}` for each task and method of trials.csv whose trials have values."""
+    figures = {
+        f"{task}-sensitivity-{method}": sensitivity_figure(rows)
+        for (task, method), rows in trials.groupby(["task", "method"], sort=False)
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def parse(text: str) -> dict[str, float]:
+    """The numbers in the column `settings` of trials.csv, {"pretrain.weight": 0.1, ...}; words are left out."""
+    values = {}
+    for part in filter(None, text.split(", ")):
+        name, value = part.rsplit(" ", 1)
+        with suppress(ValueError):
+            values[name] = float(value)
+    return values

@@ -1,0 +1,219 @@
+"""Tables as text: the cells, captions and formats of what `lautum.report.tables` computes."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lautum import paper
+from lautum.results import statistics
+
+ACCURACY = "Accuracy (%)"
+NONE = "–"
+LATEX_SYMBOLS = {"→": r"$\rightarrow$", "−": "$-$", "–": "--", ">": "$>$"}
+
+CAPTIONS = {
+    "accuracy": "Target {part} accuracy: mean over n seeds and 95 % Student t interval of that mean. Bold: the "
+    "highest mean measured for a task and number of labels, which need not be a resolved difference. "
+    "One run: 95 % prediction interval for the accuracy of one further seed. "
+    "Paper: its figure for that cell, one number without an interval. Verdict on that figure: contradicted if it "
+    "lies outside the interval for one run; reproduced if it lies inside and that interval is no wider than the range "
+    "of the paper's figures over methods at that number of labels; else consistent but unresolved.",
+    "differences": "Differences of target {part} accuracy in percentage points over the n seeds that both methods "
+    "have. 95 % CI: Student t interval over seeds. BCa: bias-corrected and accelerated bootstrap over seeds, at a "
+    "level expanded for n; it cannot leave the range of the observed differences, so below about 7 seeds it is too "
+    "short. Seeds and images: interval for other seeds and other test images. p: two-sided sign-flip test (exact up "
+    "to 16 seeds), which cannot fall below 2 / 2^n (0.0625 for 5 seeds). Holm: adjusted over all comparisons of the "
+    "task, missing ones as p = 1. P(A > B): fraction of seeds on which the first method beats the second, ties "
+    "counted half. Paper: difference of its two figures. Order: reproduced if the 95 % CI lies on the paper's side of "
+    "zero, contradicted if on the other, else consistent but unresolved. Size: contradicted if the paper's difference "
+    "lies outside the 95 % prediction interval for the difference in one further seed, reproduced if inside one no "
+    "wider than the range of the paper's figures at that number of labels, else consistent but unresolved.",
+    "claims": "What the paper claims of a task: that one method beats another at every number of labels. A claim is "
+    "contradicted if it is at one of them, reproduced if it is at all, else consistent but unresolved; in brackets, "
+    "at how many. The intervals are those of the paired differences, 95 % each, not adjusted for their number.",
+    "pretraining": "Where the pre-transfer stage ended: means over the last five logged batches (training mode, with "
+    "dropout) of n stages, over seeds and numbers of labels. A source accuracy near chance means that the term on the "
+    "target has crowded out the source task.",
+    "costs": "Cost of one run: medians over n runs, and the largest peak memory. Times compare only on the same "
+    "machine. A pre-training that several methods share is counted for each of them.",
+}
+
+
+class Table(NamedTuple):
+    numbers: pd.DataFrame
+    cells: pd.DataFrame  # the same rows as text
+    caption: str
+
+    @property
+    def best(self) -> pd.Series:
+        """Rows whose accuracy is set in bold."""
+        return self.numbers.get("best", pd.Series(False, index=self.cells.index))
+
+
+def accuracy_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """`accuracy_table` as text, in the layout of the paper's Tables 1 and 2."""
+    rows = [
+        {
+            "Method": paper.method_name(row.method),
+            "Source → Target": paper.transfer_name(row.source, row.target),
+            "# labelled": str(row.labels),
+            ACCURACY: _estimate(row.mean, row.n, row.n_expected),
+            "95 % CI": _interval(row.low, row.high, row.n),
+            "n": _count(row.n, row.n_expected),
+            "One run": _interval(row.run_low, row.run_high, row.n),
+            "Paper (%)": percent(row.paper),
+            "Verdict": _verdict(row.verdict),
+        }
+        for row in table.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def difference_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """`difference_table` as text."""
+    rows = [
+        {
+            "Comparison": paper.comparison_name(row.method, row.baseline),
+            "Task": row.task,
+            "# labelled": str(row.labels),
+            "Difference (points)": _estimate(row.mean, row.n, row.n_expected, signed=True),
+            "95 % CI": _interval(row.low, row.high, row.n, signed=True),
+            "BCa": _interval(row.bca_low, row.bca_high, row.n, signed=True),
+            "Seeds and images": _interval(row.images_low, row.images_high, row.n, signed=True),
+            "p": _number(row.p, ".4f"),
+            "p (Holm)": _number(row.p_holm, ".4f"),
+            "P(A > B)": _number(row.superiority, ".2f"),
+            "n": _count(row.n, row.n_expected),
+            "Paper (points)": percent(row.paper, signed=True),
+            "Order": _verdict(row.order),
+            "Size": _verdict(row.size),
+        }
+        for row in table.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def finding(rows: pd.DataFrame) -> str:
+    """The rows of `difference_table` of one comparison, all with an interval, as a sentence.
+
+    One method is called better than the other where the interval leaves out zero and the test, corrected, is
+    significant at 5 %.
+    """
+    places: dict[str, list[str]] = {}
+    for row in rows.itertuples():
+        verdict = "better" if row.mean > 0 else "worse"
+        if row.low <= 0 <= row.high:
+            verdict = "not told apart"
+        elif not row.p_holm < 0.05:
+            verdict += ", but not significantly after Holm's correction,"
+        interval = _interval(row.low, row.high, row.n, signed=True)
+        places.setdefault(verdict, []).append(f"{row.labels} labels ({percent(row.mean, signed=True)} {interval})")
+    found = "; ".join(f"{verdict} at {', '.join(where)}" for verdict, where in places.items())
+    return f"{paper.method_name(row.method)} against {paper.method_name(row.baseline)}: {found}."
+
+
+def claim_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """`claim_table` as text."""
+    rows = []
+    for row in table.itertuples():
+        counts = {word: getattr(row, word) for word in ("reproduced", "unresolved", "contradicted", "unknown")}
+        total = sum(counts.values())
+        shown = ", ".join(f"{word} at {count} of {total}" for word, count in counts.items() if count)
+        rows.append(
+            {
+                "Task": row.task,
+                "Claim": f"{paper.method_name(row.method)} > {paper.method_name(row.baseline)}",
+                "Verdict": f"{row.verdict} ({shown})",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def pretraining_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """`pretraining_table` as text."""
+    rows = [
+        {
+            "Method": ", ".join(paper.method_name(method) for method in row.methods.split("+")),
+            "Task": row.task,
+            "Source batch accuracy (%)": _number(100 * row.source_accuracy, ".1f"),
+            "Source cross-entropy (nats)": _number(row.source_cross_entropy, ".3f"),
+            "Lautum information (nats)": _number(row.lautum_information, ".2f"),
+            "Largest canonical correlation": _number(row.rho_max, ".3f"),
+            "n": str(row.n),
+        }
+        for row in table.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def cost_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """`cost_table` as text."""
+    rows = [
+        {
+            "Method": paper.method_name(row.method),
+            "Task": row.task,
+            "# labelled": str(row.labels),
+            "Pre-transfer (s)": _number(row.pretrain_seconds, ",.1f"),
+            "Post-transfer (s)": _number(row.transfer_seconds, ",.1f"),
+            "Evaluation (s)": _number(row.evaluate_seconds, ",.2f"),
+            "Pre-transfer (images/s)": _number(row.pretrain_images_per_second, ",.0f"),
+            "Post-transfer (images/s)": _number(row.transfer_images_per_second, ",.0f"),
+            "Peak memory (MB)": _number(row.peak_memory_mb, ",.0f"),
+            "n": str(row.n),
+            "Machine": row.machine,
+        }
+        for row in table.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def markdown(table: Table) -> str:
+    """The table as Markdown, with its caption below."""
+    if table.cells.empty:
+        return f"No results.\n\n{table.caption}\n"
+    cells = table.cells.replace(r"\|", r"\\|", regex=True)
+    if table.best.any():
+        cells.loc[table.best, ACCURACY] = "**" + cells.loc[table.best, ACCURACY] + "**"
+    rows = [cells.columns, ["---"] * len(cells.columns), *cells.itertuples(index=False)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows) + f"\n{table.caption}\n"
+
+
+def latex(table: Table) -> str:
+    """The table as a LaTeX tabular for the booktabs package."""
+    if table.cells.empty:
+        return "No results.\n"
+    styler = table.cells.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+    if table.best.any():
+        styler = styler.set_properties(subset=(table.best, [ACCURACY]), textbf="--rwrap")
+    text = styler.to_latex(hrules=True, column_format="l" * len(table.cells.columns))
+    for symbol, command in LATEX_SYMBOLS.items():
+        text = text.replace(symbol, command)
+    return text
+
+
+def percent(fraction: float, signed: bool = False) -> str:
+    """A fraction in percent with two decimals, a dash for NaN."""
+    return NONE if np.isnan(fraction) else format(100 * fraction, "+.2f" if signed else ".2f").replace("-", "−")
+
+
+def _estimate(mean: float, n: int, n_expected: int, signed: bool = False) -> str:
+    return percent(mean, signed) if n else f"missing ({n_expected} of {n_expected} seeds)"
+
+
+def _interval(low: float, high: float, n: int, signed: bool = False) -> str:
+    if n == 1:
+        return "no interval (n = 1)"
+    return f"[{percent(low, signed)}, {percent(high, signed)}]" if n else NONE
+
+
+def _count(n: int, n_expected: int) -> str:
+    return str(n) if n in (0, n_expected) else f"{n} (missing {n_expected - n} of {n_expected})"
+
+
+def _verdict(word: str) -> str:
+    return NONE if word == statistics.UNKNOWN else word
+
+
+def _number(value: float, form: str) -> str:
+    return NONE if pd.isna(value) else format(value, form)

@@ -1,0 +1,216 @@
+"""The paper's tables from evaluated runs: accuracies, paired differences, claims and costs, as Markdown, CSV and LaTeX.
+
+`results` are collected records and predictions. `expected` lists the (task, method, labels, seed) that the
+configuration asks for: other records are left out, and runs without a record are shown as missing. `tasks` maps a
+task's name to an object with `source`, `target` and `paper_table` (a key of `paper.TABLE_SOURCES`, or None). Accuracies
+are fractions in numeric tables and percent in text.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lautum import paper
+from lautum.errors import LautumError
+from lautum.files import write_text
+from lautum.pipeline import run_record
+from lautum.report import table_text
+from lautum.report.table_text import Table
+from lautum.results import statistics
+from lautum.results.records import Results
+
+RUN = ["task", "method", "labels", "seed"]
+BOOTSTRAP_SEED = 0
+
+
+def grid(records: pd.DataFrame, expected: Iterable[tuple[str, str, int, int]]) -> pd.DataFrame:
+    """One row per expected run, in the order of the tables, with its record; NaN where that is missing.
+
+    Raises LautumError when records cannot be compared: a run twice, both parts of the data, different data within a
+    task, or different labelled images or kinds of device for the same task, label count and seed.
+    """
+    expected = pd.DataFrame(list(expected), columns=RUN).astype({"labels": "int64", "seed": "int64"})
+    # By task, then labels, then method as the paper does; tasks and methods in the order of the configuration.
+    order = {name: pd.Categorical(expected[name], expected[name].unique()) for name in ("task", "method")}
+    order = expected.assign(**order).sort_values(["task", "labels", "method", "seed"]).index
+    expected = expected.loc[order].reset_index(drop=True)
+    records = records.astype({"labels": "int64", "seed": "int64"}).merge(expected, on=RUN)
+    twice = records[records.duplicated(RUN)]
+    if len(twice):
+        raise LautumError(f"two records for {_name(twice[RUN])}, made with different settings; keep one of them")
+    if records["part"].nunique() > 1:
+        raise LautumError("the records mix test and validation accuracies; tabulate one part at a time")
+    run_record.require_comparable(records, "run the older ones again")
+    return expected.merge(records, on=RUN, how="left")
+
+
+def part_of(runs: pd.DataFrame) -> str:
+    """The part of the target data that `runs`, from `grid`, were evaluated on; "test" as long as there is no record."""
+    return next(iter(runs["part"].dropna()), "test")
+
+
+def accuracy_table(runs: pd.DataFrame, tasks: Mapping) -> pd.DataFrame:
+    """Per task, label count and method: mean accuracy, 95 % t interval over seeds, and the paper's figure.
+
+    `runs` comes from `grid`. Columns: task, source, target, labels, method, mean, low, high, run_low and run_high
+    (prediction interval for one run), n, n_expected, paper, verdict, best (highest mean of its task and label count).
+    """
+    rows = []
+    for (task, labels, method), cell in runs.groupby(["task", "labels", "method"], sort=False):
+        accuracies = cell["accuracy"].dropna().to_numpy(dtype=float)
+        figure, spread = paper.accuracy(tasks[task].paper_table, method, labels), _spread(tasks[task], labels)
+        run = statistics.prediction_interval(accuracies)
+        rows.append(
+            {
+                "task": task,
+                "source": tasks[task].source,
+                "target": tasks[task].target,
+                "labels": labels,
+                "method": method,
+                "mean": accuracies.mean() if len(accuracies) else np.nan,
+                **statistics.mean_interval(accuracies)._asdict(),
+                "run_low": run.low,
+                "run_high": run.high,
+                "n": len(accuracies),
+                "n_expected": len(cell),
+                "paper": figure,
+                "verdict": statistics.verdict_on_figure(figure, run, spread),
+            }
+        )
+    table = pd.DataFrame(rows)
+    table["best"] = table["mean"].notna() & (
+        table["mean"] == table.groupby(["task", "labels"])["mean"].transform("max")
+    )
+    return table
+
+
+def difference_table(
+    runs: pd.DataFrame, results: Results, tasks: Mapping, comparisons: Sequence[tuple[str, str]]
+) -> pd.DataFrame:
+    """Per task, label count and declared (method, baseline): `statistics.paired_comparison` over common seeds.
+
+    Columns: task, labels, method, baseline, those of `statistics.PairedComparison`, p_holm, n_expected, paper
+    (difference of the paper's figures), order and size (verdicts). Holm's family is all comparisons of one task.
+    """
+    rows = []
+    for (task, labels), block in runs.groupby(["task", "labels"], sort=False):
+        done = {method: cells.dropna(subset="accuracy") for method, cells in block.groupby("method")}
+        for method, baseline in comparisons:
+            if method not in done or baseline not in done:
+                continue
+            common = set(done[method]["seed"]) & set(done[baseline]["seed"])
+            correct = [_correct(results, done[name], common) for name in (method, baseline)]
+            result = statistics.paired_comparison(*correct, np.random.default_rng(BOOTSTRAP_SEED))
+            figures = [paper.accuracy(tasks[task].paper_table, name, labels) for name in (method, baseline)]
+            figure, run = figures[0] - figures[1], statistics.Interval(result.run_low, result.run_high)
+            rows.append(
+                {
+                    "task": task,
+                    "labels": labels,
+                    "method": method,
+                    "baseline": baseline,
+                    **result._asdict(),
+                    "n_expected": int(block[block["method"].isin([method, baseline])]["seed"].duplicated().sum()),
+                    "paper": figure,
+                    "order": statistics.verdict_on_order(figure, statistics.Interval(result.low, result.high)),
+                    "size": statistics.verdict_on_figure(figure, run, _spread(tasks[task], labels)),
+                }
+            )
+    columns = ["task", "labels", "method", "baseline", *statistics.PairedComparison._fields]
+    table = pd.DataFrame(rows, columns=[*columns, "n_expected", "paper", "order", "size"])
+    table.insert(table.columns.get_loc("p") + 1, "p_holm", table.groupby("task")["p"].transform(statistics.holm))
+    return table.astype({"p_holm": float})
+
+
+def claim_table(differences: pd.DataFrame) -> pd.DataFrame:
+    """Per task and comparison, over all label counts: the verdict on the paper's order. From `difference_table`.
+
+    Columns: task, method, baseline, reproduced, unresolved, contradicted, unknown (numbers of label counts), verdict.
+    `method` is the one that is better in the paper. Comparisons without figures of the paper, or in which now one and
+    now the other is better there, are left out.
+    """
+    words = (statistics.REPRODUCED, statistics.UNRESOLVED, statistics.CONTRADICTED, statistics.UNKNOWN)
+    rows = []
+    for (task, *pair), cells in differences.dropna(subset="paper").groupby(["task", "method", "baseline"], sort=False):
+        if (cells["paper"] > 0).all() or (cells["paper"] < 0).all():
+            better, worse = pair if cells["paper"].iloc[0] > 0 else reversed(pair)
+            counts = {word.split()[-1]: int((cells["order"] == word).sum()) for word in words}
+            verdict = statistics.verdict_on_claim(list(cells["order"]))
+            rows.append({"task": task, "method": better, "baseline": worse, **counts, "verdict": verdict})
+    columns = ["task", "method", "baseline", *(word.split()[-1] for word in words), "verdict"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _correct(results: Results, cells: pd.DataFrame, seeds: set[int]) -> np.ndarray:
+    """Correct predictions of the runs with these seeds, bool (n, N), in the order of the seeds."""
+    cells = cells[cells["seed"].isin(seeds)].sort_values("seed")
+    return results.correct(cells) if len(cells) else np.empty((0, 1), dtype=bool)
+
+
+def _spread(task, labels: int) -> float:
+    """Range of the paper's figures over its methods at one label count; NaN where it has none."""
+    figures = [paper.accuracy(task.paper_table, method, labels) for method in paper.METHOD_NAMES]
+    return max(figures) - min(figures)
+
+
+def pretraining_table(runs: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """Per task and pre-transfer stage: where it ended, means over its last five logged batches, seeds and label counts.
+
+    Columns: task, methods (that share it, joined by "+"), n (stages), source_accuracy, source_cross_entropy,
+    lautum_information, rho_max (NaN where they are not logged).
+    """
+    columns = ["source_accuracy", "source_cross_entropy", "lautum_information", "rho_max"]
+    curves = results.curves
+    curves = curves[(curves["stage"] == "pretrain") & curves["task"].isin(runs["task"].unique())]
+    curves = curves.reindex(columns=[*curves.columns, *(name for name in columns if name not in curves)])
+    stages = ["task", "methods", "labels", "seed"]
+    last = curves.sort_values("step").groupby(stages, sort=False).tail(5).sort_index()  # in the order of the records
+    ends = last.groupby(stages, sort=False)[columns].mean().reset_index().groupby(["task", "methods"], sort=False)
+    return ends.agg(n=("seed", "size"), **{name: (name, "mean") for name in columns}).reset_index()
+
+
+def cost_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Per cell and machine: medians of seconds and images per second over runs, and the largest peak memory.
+
+    Columns: task, labels, method, machine, n, pretrain_seconds, transfer_seconds, evaluate_seconds,
+    pretrain_images_per_second, transfer_images_per_second, peak_memory_mb.
+    """
+    done = runs.dropna(subset="accuracy")
+    machine = done["cpu"].where(done["device"] == "cpu", done["device"] + ", " + done["cpu"])
+    machine += ", " + done["threads"].astype(int).astype(str) + " thread(s)"
+    groups = done.assign(machine=machine).groupby(["task", "labels", "method", "machine"], sort=False)
+    medians = ["pretrain_seconds", "transfer_seconds", "evaluate_seconds"]
+    medians += ["pretrain_images_per_second", "transfer_images_per_second"]
+    return groups.agg(
+        n=("seed", "size"), **{name: (name, "median") for name in medians}, peak_memory_mb=("peak_memory_mb", "max")
+    ).reset_index()
+
+
+def build_tables(results: Results, expected, tasks: Mapping, comparisons) -> dict[str, Table]:
+    """The tables `accuracy`, `differences`, `claims`, `pretraining` and `costs`. Raises LautumError as `grid` does."""
+    runs = grid(results.runs, expected)
+    part = part_of(runs)
+    accuracy, differences = accuracy_table(runs, tasks), difference_table(runs, results, tasks, comparisons)
+    claims, pretraining, costs = claim_table(differences), pretraining_table(runs, results), cost_table(runs)
+    tables = {
+        "accuracy": (accuracy, table_text.accuracy_cells(accuracy)),
+        "differences": (differences, table_text.difference_cells(differences)),
+        "claims": (claims, table_text.claim_cells(claims)),
+        "pretraining": (pretraining, table_text.pretraining_cells(pretraining)),
+        "costs": (costs, table_text.cost_cells(costs)),
+    }
+    return {name: Table(*table, table_text.CAPTIONS[name].format(part=part)) for name, table in tables.items()}
+
+
+def write_tables(tables: dict[str, Table], folder: Path) -> None:
+    """Write each of `build_tables` into `folder` as .md, .csv (numbers) and .tex (for the booktabs package)."""
+    for name, table in tables.items():
+        write_text(Path(folder) / f"{name}.csv", table.numbers.to_csv(index=False))
+        write_text(Path(folder) / f"{name}.md", table_text.markdown(table))
+        write_text(Path(folder) / f"{name}.tex", table_text.latex(table))
+
+
+def _name(rows: pd.DataFrame) -> str:
+    return ", ".join(f"{axis} {value}" for axis, value in rows.iloc[0].items())

@@ -1,0 +1,120 @@
+"""`make coverage`: how often 95 % intervals hold the truth, and how often verdicts are right, by simulation.
+
+Nominal model: the score of seed s on test image i is mu + a_s + b_i + e_si, all normal; accuracies are means over
+images. Binary model: the same, logistic, and thresholded by a coin, as predictions are. Spreads are of the size found
+on real tasks: 2 points between seeds, images that are mostly easy or mostly hard.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lautum.files import write_text
+from lautum.results import statistics
+
+IMAGES = 1000
+SEED_SD, IMAGE_SD, NOISE_SD = 0.02, 0.35, 0.3  # of a score; a difference of two methods varies as much
+TRUTH = 0.05
+
+
+def main() -> None:
+    """Simulate, print a table and write reports/coverage.csv."""
+    parser = argparse.ArgumentParser(prog="python -m lautum.studies.coverage", description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=2000, help="simulated experiments each (default: %(default)s)")
+    trials = parser.parse_args().trials
+    rows = [row for n in (3, 5, 10) for row in (*over_seeds(n, trials), *over_images(n, trials), *verdicts(n, trials))]
+    table = pd.DataFrame(rows, columns=["what", "model", "n", "trials", "rate", "standard_error"])
+    write_text(Path("reports/coverage.csv"), table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
+    print(table.to_string(index=False, float_format="%.3f"))
+
+
+def over_seeds(n: int, trials: int) -> list[tuple]:
+    """Coverage of the intervals that look at accuracies alone."""
+    rng = np.random.default_rng(n)
+    held = {"t": 0, "BCa, expanded": 0, "BCa, as published": 0, "prediction of one run": 0}
+    for _ in range(trials):
+        values = rng.normal(TRUTH, SEED_SD, n + 1)
+        seen, further = values[:n], values[n]
+        held["t"] += _holds(statistics.mean_interval(seen), TRUTH)
+        held["BCa, expanded"] += _holds(statistics.bca_interval(seen, rng), TRUTH)
+        held["BCa, as published"] += _holds(statistics.bca_interval(seen, rng, expanded=False), TRUTH)
+        held["prediction of one run"] += _holds(statistics.prediction_interval(seen), further)
+    return [_row(f"coverage, {name}", "nominal", n, trials, count) for name, count in held.items()]
+
+
+def over_images(n: int, trials: int) -> list[tuple]:
+    """Coverage of the interval for other seeds and other test images, beside t and the pigeonhole bootstrap."""
+    rows = []
+    for model, draw, truth in (("nominal", nominal, TRUTH), ("binary", binary, binary_truth())):
+        rng = np.random.default_rng(n)
+        held = {"seeds and images": 0, "pigeonhole bootstrap": 0, "t, blind to images": 0}
+        for _ in range(trials):
+            scores = draw(n, rng)
+            held["seeds and images"] += _holds(statistics.seeds_and_images_interval(scores), truth)
+            held["pigeonhole bootstrap"] += _holds(pigeonhole(scores, rng), truth)
+            held["t, blind to images"] += _holds(statistics.mean_interval(scores.mean(axis=1)), truth)
+        rows += [_row(f"coverage, {name}", model, n, trials, count) for name, count in held.items()]
+        print(f"simulated: {model}, n = {n}", file=sys.stderr, flush=True)
+    return rows
+
+
+def verdicts(n: int, trials: int) -> list[tuple]:
+    """How often a true statement of the paper is called contradicted, and a false one is not."""
+    rng = np.random.default_rng(n)
+    spread = 6 * SEED_SD
+    wrong = {"true figure contradicted": 0, "figure 6 sd off not contradicted": 0, "true order contradicted": 0}
+    wrong["order of equal methods resolved"] = 0
+    for _ in range(trials):
+        values, figure = rng.normal(TRUTH, SEED_SD, n), rng.normal(TRUTH, SEED_SD)
+        run = statistics.prediction_interval(values)
+        wrong["true figure contradicted"] += statistics.verdict_on_figure(figure, run, spread) == "contradicted"
+        off = statistics.verdict_on_figure(figure + 6 * SEED_SD, run, spread)
+        wrong["figure 6 sd off not contradicted"] += off != "contradicted"
+        order = statistics.verdict_on_order(TRUTH, statistics.mean_interval(values))
+        wrong["true order contradicted"] += order == "contradicted"
+        order = statistics.verdict_on_order(TRUTH, statistics.mean_interval(values - TRUTH))
+        wrong["order of equal methods resolved"] += order != "consistent but unresolved"
+    return [_row(f"verdict, {name}", "nominal", n, trials, count) for name, count in wrong.items()]
+
+
+def nominal(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Scores (n, IMAGES) of the nominal model."""
+    seeds, images = rng.normal(0, SEED_SD, (n, 1)), rng.normal(0, IMAGE_SD, (1, IMAGES))
+    return TRUTH + seeds + images + rng.normal(0, NOISE_SD, (n, IMAGES))
+
+
+def binary(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Correct (1) or wrong (0) predictions (n, IMAGES)."""
+    seeds, images = rng.normal(0, 0.15, (n, 1)), rng.normal(0, 2.5, (1, IMAGES))
+    return (rng.random((n, IMAGES)) < 1 / (1 + np.exp(-(1 + seeds + images)))).astype(float)
+
+
+def binary_truth() -> float:
+    """The expected accuracy of the binary model, by quadrature."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(200)
+    return float(weights @ (1 / (1 + np.exp(-(1 + np.hypot(0.15, 2.5) * nodes)))) / weights.sum())
+
+
+def pigeonhole(scores: np.ndarray, rng: np.random.Generator, resamples: int = 400) -> statistics.Interval:
+    """The percentile interval of means over resampled seeds and resampled images (Owen 2007)."""
+    n, images = scores.shape
+    seeds = rng.multinomial(n, np.full(n, 1 / n), resamples)
+    chosen = rng.multinomial(images, np.full(images, 1 / images), resamples)
+    means = np.einsum("bs,bs->b", seeds @ scores, chosen) / (n * images)
+    return statistics.Interval(*np.quantile(means, [0.025, 0.975]))
+
+
+def _holds(interval: statistics.Interval, value: float) -> bool:
+    return bool(interval.low <= value <= interval.high)
+
+
+def _row(what: str, model: str, n: int, trials: int, count: int) -> tuple:
+    rate = count / trials
+    return what, model, n, trials, rate, np.sqrt(rate * (1 - rate) / trials)
+
+
+if __name__ == "__main__":
+    main()

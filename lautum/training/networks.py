@@ -1,0 +1,146 @@
+"""Networks by name: images (B, C, H, W) -> penultimate `features` (B, F) -> `head` -> logits (B, K)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lautum.seeds import derive
+
+
+class Dropout(nn.Module):
+    """Inverted dropout whose noise comes from an explicit generator, so that a checkpoint can hold its state."""
+
+    def __init__(self, p: float):
+        super().__init__()
+        self.p = p
+        self.generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
+        return x * keep / (1 - self.p)
+
+
+class Network(nn.Module):
+    """What all networks share: `body` maps images to penultimate features (B, F), the linear `head` to logits (B, K).
+
+    With precision "bfloat16" the body computes its convolutions and matrix products in bfloat16 (automatic mixed
+    precision); weights, head, losses and optimiser stay in float32.
+    """
+
+    precision = "float32"
+
+    def features(self, x: Tensor) -> Tensor:
+        """Penultimate features, float32 (B, F)."""
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            return self.body(x).float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+class ConvNet(Network):
+    """conv5x5-ReLU-pool2 twice, a hidden layer with dropout, a linear head.
+
+    With widths (32, 64, 1024) it is the network that the paper's first author published for MNIST in 2018; the paper
+    itself does not describe its networks.
+    """
+
+    def __init__(
+        self, image_shape: tuple[int, int, int], num_classes: int, widths: tuple[int, int, int], dropout: float
+    ):
+        super().__init__()
+        channels, height, width = image_shape
+        first, second, hidden = widths
+        self.conv1 = nn.Conv2d(channels, first, 5, padding=2)
+        self.conv2 = nn.Conv2d(first, second, 5, padding=2)
+        self.hidden = nn.Linear(second * (height // 4) * (width // 4), hidden)
+        self.dropout = Dropout(dropout)
+        self.head = nn.Linear(hidden, num_classes)
+
+    def body(self, x: Tensor) -> Tensor:
+        # Pooling before the ReLU gives the same values (both are monotone) on a quarter of the pixels.
+        x = F.relu(F.max_pool2d(self.conv1(x), 2))
+        x = F.relu(F.max_pool2d(self.conv2(x), 2))
+        return self.dropout(F.relu(self.hidden(x.flatten(1))))
+
+
+class WideResNet(Network):
+    """Wide ResNet (Zagoruyko & Komodakis 2016) with pre-activation blocks and BatchNorm, e.g. depth 16, width 4.
+
+    BatchNorm and the two streams: source and target images go through in one batch and share its statistics, and the
+    running averages used for evaluation are of that mixture; the post-transfer stage moves them on to target images.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, depth: int, width: int):
+        super().__init__()
+        blocks = (depth - 4) // 6
+        channels = [16, 16 * width, 32 * width, 64 * width]
+        self.stem = nn.Conv2d(image_shape[0], channels[0], 3, padding=1, bias=False)
+        self.blocks = nn.Sequential(
+            *(
+                _WideBlock(channels[g] if b == 0 else channels[g + 1], channels[g + 1], 2 if b == 0 and g > 0 else 1)
+                for g in range(3)
+                for b in range(blocks)
+            )
+        )
+        self.norm = nn.BatchNorm2d(channels[3])
+        self.head = nn.Linear(channels[3], num_classes)
+
+    def body(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.blocks(self.stem(x)))).mean(dim=(2, 3))
+
+
+class _WideBlock(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs or stride > 1 else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = F.relu(self.norm1(x))
+        residual = self.conv2(F.relu(self.norm2(self.conv1(activated))))
+        return residual + (x if self.shortcut is None else self.shortcut(activated))
+
+
+def _conv(*widths: int):
+    return lambda image_shape, num_classes: ConvNet(image_shape, num_classes, widths, dropout=0.5)
+
+
+# The names are listed in `lautum.objectives.settings.NETWORKS` too, where the configuration is checked without importing torch.
+NETWORKS = {
+    "conv16-32-fc128": _conv(16, 32, 128),
+    "conv32-64-fc512": _conv(32, 64, 512),
+    "conv32-64-fc1024": _conv(32, 64, 1024),
+    "wide-resnet-16-4": lambda image_shape, num_classes: WideResNet(image_shape, num_classes, depth=16, width=4),
+}
+
+
+def build(
+    name: str, image_shape: tuple[int, int, int], num_classes: int, seed: int, precision: str = "float32"
+) -> Network:
+    """The named network, initialised from `seed` alone (the caller's random state is untouched)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive("initialisation", name, seed))
+        network = NETWORKS[name](image_shape, num_classes)
+    network.precision = precision
+    return network
+
+
+def reinitialise_head(network: nn.Module, num_classes: int, seed: int) -> None:
+    """Replace the head by a fresh linear layer with `num_classes` outputs, initialised from `seed` alone."""
+    old = network.head
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive("head initialisation", seed))
+        network.head = nn.Linear(old.in_features, num_classes).to(old.weight.device)
+
+
+def set_dropout_generator(network: nn.Module, generator: torch.Generator) -> None:
+    """Let every dropout layer draw from `generator`, which must live on the network's device."""
+    for module in network.modules():
+        if isinstance(module, Dropout):
+            module.generator = generator
