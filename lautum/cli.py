@@ -9,7 +9,7 @@ from lautum.errors import Damaged, LautumError, require_known
 from lautum.experiment import config
 from lautum.experiment.layout import Cell, Layout
 from lautum.files import set_aside
-from lautum.objectives.settings import PRETRAIN
+from lautum.objectives import PRETRAIN
 
 EPILOG = """\
 the steps of one cell, in order (Snakemake runs the same commands; every path follows from the configuration):
@@ -118,33 +118,33 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _split(options: argparse.Namespace) -> None:
-    from lautum.pipeline import stages
+    from lautum.pipeline.split import split
 
     layout = _layout(options)
     _require_labels(layout, options.task, options.labels)
-    print(stages.split(layout, options.task, options.labels, options.seed))
+    print(split(layout, options.task, options.labels, options.seed))
 
 
 def _pretrain(options: argparse.Namespace) -> None:
-    from lautum.pipeline import stages
+    from lautum.pipeline.train import pretrain
 
     layout = _layout(options)
     method, labels = _method_with(layout, options)
-    print(stages.pretrain(layout, options.task, method, labels, options.seed))
+    print(pretrain(layout, options.task, method, labels, options.seed))
 
 
 def _transfer(options: argparse.Namespace) -> None:
-    from lautum.pipeline import stages
+    from lautum.pipeline.train import transfer
 
     layout = _layout(options)
-    print(stages.transfer(layout, _cell(layout, options)))
+    print(transfer(layout, _cell(layout, options)))
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from lautum.pipeline import stages
+    from lautum.pipeline.evaluate import evaluate
 
     layout = _layout(options)
-    print(stages.evaluate(layout, _cell(layout, options)))
+    print(evaluate(layout, _cell(layout, options)))
 
 
 def _layout(options: argparse.Namespace) -> Layout:
@@ -232,13 +232,13 @@ def _rung(options: argparse.Namespace) -> None:
 
 
 def _trials(options: argparse.Namespace) -> None:
-    from lautum.report import figures, selection_figures
+    from lautum.report import selection_figures, style
     from lautum.results import selection
 
     layout = _layout(options)
     path, winners = selection.write_trials(options.config)
     table = selection.read_trials(path)
-    figures.write_figures(selection_figures.build_figures(table, list(layout.config.methods)), layout.report)
+    style.write_figures(selection_figures.build_figures(table, list(layout.config.methods)), layout.report)
     print(path, winners, sep="\n")
 
 
@@ -251,23 +251,23 @@ def _table(options: argparse.Namespace) -> None:
 
 
 def _plot(options: argparse.Namespace) -> None:
-    from lautum.report import figures, tables, training_figures
+    from lautum.report import figures, style, tables, training_figures
 
     layout = _layout(options)
     results, expected, *rest = _results(layout)
     built = figures.build_figures(tables.build_tables(results, expected, *rest), layout.config.evaluate.part)
     built |= training_figures.build_training_figures(tables.grid(results.runs, expected), results)
-    figures.write_figures(built, layout.report)
+    style.write_figures(built, layout.report)
     print(layout.report)
 
 
 def _report(options: argparse.Namespace) -> None:
-    from lautum.report import page
+    from lautum.report.page import write_report
     from lautum.results import records, selection
 
     layout = _layout(options)
     results, expected, tasks, comparisons = _results(layout)
-    path = report.write_report(
+    path = write_report(
         layout.report,
         name=layout.config.name,
         command=f"snakemake --profile local --configfile {options.config}",

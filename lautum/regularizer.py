@@ -21,8 +21,8 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from lautum.averaging import effective_samples
 from lautum.information import canonical_correlations, lautum_information
-from lautum.objectives.settings import effective_samples
 
 
 class LautumRegularizer(nn.Module):

@@ -4,10 +4,12 @@ Each stream depends on its axes alone: adding a method, a label count or a strea
 `hash()` is not used because it changes from process to process.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 
-import torch
+from lautum.lazy import torch
 
 
 def derive(*axes: str | int) -> int:

@@ -12,7 +12,9 @@ from lautum.data import datasets
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.files import read_json
-from lautum.pipeline import stages
+from lautum.pipeline.evaluate import evaluate
+from lautum.pipeline.split import split
+from lautum.pipeline.train import pretrain, transfer
 from lautum.report import tables
 from lautum.results import records, selection
 
@@ -29,10 +31,10 @@ def layout(folder: Path, builtin_data: Path, **values) -> Layout:
 
 def run(campaign: Layout) -> None:
     for cell in campaign.cells():
-        stages.split(campaign, cell.task, cell.labels, cell.seed)
-        stages.pretrain(campaign, cell.task, cell.method, cell.labels, cell.seed)
-        stages.transfer(campaign, cell)
-        stages.evaluate(campaign, cell)
+        split(campaign, cell.task, cell.labels, cell.seed)
+        pretrain(campaign, cell.task, cell.method, cell.labels, cell.seed)
+        transfer(campaign, cell)
+        evaluate(campaign, cell)
 
 
 def test_who_is_shown_which_labels(tmp_path, monkeypatch, builtin_data):
@@ -82,7 +84,7 @@ def test_the_frugal_protocol_from_split_to_winners(tmp_path, monkeypatch, builti
     run(campaign)
     # Ten of the twenty labelled images are held out, other ones for each seed.
     drawn = [read_json(campaign.split("digits-letters", 20, seed)) for seed in (5, 6)]
-    assert all(len(split["labelled"]) == len(split["validation"]) == 10 for split in drawn)
+    assert all(len(one["labelled"]) == len(one["validation"]) == 10 for one in drawn)
     assert drawn[0]["validation"] != drawn[1]["validation"]
     records.collect(campaign, selection.cells(campaign))
     trials, _ = selection.write_trials("mine.yaml")

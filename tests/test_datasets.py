@@ -210,7 +210,7 @@ def write_pair(folder, images=None, labels=None):
 
 
 def test_idx_pair_round_trip(tmp_path):
-    images, labels = readers.read_idx_pair(*write_pair(tmp_path), class_count=10)
+    images, labels = formats.read_idx_pair(*write_pair(tmp_path), class_count=10)
     np.testing.assert_array_equal(images[:, 0], IMAGES)
     assert labels.tolist() == LABELS and labels.dtype == np.int64
 
@@ -231,14 +231,14 @@ def test_idx_pair_round_trip(tmp_path):
 )
 def test_damaged_idx_is_refused_by_name(tmp_path, damage, says):
     with pytest.raises(LautumError) as error:
-        readers.read_idx_pair(*write_pair(tmp_path, **damage), class_count=10)
+        formats.read_idx_pair(*write_pair(tmp_path, **damage), class_count=10)
     message = one_line(error)
     assert all(text in message for text in says), message
 
 
 def test_cifar_records_are_planar_with_the_last_label_byte():
     record = bytes([4, 51]) + bytes(1024 * [1] + 1024 * [2] + 1024 * [3])
-    images, labels = readers.read_cifar(record + record, "train.bin", label_bytes=2, class_count=100)
+    images, labels = formats.read_cifar(record + record, "train.bin", label_bytes=2, class_count=100)
     assert labels.tolist() == [51, 51]
     assert images[1].reshape(3, -1).tolist() == [[1] * 1024, [2] * 1024, [3] * 1024]
 
@@ -253,7 +253,7 @@ def test_cifar_records_are_planar_with_the_last_label_byte():
 )
 def test_damaged_cifar_is_refused_by_name(content, says):
     with pytest.raises(LautumError) as error:
-        readers.read_cifar(content, "test_batch.bin", label_bytes=1, class_count=10)
+        formats.read_cifar(content, "test_batch.bin", label_bytes=1, class_count=10)
     assert "test_batch.bin" in one_line(error) and says in one_line(error)
 
 
@@ -520,7 +520,7 @@ def test_load_refuses_damage_truncation_and_foreign_files(tmp_path, builtin_data
 
 def test_importing_and_loading_need_no_heavy_library(builtin_data):
     code = (
-        "import sys; from lautum import datasets; datasets.load(sys.argv[1]);"
+        "import sys; from lautum.data import datasets; datasets.load(sys.argv[1]);"
         "print({'torch', 'torchvision', 'sklearn', 'PIL', 'matplotlib'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, str(builtin_data / "digits-test.safetensors")]

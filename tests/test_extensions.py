@@ -7,8 +7,8 @@ from torch import nn
 
 from lautum import objectives
 from lautum.data.transforms import InputTransform
-from lautum.objectives.settings import PRETRAIN, TRANSFER
-from lautum.training.loop import Labelled, StageData
+from lautum.objectives import PRETRAIN, TRANSFER
+from lautum.training.batches import Labelled, StageData
 
 IMAGES = torch.randint(0, 256, (300, 1, 3, 3), generator=torch.Generator().manual_seed(0)).byte()
 LABELS = torch.arange(100) % 3
@@ -73,7 +73,7 @@ def lautum(x, w) -> float:
 def test_terms_on_target_images(name):
     network, objective = build(name, **TERM)
     source, labels, target = batches(objective, "source_order", "target_order")
-    loss, _ = objective.loss(0)
+    loss = objective.step(0).loss
     information = {
         "lautum": lautum(target, network(target)),
         "mutual_information": -float(np.sum(-np.log(1 - correlations(target, network(target))) / 2)),
@@ -86,7 +86,7 @@ def test_shuffled_placebo_pairs_each_logit_with_another_image():
     network, objective = build("lautum_shuffled", **TERM)
     order = torch.randperm(64, generator=torch.Generator().set_state(objective.shuffle.get_state()))
     source, labels, target = batches(objective, "source_order", "target_order")
-    loss, scalars = objective.loss(0)
+    loss, _, scalars = objective.step(0)
     others = dict(zip(order.tolist(), order.roll(1).tolist(), strict=True))
     assert all(image != other for image, other in others.items())
     expected = lautum(target[[others[number] for number in range(64)]], network(target))
@@ -98,17 +98,17 @@ def test_shuffled_placebo_pairs_each_logit_with_another_image():
 def test_source_placebo_sees_no_target():
     network, objective = build("lautum_source", **TERM)
     source, labels, _ = batches(objective, "source_order", "none")
-    loss, scalars = objective.loss(0)
+    loss, images, scalars = objective.step(0)
     expected = cross_entropy(network(source), labels) - WEIGHT * lautum(source, network(source))
     assert loss.item() == pytest.approx(expected, rel=1e-4)
-    assert scalars["images"] == 64
+    assert images == 64
     assert not PRETRAIN["lautum_source"].needs_target
 
 
 def test_entropy_placebo():
     network, objective = build("entropy", batch_size=64, weight=WEIGHT)
     source, labels, target = batches(objective, "source_order", "target_order")
-    loss, _ = objective.loss(0)
+    loss = objective.step(0).loss
     p = network(target).detach().double().softmax(dim=1).numpy()
     entropy = -(p * np.log(p)).sum(axis=1).mean()
     assert loss.item() == pytest.approx(cross_entropy(network(source), labels) + WEIGHT * entropy, rel=1e-5)
@@ -117,7 +117,7 @@ def test_entropy_placebo():
 def test_lautum_in_the_post_transfer_stage():
     network, objective = build("supervised_lautum", **TERM)
     labelled, labels, target = batches(objective, "order", "target_order")
-    loss, _ = objective.loss(0)
+    loss = objective.step(0).loss
     expected = cross_entropy(network(labelled), labels) - WEIGHT * lautum(target, network(target))
     assert loss.item() == pytest.approx(expected, rel=1e-4)
 

@@ -52,7 +52,7 @@ def test_two_processes_never_hold_it_together(tmp_path, quick):
 def test_the_lock_of_a_killed_process_is_taken_over_at_once(tmp_path):
     path = tmp_path / "a.lock"
     code = (
-        "import sys, pathlib, time; from lautum import locks\n"
+        "import sys, pathlib, time; from lautum.pipeline import locks\n"
         "with locks.lock(pathlib.Path(sys.argv[1])): time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(path)])
@@ -119,7 +119,7 @@ def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path):
 
 def test_jobs_of_one_machine_take_different_gpus(tmp_path):
     """Three live processes and two GPUs; when the first is killed its GPU is free again."""
-    code = "from lautum import environment; print(environment.claim_gpu(2), flush=True); input()"
+    code = "from lautum.training.device import claim_gpu; print(claim_gpu(2), flush=True); input()"
 
     def job():
         values = os.environ | {"TMPDIR": str(tmp_path)}

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from lautum import schema
 from lautum.errors import LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.files import read_json, sha256_of_arrays, write_arrays, write_json, write_text
-from lautum.pipeline import run_record
+from lautum.pipeline.run_record import RunRecord
 from lautum.results import records, selection
 
 ROOT = Path(__file__).parent.parent
@@ -38,20 +39,34 @@ def write_record(layout: Layout, cell, correct: int, **changed: str) -> Path:
     labels = np.arange(10, dtype=np.uint8)
     predictions = np.where(np.arange(10) < correct, labels, (labels + 1) % 10).astype(np.uint8)
     write_arrays(path.with_suffix(".safetensors"), {"predictions": predictions, "labels": labels}, {"classes": "A,B"})
-    stage = {"seconds": 1.0, "peak_memory_mb": 100.0, "images_per_second": 5.0}
-    pretrain = stage | {"curve": {"step": [1, 2], "loss": [2.0, float(cell.seed)]}}  # shared by the methods
-    transfer = stage | {"curve": {"step": [1, 2], "loss": [2.0, float(correct)]}}
-    hashes = {column: column for column in run_record.IN_COMMON if column.endswith("_sha256")}
-    names = {"source": "digits", "target": "letters", "pretrain_objective": "source_only", "part": "validation"}
-    environment = {"device": "cpu", "cpu": "none", "threads": 1, "python": "3", "torch": "0"}
-    environment["commit"] = "0123456789abcdef+changes"
+    shared, own = ({"step": [1, 2], "loss": [2.0, float(last)]} for last in (cell.seed, correct))
+    cost = {"seconds": 1.0, "peak_memory_mb": 100.0}
+    stage = cost | {"images_per_second": 5.0, "resumed_at": (), "steps": 2, "device": "cpu"}
+    environment = {"device": "cpu", "cpu": "none", "cores": 2, "threads": 1, "python": "3", "torch": "0", "lautum": "0"}
+    environment |= {"commit": "0123456789abcdef+changes"}
     environment |= {column: value for column, value in changed.items() if column == "device"}
-    key = layout.transfer_key(cell.task, cell.method, cell.labels)
-    record = vars(cell) | names | hashes | {"transfer_objective": "supervised", "key": key, "environment": environment}
-    record["settings"] = layout.settings_key(cell.task, cell.method, cell.labels)
-    record |= {"accuracy": correct / 10, "n_images": 10, "correct": correct, "evaluate": stage}
-    record |= {"pretrain": pretrain, "transfer": transfer, "predictions_sha256": sha256_of_arrays(predictions)}
-    write_json(path, record | changed)
+    hashes = {column: column for column in records.IN_COMMON if column.endswith("_sha256")}
+    hashes |= {column: value for column, value in changed.items() if column != "device"}
+    record = RunRecord(
+        **vars(cell),
+        **hashes,
+        source="digits",
+        target="letters",
+        pretrain_objective="source_only",
+        transfer_objective="supervised",
+        key=layout.transfer_key(cell.task, cell.method, cell.labels),
+        settings=layout.settings_key(cell.task, cell.method, cell.labels),
+        part="validation",
+        accuracy=correct / 10,
+        n_images=10,
+        correct=correct,
+        predictions_sha256=sha256_of_arrays(predictions),
+        pretrain=stage | {"curve": shared},  # shared by the methods
+        transfer=stage | {"curve": own},
+        evaluate=cost,
+        environment=environment,
+    )
+    schema.write(path, record)
     return path
 
 
@@ -124,7 +139,7 @@ def test_what_was_made_with_other_settings_is_not_kept(campaign):
         records.collect(Layout(config.load(path)), keep=True)
 
 
-@pytest.mark.parametrize("column", run_record.IN_COMMON)
+@pytest.mark.parametrize("column", records.IN_COMMON)
 def test_what_cannot_be_compared_with_the_rest_is_not_kept(campaign, column):
     _, layout = campaign
     first, _, second, other_seed = layout.cells()
@@ -213,7 +228,7 @@ def test_records_that_do_not_belong_are_refused_by_name(campaign):
     path = write_record(layout, layout.cells()[0], 5)
     whole, record = path.read_text(), read_json(path)
     path.write_text(whole[:100])
-    with pytest.raises(LautumError, match="seed7.json is not valid JSON .*; run again"):
+    with pytest.raises(LautumError, match="seed7.json is not an evaluation record .*; run again"):
         records.collect(layout)
     write_json(path, record | {"key": "000000000000"})
     with pytest.raises(LautumError, match="seed7.json was made with other settings"):

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from lautum.report import page, table_text
+from lautum.report import page as page_of
+from lautum.report import table_text
 
 
 class Page(HTMLParser):
@@ -45,7 +46,7 @@ def write(folder, **changes):
         "methods": {name: f"what {name} is" for name in synthetic.METHODS},
         "hyperparameters": synthetic.HYPERPARAMETERS,
     }
-    path = report.write_report(folder, **(arguments | changes))
+    path = page_of.write_report(folder, **(arguments | changes))
     assert path == folder / "index.html"
     return Page(path.read_text(encoding="utf-8"))
 

@@ -1,5 +1,6 @@
 """Temporal Ensembling against a slow NumPy transcription of Laine & Aila's algorithm, written from their paper."""
 
+import copy
 import math
 
 import numpy as np
@@ -8,9 +9,8 @@ import torch
 from torch import nn
 
 from lautum.data.transforms import InputTransform
-from lautum.objectives.settings import TemporalEnsembling
-from lautum.objectives.temporal_ensembling import Objective
-from lautum.training.loop import Labelled, StageData
+from lautum.objectives.temporal_ensembling import Objective, Settings
+from lautum.training.batches import Labelled, StageData
 
 LABELLED, UNLABELLED, CLASSES, BATCH, EPOCHS = 4, 7, 3, 5, 12
 
@@ -28,7 +28,7 @@ class Linear(nn.Module):
         return self.head(x.flatten(1))
 
 
-def build(settings: TemporalEnsembling) -> Objective:
+def build(settings: Settings) -> Objective:
     images = torch.randint(0, 256, (LABELLED + UNLABELLED, 1, 2, 2), generator=torch.Generator().manual_seed(0)).byte()
     transform = InputTransform("none", torch.tensor([[[128.0]]]), torch.tensor([[[64.0]]]))
     labelled = Labelled(images[:LABELLED], torch.tensor([0, 1, 2, 1]))
@@ -41,7 +41,7 @@ def softmax(logits):
 
 
 def test_losses_of_a_whole_run_equal_the_transcription():
-    settings = TemporalEnsembling(batch_size=BATCH, epochs=EPOCHS, weight=30.0, learning_rate=0.1)
+    settings = Settings(batch_size=BATCH, epochs=EPOCHS, weight=30.0, learning_rate=0.1)
     objective = build(settings)
     images = torch.cat([objective.data.labelled.images, objective.data.unlabelled])
     x = ((images.double() - 128) / 64).flatten(1).numpy()
@@ -56,7 +56,7 @@ def test_losses_of_a_whole_run_equal_the_transcription():
         z, seen = np.zeros((total, CLASSES)), []
         for _ in range(math.ceil(total / BATCH)):
             matrix = objective.network.head.weight.detach().double().numpy().copy()
-            loss, scalars = objective.loss(step)
+            loss, _, scalars = objective.step(step)
             indices = objective.order[(step % 3) * BATCH : (step % 3 + 1) * BATCH].tolist()
             seen += indices
             probabilities = softmax(x[indices] @ matrix.T)
@@ -79,7 +79,7 @@ def test_losses_of_a_whole_run_equal_the_transcription():
 
 def test_rate_and_beta1_follow_the_published_schedule():
     # 300 epochs as published: ramp-up over 80, ramp-down over the last 50, beta1 from 0.9 to 0.5 with it.
-    settings = TemporalEnsembling(batch_size=BATCH, epochs=300, learning_rate=0.003)
+    settings = Settings(batch_size=BATCH, epochs=300, learning_rate=0.003)
     objective = build(settings)
 
     def at(epoch):
@@ -92,11 +92,11 @@ def test_rate_and_beta1_follow_the_published_schedule():
 
 
 def test_resumed_objective_continues_the_ensemble():
-    settings = TemporalEnsembling(batch_size=BATCH, epochs=4)
+    settings = Settings(batch_size=BATCH, epochs=4)
     one, other = build(settings), build(settings)
-    losses = [one.loss(step)[0].item() for step in range(5)]
-    other.restore({key: value.clone() for key, value in one.state().items()})
-    assert [one.loss(step)[0].item() for step in range(5, one.steps)] == [
-        other.loss(step)[0].item() for step in range(5, one.steps)
+    losses = [one.step(step).loss.item() for step in range(5)]
+    other.load_state_dict(copy.deepcopy(one.state_dict()))
+    assert [one.step(step).loss.item() for step in range(5, one.steps)] == [
+        other.step(step).loss.item() for step in range(5, one.steps)
     ]
     assert len(losses) == 5

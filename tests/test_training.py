@@ -16,8 +16,12 @@ import torch
 from lautum import objectives
 from lautum.data.transforms import InputTransform
 from lautum.errors import LautumError
-from lautum.objectives.settings import PRETRAIN, TRANSFER
-from lautum.training import checkpoint, loop, networks
+from lautum.objectives import PRETRAIN, TRANSFER
+from lautum.training import checkpoint, networks
+from lautum.training.batches import Labelled, ShuffledBatches, StageData
+from lautum.training.checkpoint import Checkpoints
+from lautum.training.interruption import Interrupted
+from lautum.training.loop import train
 
 OBJECTIVES = {
     "source_only": PRETRAIN["source_only"](steps=24, batch_size=16),
@@ -34,27 +38,27 @@ OBJECTIVES = {
 }
 
 
-def stage_data(augmentation: str = "flip-shift") -> training.StageData:
+def stage_data(augmentation: str = "flip-shift") -> StageData:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (240, 1, 16, 16), generator=generator).byte()
-    labelled = training.Labelled(images[:40], torch.arange(40) % 10)
-    return training.StageData(InputTransform.for_source(images, augmentation), labelled, images[40:])
+    labelled = Labelled(images[:40], torch.arange(40) % 10)
+    return StageData(InputTransform.for_source(images, augmentation), labelled, images[40:])
 
 
-def run(name, path, settings=None, seed=3, stop_at=None, precision="float32", **options):
+def run(name, path, settings=None, seed=3, stop_at=None, precision="float32", interval=60.0):
     """Train from scratch (or from the checkpoint at `path`); `stop_at` sends this process SIGTERM during that step."""
     settings = settings or OBJECTIVES[name]
     network = networks.build("conv16-32-fc128", (1, 16, 16), 10, seed, precision).to(memory_format=torch.channels_last)
     objective = objectives.build(name, network, stage_data(), settings, seed)
-    loss = objective.loss
+    step = objective.step
 
-    def loss_with_signal(step):
-        if step == stop_at:
+    def step_with_signal(number):
+        if number == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
-        return loss(step)
+        return step(number)
 
-    objective.loss = loss_with_signal
-    outcome = training.train(network, objective, settings.clip_norm, seed, path, "test", name, **options)
+    objective.step = step_with_signal
+    outcome = train(network, objective, settings.clip_norm, seed, Checkpoints(path, "test", name, interval))
     return network.state_dict(), outcome
 
 
@@ -67,7 +71,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(name, tmp_path):
     path = tmp_path / "state.safetensors"
     expected, uninterrupted = run(name, tmp_path / "unused.safetensors")
     for stop_at in (3, 11):  # stopped twice, in the first and in a later pass over the data
-        with pytest.raises(training.Interrupted, match=f"stopped by SIGTERM after step {stop_at + 1} of"):
+        with pytest.raises(Interrupted, match=f"stopped by SIGTERM after step {stop_at + 1} of"):
             run(name, path, stop_at=stop_at)
     weights, resumed = run(name, path)
     assert resumed.resumed_at == [4, 12]
@@ -78,7 +82,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(name, tmp_path):
 
 def test_in_bfloat16_too_a_resumed_run_equals_an_uninterrupted_one(tmp_path):
     expected, _ = run("lautum", tmp_path / "unused.safetensors", precision="bfloat16")
-    with pytest.raises(training.Interrupted):
+    with pytest.raises(Interrupted):
         run("lautum", tmp_path / "state.safetensors", stop_at=7, precision="bfloat16")
     weights, _ = run("lautum", tmp_path / "state.safetensors", precision="bfloat16")
     assert equal(weights, expected)
@@ -99,7 +103,7 @@ def test_the_seed_decides_everything(name, tmp_path):
 
 def test_a_checkpoint_in_the_middle_changes_nothing(tmp_path):
     expected, _ = run("lautum", tmp_path / "none.safetensors")
-    with_checkpoints, _ = run("lautum", tmp_path / "each.safetensors", checkpoint_seconds=0.0)
+    with_checkpoints, _ = run("lautum", tmp_path / "each.safetensors", interval=0.0)
     assert (tmp_path / "each.safetensors").exists()
     assert equal(with_checkpoints, expected)
 
@@ -107,7 +111,7 @@ def test_a_checkpoint_in_the_middle_changes_nothing(tmp_path):
 def test_a_damaged_or_foreign_checkpoint_is_passed_over(tmp_path, capsys):
     path = tmp_path / "state.safetensors"
     expected, _ = run("supervised", tmp_path / "unused.safetensors")
-    with pytest.raises(training.Interrupted):
+    with pytest.raises(Interrupted):
         run("supervised", path, stop_at=3)
     whole = path.read_bytes()
     middle = len(whole) // 2
@@ -123,8 +127,8 @@ def test_a_damaged_or_foreign_checkpoint_is_passed_over(tmp_path, capsys):
         output = capsys.readouterr().err
         assert message in output and "starting from the first step" in output
     path.write_bytes(whole)
-    tensors, progress = checkpoint.load(path)
-    checkpoint.save(path, tensors, progress | {"identity": "another"})
+    state, progress = checkpoint.load(path)
+    checkpoint.save(path, state, progress | {"identity": "another"})
     assert equal(run("supervised", path)[0], expected)
     assert "belongs to another run; starting from the first step" in capsys.readouterr().err
 
@@ -138,7 +142,7 @@ folder = Path(sys.argv[1])
 for name in test_training.OBJECTIVES:
     result = folder / f"{name}.safetensors"
     if not result.exists():
-        weights, _ = test_training.run(name, folder / f"{name}-state.safetensors", checkpoint_seconds=0.0)
+        weights, _ = test_training.run(name, folder / f"{name}-state.safetensors", interval=0.0)
         checkpoint.save(result, weights, {})
 """
 
@@ -193,9 +197,9 @@ def test_methods_share_initialisation_and_source_order():
 
 
 def test_batches_cover_a_pass_without_repetition():
-    batches = training.ShuffledBatches(10, 3, torch.device("cpu"), "test")
+    batches = ShuffledBatches(10, 3, torch.device("cpu"), "test")
     first, second = ([batches.next().tolist() for _ in range(3)] for _ in range(2))
     for one_pass in (first, second):
         assert len({index for batch in one_pass for index in batch}) == 9
     assert first != second
-    assert len(training.ShuffledBatches(10, 64, torch.device("cpu"), "test").next()) == 10
+    assert len(ShuffledBatches(10, 64, torch.device("cpu"), "test").next()) == 10

@@ -1,4 +1,4 @@
-"""Which target training images carry labels: drawn once per seed, the same for every method.
+"""Which target training images carry labels: drawn once per seed, the same for every method, and kept in a file.
 
 The images of each class are ranked by SHA-256 of (what for, dataset, seed, index): no random-number library is
 involved, so the same configuration selects the same images on any machine. For one seed, a larger label count contains
@@ -6,11 +6,15 @@ the smaller ones.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from lautum.errors import LautumError
+from lautum import schema
+from lautum.data.datasets import Images
+from lautum.errors import Damaged, LautumError
 from lautum.files import sha256_of_arrays
 
 
@@ -25,6 +29,49 @@ class Split:
     @property
     def sha256(self) -> str:
         return sha256_of_arrays(self.labelled, self.unlabelled, self.validation)
+
+
+class SplitFile(schema.Strict):
+    """A split as it is written, with what it was drawn from."""
+
+    target: str  # data set
+    target_train_sha256: str
+    classes: tuple[str, ...]  # that take part, in the order of the task
+    seed: int
+    labelled: tuple[int, ...]
+    unlabelled: tuple[int, ...]
+    validation: tuple[int, ...]
+    sha256: str  # of the three parts (`Split.sha256`)
+
+    def split(self) -> Split:
+        """The three parts as arrays."""
+        return Split(*(np.array(part, dtype=np.int64) for part in (self.labelled, self.unlabelled, self.validation)))
+
+
+def write(path: Path, split: Split, target: Images, classes: Sequence[int], seed: int) -> None:
+    """Write a split of `target` into the `classes` of these numbers as JSON."""
+    written = SplitFile(
+        target=target.dataset,
+        target_train_sha256=target.sha256,
+        classes=tuple(target.class_names[number] for number in classes),
+        seed=seed,
+        labelled=tuple(split.labelled.tolist()),
+        unlabelled=tuple(split.unlabelled.tolist()),
+        validation=tuple(split.validation.tolist()),
+        sha256=split.sha256,
+    )
+    schema.write(path, written)
+
+
+def read(path: Path, remedy: str = "run again") -> SplitFile:
+    """What `write` wrote.
+
+    Raises LautumError when the file is missing, Damaged when it is no split or altered, with `remedy` as the advice.
+    """
+    written = schema.read(path, SplitFile, "a split", remedy)
+    if written.split().sha256 != written.sha256:
+        raise Damaged(path, f"{path} is damaged: its content does not have the SHA-256 written in it; {remedy}")
+    return written
 
 
 def class_numbers(class_names: tuple[str, ...], wanted: tuple[str, ...] | None, dataset: str) -> list[int]:
@@ -94,6 +141,13 @@ def draw(
         labelled.append(members[taken:per_class])
         unlabelled.append(members[per_class:])
     return Split(*(np.sort(np.concatenate(part)).astype(np.int64) for part in (labelled, unlabelled, validation)))
+
+
+def task_labels(labels: np.ndarray, classes: list[int]) -> np.ndarray:
+    """Labels 0 .. K-1 in the order of the task's classes, int64, from the data set's own numbers (all in `classes`)."""
+    position = np.full(max(classes) + 1, -1)
+    position[classes] = np.arange(len(classes))
+    return position[labels]
 
 
 def _ranked(indices: np.ndarray, *axes: str | int) -> np.ndarray:

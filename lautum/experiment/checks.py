@@ -2,12 +2,12 @@
 
 import math
 
+from lautum.averaging import effective_samples
 from lautum.data.datasets import DATASETS
-from lautum.objectives.settings import effective_samples
 
 
 def require_consistent(config, task: str, method: str) -> None:
-    """Refuse a pair of the grid of `lautum.experiment.config.Config` whose jobs would fail or must not run; raises ValueError."""
+    """Refuse a pair of a `Config`'s grid whose jobs would fail or must not run; raises ValueError."""
     definition, where = config.tasks[task], f"tasks.{task}, method {method}"
     source, target = DATASETS[definition.source], DATASETS[definition.target]
     pretrain, transfer = config.pretrain_settings(task, method), config.transfer_settings(task, method)

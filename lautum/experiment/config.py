@@ -6,7 +6,7 @@ that sets it.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, ValidationError, model_validator
 
@@ -16,14 +16,10 @@ from lautum.errors import LautumError, nearest, require_known
 from lautum.experiment import config_files
 from lautum.experiment.checks import require_consistent
 from lautum.experiment.search import Search, expand, require_selectable
-from lautum.objectives.settings import (
-    NETWORKS,
-    PRETRAIN,
-    TRANSFER,
-    PretrainSettings,
-    Strict,
-    TransferSettings,
-)
+from lautum.objectives import PRETRAIN, TRANSFER
+from lautum.objectives.settings import PretrainSettings, TransferSettings
+from lautum.schema import Strict, first_complaint
+from lautum.training.architectures import ARCHITECTURES
 
 STEPS = ("prepare", "split", "pretrain", "transfer", "evaluate", "aggregate")  # what a job of the graph does
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # names become folders and Snakemake wildcards
@@ -103,7 +99,7 @@ class Task(Strict):
 
     @model_validator(mode="after")
     def _values(self):
-        require_known("network", self.network, NETWORKS)
+        require_known("network", self.network, ARCHITECTURES)
         if self.paper_table is not None:
             require_known("paper_table", self.paper_table, paper.TABLE_SOURCES)
         require_known("data set", self.source, DATASETS)
@@ -121,6 +117,10 @@ class Task(Strict):
         _stage_keys("pretrain", self.pretrain, PRETRAIN.values())
         _stage_keys("transfer", self.transfer, TRANSFER.values())
         return self
+
+    def own(self, method: str) -> MethodSettings:
+        """What a method sets differently in this task."""
+        return self.methods.get(method, MethodSettings())
 
     @property
     def class_count(self) -> int:
@@ -200,7 +200,7 @@ class Config(Strict):
                     self.pretrain_settings(task, method)
                     self.transfer_settings(task, method)
                 except ValidationError as error:
-                    raise ValueError(f"tasks.{task}, method {method}: {_first(error)}") from None
+                    raise ValueError(f"tasks.{task}, method {method}: {first_complaint(error)}") from None
                 require_consistent(self, task, method)
         return self
 
@@ -210,11 +210,13 @@ class Config(Strict):
 
     def pretrain_settings(self, task: str, method: str) -> PretrainSettings:
         """The pre-transfer settings of a method in a task: the task's, overridden by the method's own."""
-        return _stage_settings(PRETRAIN[self.methods[method].pretrain], self.tasks[task], "pretrain", method)
+        schema, own = PRETRAIN[self.methods[method].pretrain], self.tasks[task].own(method).pretrain
+        return schema.model_validate(_that_exist(schema, self.tasks[task].pretrain) | own)
 
     def transfer_settings(self, task: str, method: str) -> TransferSettings:
         """The post-transfer settings of a method in a task."""
-        return _stage_settings(TRANSFER[self.methods[method].transfer], self.tasks[task], "transfer", method)
+        schema, own = TRANSFER[self.methods[method].transfer], self.tasks[task].own(method).transfer
+        return schema.model_validate(_that_exist(schema, self.tasks[task].transfer) | own)
 
 
 def load(path: Path | str) -> Config:
@@ -226,10 +228,10 @@ def load(path: Path | str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise LautumError(f"{path}: {_first(error)}") from None
+        raise LautumError(f"{path}: {first_complaint(error)}") from None
 
 
-def hyper_parameters(path: Path | str) -> list[dict]:
+def hyper_parameters(path: Path | str) -> list[dict[str, Any]]:
     """Every hyper-parameter of the grid with its value, unit, meaning and source: the report's table.
 
     One dictionary for each (task, method, stage, name).
@@ -238,32 +240,41 @@ def hyper_parameters(path: Path | str) -> list[dict]:
     _, sources = config_files.split_sources(expand(config_files.read(Path(path))))
     rows = []
     for task in config.grid.tasks:
-        for method in config.grid.methods:
-            for stage in ("pretrain", "transfer"):
-                settings = getattr(config, f"{stage}_settings")(task, method)
-                for name, field in type(settings).model_fields.items():
-                    source = sources.get(("tasks", task, "methods", method, stage, name))
-                    source = source or sources.get(("tasks", task, stage, name)) or field.json_schema_extra["source"]
-                    rows.append(
-                        {
-                            "task": task,
-                            "method": method,
-                            "stage": stage,
-                            "objective": getattr(config.methods[method], stage),
-                            "name": name,
-                            "value": getattr(settings, name),
-                            "unit": field.json_schema_extra["unit"],
-                            "source": source,
-                            "description": field.description,
-                        }
-                    )
+        for name in config.grid.methods:
+            method = config.methods[name]
+            rows += _hyper_parameters(
+                config.pretrain_settings(task, name), task, name, "pretrain", method.pretrain, sources
+            )
+            rows += _hyper_parameters(
+                config.transfer_settings(task, name), task, name, "transfer", method.transfer, sources
+            )
     return rows
 
 
-def _stage_settings(schema, task: Task, stage: str, method: str):
-    shared = {key: value for key, value in getattr(task, stage).items() if key in schema.model_fields}
-    own = getattr(task.methods.get(method, MethodSettings()), stage)
-    return schema.model_validate(shared | own)
+def _hyper_parameters(settings: Strict, task: str, method: str, stage: str, objective: str, sources: dict) -> list:
+    rows = []
+    for name, field in type(settings).model_fields.items():
+        declared = cast(dict[str, str], field.json_schema_extra)
+        source = sources.get(("tasks", task, "methods", method, stage, name))
+        rows.append(
+            {
+                "task": task,
+                "method": method,
+                "stage": stage,
+                "objective": objective,
+                "name": name,
+                "value": getattr(settings, name),
+                "unit": declared["unit"],
+                "source": source or sources.get(("tasks", task, stage, name)) or declared["source"],
+                "description": field.description,
+            }
+        )
+    return rows
+
+
+def _that_exist(schema: type[Strict], values: dict) -> dict:
+    """Those of the settings for every objective of a stage that this one has."""
+    return {key: value for key, value in values.items() if key in schema.model_fields}
 
 
 def _stage_keys(stage: str, values: dict, schemas) -> None:
@@ -271,14 +282,3 @@ def _stage_keys(stage: str, values: dict, schemas) -> None:
     for key in values:
         if key not in allowed:
             raise ValueError(f"unknown key {key!r} in {stage}{nearest(key, allowed)}")
-
-
-def _first(error: ValidationError) -> str:
-    """The first of pydantic's complaints as one line: where, what, and the value when it is short."""
-    complaint = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in complaint["loc"])
-    message = complaint["msg"].removeprefix("Value error, ")
-    value = complaint.get("input")
-    shown = f", got {value!r}" if complaint["type"] != "value_error" and not isinstance(value, dict) else ""
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where}: {message}{shown}{more}" if where else f"{message}{shown}{more}"

@@ -6,21 +6,25 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 # Modules of which no number of a result depends: what they decide or hold is in the key or in the record itself.
 NOT_CODE_OF_A_RESULT = {
     "lautum": "its version, and names from other modules, which are followed there",
-    "lautum.experiment.layout": "paths and keys",
-    "lautum.training.checkpoint": "a file format; what it gives back is what it was given, or refused",
-    "lautum.experiment.config": "settings, which are in the key",
     "lautum.data.datasets": "prepared files, whose content hashes are in every record",
     "lautum.errors": "messages",
+    "lautum.experiment.layout": "paths and keys",
     "lautum.files": "file formats",
-    "lautum.pipeline.locks": "who writes a file first; both would write the same",
+    "lautum.lazy": "when torch is imported",
     "lautum.objectives": "finds an objective by its name, which is in the key",
     "lautum.objectives.settings": "settings, which are in the key",
-    "lautum.errors": "messages",
+    "lautum.pipeline.environment": "what a record says about the machine",
+    "lautum.pipeline.locks": "who writes a file first; both would write the same",
+    "lautum.pipeline.run_record": "a file format",
+    "lautum.schema": "file formats and messages",
+    "lautum.training.checkpoint": "a file format; what it gives back is what it was given, or refused",
+    "lautum.training.interruption": "when a stage stops; resumed, it goes on as if it had not",
+    "lautum.training.progress": "messages",
 }
 
 

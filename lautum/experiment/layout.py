@@ -7,12 +7,16 @@ and changing back costs nothing.
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lautum.experiment.config import Config
 from lautum.experiment.digest import code_digest
-from lautum.objectives.settings import PRETRAIN
+from lautum.objectives import PRETRAIN
+
+# What hands an objective its data, and what measures the network that comes out.
+JOBS = ("lautum.pipeline.train", "lautum.pipeline.evaluate")
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Layout:
 
     def split(self, task: str, labels: int, seed: int) -> Path:
         """The labelled subset of a task."""
-        key = self._key("split", task, labels, lambda: self._split_axes(task, labels))
+        key = self._key(("split", task, labels), lambda: self._split_axes(task, labels))
         return self.results / "splits" / task / f"n{labels}" / key / f"seed{seed}.json"
 
     def pretrained_scope(self, method: str, labels: int) -> str:
@@ -61,16 +65,16 @@ class Layout:
     def pretrain_key(self, task: str, method: str, labels: int) -> str:
         """Key of the pre-transfer stage: equal for all methods and label counts that can share its result."""
         scope = self.pretrained_scope(method, labels)
-        return self._key("pretrain", task, method, scope, lambda: self._pretrain_axes(task, method, labels))
+        return self._key(("pretrain", task, method, scope), lambda: self._pretrain_axes(task, method, labels))
 
     def transfer_key(self, task: str, method: str, labels: int) -> str:
         """Key of the post-transfer stage; it covers the pre-transfer stage too."""
-        return self._key("transfer", task, method, labels, lambda: self._transfer_axes(task, method, labels))
+        return self._key(("transfer", task, method, labels), lambda: self._transfer_axes(task, method, labels))
 
     def settings_key(self, task: str, method: str, labels: int) -> str:
         """As `transfer_key`, of the settings alone: ties committed records to a configuration while code moves on."""
         return self._key(
-            "settings", task, method, labels, lambda: _without_code(self._transfer_axes(task, method, labels))
+            ("settings", task, method, labels), lambda: _without_code(self._transfer_axes(task, method, labels))
         )
 
     def pretrained(self, task: str, method: str, labels: int, seed: int) -> Path:
@@ -116,7 +120,7 @@ class Layout:
             "objective": objective,
             "settings": self.config.pretrain_settings(task, method).model_dump(),
             "threads": self.config.threads,
-            "code": code_digest(f"lautum.objectives.{objective}", "lautum.pipeline.stages"),
+            "code": code_digest(f"lautum.objectives.{objective}", *JOBS),
         }
         return axes | ({"split": self._split_axes(task, labels)} if PRETRAIN[objective].needs_target else {})
 
@@ -127,16 +131,15 @@ class Layout:
             "split": self._split_axes(task, labels),
             "objective": objective,
             "settings": self.config.transfer_settings(task, method).model_dump(),
-            "code": code_digest(f"lautum.objectives.{objective}", "lautum.pipeline.stages"),
+            "code": code_digest(f"lautum.objectives.{objective}", *JOBS),
         }
 
-    def _key(self, *axes_and_value) -> str:
-        # The grid asks for the same key once per seed and rule; the hash is over all axes, computed once.
-        *name, axes = axes_and_value
-        if tuple(name) not in self._keys:
+    def _key(self, name: tuple, axes: Callable[[], dict]) -> str:
+        """The hash of `axes`; the grid asks for the same one once per seed and rule, so it is kept by `name`."""
+        if name not in self._keys:
             text = json.dumps(axes(), sort_keys=True)
-            self._keys[tuple(name)] = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return self._keys[tuple(name)]
+            self._keys[name] = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return self._keys[name]
 
 
 def _without_code(axes: dict) -> dict:

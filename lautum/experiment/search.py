@@ -8,13 +8,15 @@ seeds as the resource: after `rungs[0]` seeds the best `trials * rungs[0] / rung
 """
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lautum.errors import LautumError, nearest, require_known
-from lautum.objectives.settings import PRETRAIN, SOURCES, TRANSFER, Strict
+from lautum.objectives import PRETRAIN, TRANSFER
+from lautum.objectives.settings import SOURCES
+from lautum.schema import Strict
 
 DESIGN_SEED = 20191105  # fixes the quasi-random points; any number would do
 
@@ -108,6 +110,34 @@ def require_selectable(config) -> None:
                 )
 
 
+class _MethodOutline(BaseModel):
+    pretrain: str
+    transfer: str
+
+
+class _OwnOutline(BaseModel):
+    pretrain: dict[str, Any] = {}
+    transfer: dict[str, Any] = {}
+
+
+class _TaskOutline(BaseModel):
+    methods: dict[str, _OwnOutline] = {}
+
+
+class _GridOutline(BaseModel):
+    tasks: list[str]
+    methods: list[str]
+
+
+class _Outline(BaseModel):
+    """What of a configuration's mapping a search refers to."""
+
+    search: Search
+    grid: _GridOutline
+    methods: dict[str, _MethodOutline]
+    tasks: dict[str, _TaskOutline]
+
+
 def expand(values: dict) -> dict:
     """A configuration's mapping with the methods of its grid replaced by their trials; unchanged without `search`.
 
@@ -115,35 +145,39 @@ def expand(values: dict) -> dict:
     without a space, a hyper-parameter that the method does not have, or bounds outside what it allows.
     """
     try:
-        search = Search.model_validate(values["search"])
-        methods, tasks, names = dict(values["methods"]), dict(values["tasks"]), []
-        for method in values["grid"]["methods"]:
-            require_known("method in grid.methods", method, methods)
-            if method not in search.space:
-                raise LautumError(f"search.space has no entry for method {method!r}{nearest(method, search.space)}")
-            for number, settings in enumerate(_trials(search, method, methods[method])):
-                names.append(f"{method}-t{number:02d}")
-                methods[names[-1]] = methods[method] | {"trial_of": method}
-                for task in values["grid"]["tasks"]:
-                    require_known("task", task, tasks)
-                    own = tasks[task].get("methods", {})
-                    both = {stage: own.get(method, {}).get(stage, {}) | settings[stage] for stage in settings}
-                    tasks[task] = tasks[task] | {"methods": own | {names[-1]: both}}
-        return values | {"methods": methods, "tasks": tasks, "grid": values["grid"] | {"methods": names}}
-    except (KeyError, TypeError, AttributeError, ValidationError):
+        outline = _Outline.model_validate(values)
+    except ValidationError:
         return values
+    search, methods, tasks, names = outline.search, dict(values["methods"]), dict(values["tasks"]), []
+    for method in outline.grid.methods:
+        require_known("method in grid.methods", method, methods)
+        if method not in search.space:
+            raise LautumError(f"search.space has no entry for method {method!r}{nearest(method, search.space)}")
+        for number, settings in enumerate(_trials(search, method, outline.methods[method])):
+            names.append(f"{method}-t{number:02d}")
+            methods[names[-1]] = methods[method] | {"trial_of": method}
+            for task in outline.grid.tasks:
+                require_known("task", task, tasks)
+                own = tasks[task].get("methods", {})
+                both = {stage: own.get(method, {}).get(stage, {}) | settings[stage] for stage in settings}
+                tasks[task] = tasks[task] | {"methods": own | {names[-1]: both}}
+    return values | {"methods": methods, "tasks": tasks, "grid": values["grid"] | {"methods": names}}
 
 
-def _trials(search: Search, method: str, definition: dict) -> list[dict[str, dict]]:
+def _trials(search: Search, method: str, definition: _MethodOutline) -> list[dict[str, dict]]:
     """The settings of each trial of a method, {stage: {name: {value, source}}}."""
-    fields = {}
-    for stage, schemas in (("pretrain", PRETRAIN), ("transfer", TRANSFER)):
-        require_known(f"{stage} objective", definition[stage], schemas)
-        for name, allowed in getattr(search.space[method], stage).items():
-            schema = schemas[definition[stage]]
+    fields: dict[tuple[str, str], tuple[Range, bool]] = {}
+    space = search.space[method]
+    require_known("pretrain objective", definition.pretrain, PRETRAIN)
+    require_known("transfer objective", definition.transfer, TRANSFER)
+    for stage, objective, schema, ranges in (
+        ("pretrain", definition.pretrain, PRETRAIN[definition.pretrain], space.pretrain),
+        ("transfer", definition.transfer, TRANSFER[definition.transfer], space.transfer),
+    ):
+        for name, allowed in ranges.items():
             if name not in schema.model_fields:
                 raise LautumError(
-                    f"search.space.{method}.{stage}: unknown hyper-parameter {name!r} of {definition[stage]}"
+                    f"search.space.{method}.{stage}: unknown hyper-parameter {name!r} of {objective}"
                     f"{nearest(name, schema.model_fields)}"
                 )
             fields[stage, name] = allowed, schema.model_fields[name].annotation is int

@@ -1,31 +1,61 @@
 """Lautum pre-transfer (Eq. 2): maximises the Lautum information between target images and their logits."""
 
-import torch
-from torch import Tensor, nn
+from __future__ import annotations
 
-from lautum.data.transforms import InputTransform
-from lautum.information import lautum_information
-from lautum.objectives import two_stream
-from lautum.objectives.settings import Lautum
+from typing import TYPE_CHECKING, ClassVar
+
+from lautum.lazy import torch
+from lautum.objectives import source_only, two_stream
+from lautum.objectives.settings import setting
 from lautum.objectives.two_stream import Stream
-from lautum.regularizer import LautumRegularizer
-from lautum.training.loop import StageData
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lautum.data.transforms import InputTransform
+    from lautum.training.batches import StageData
+    from lautum.training.networks import Network
+
+
+class Settings(source_only.Settings):
+    """Cross-entropy on the source - weight * L(w; x_target), Eq. 2."""
+
+    needs_target: ClassVar[bool] = True
+    weight: float = setting(
+        3e-3,
+        "per nat, beside the mean cross-entropy",
+        "chosen: Eq. 2 sums over the batch, 0.3 / 100",
+        "lambda of Eq. 2",
+        ge=0,
+    )
+    rank: int = setting(
+        50, "principal components", "chosen: bias r K / n_eff stays below 0.02 nats", "kept input dimensions r", ge=1
+    )
+    decay: float = setting(
+        0.99, "per step", "chosen: averages about 200 batches", "EMA weight of the past, alpha", ge=0, lt=1
+    )
+    ridge: float = setting(
+        1e-3, "fraction of tr(Sw)/K", "chosen: rho_max < 0.9995 for logits of equal variance", "ridge on Sw", gt=0
+    )
 
 
 class Objective(two_stream.Objective):
     """Mean source cross-entropy - weight * L(w; x_target).
 
-    The base of its variants, which replace what is between the information and the sign.
+    The base of its variants, which replace the information, its sign, or what it is taken between.
     """
 
-    information = staticmethod(lautum_information)
+    settings: Settings
+    information = "lautum_information"  # a function of `lautum.information`, and its name in the training curve
     sign = -1  # of the term in the loss: the information is maximised
 
-    def __init__(self, network: nn.Module, data: StageData, settings: Lautum, seed: int):
+    def __init__(self, network: Network, data: StageData, settings: Settings, seed: int):
+        from lautum import information, regularizer  # import torch
+
         super().__init__(network, data, settings, seed)
-        pool = pool_stream(network, data.transform, data.unlabelled)
-        self.regularizer = LautumRegularizer(
-            *self.pair(pool), settings.rank, settings.decay, settings.ridge, self.information
+        pool = pool_stream(network, data.transform, self.unlabelled)
+        self.regularizer = regularizer.LautumRegularizer(
+            *self.pair(pool), settings.rank, settings.decay, settings.ridge, getattr(information, self.information)
         )
 
     def pair(self, target: Stream) -> tuple[Tensor, Tensor]:
@@ -34,26 +64,21 @@ class Objective(two_stream.Objective):
 
     def term(self, source: Stream, target: Stream) -> tuple[Tensor, dict[str, Tensor]]:
         information = self.regularizer(*self.pair(target))
-        name = self.information.__name__
-        return self.sign * self.settings.weight * information, {name: information.detach()}
+        return self.sign * self.settings.weight * information, {self.information: information.detach()}
 
     def diagnostics(self) -> dict[str, float]:
         return {"rho_max": float(self.regularizer.canonical_correlations()[0])}
 
-    def state(self) -> dict[str, Tensor]:
-        return super().state() | {f"regularizer/{key}": value for key, value in self.regularizer.state_dict().items()}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        super().restore(state)
-        self.regularizer.load_state_dict({key: state[f"regularizer/{key}"] for key in self.regularizer.state_dict()})
+    def parts(self) -> dict:
+        return super().parts() | {"regularizer": self.regularizer}
 
 
-@torch.no_grad()
-def pool_stream(network: nn.Module, transform: InputTransform, images: Tensor) -> Stream:
+def pool_stream(network: Network, transform: InputTransform, images: Tensor) -> Stream:
     """A whole pool of uint8 images (N, C, H, W), without augmentation, and the network's outputs in evaluation mode."""
     network.eval()
-    inputs = torch.cat([transform(batch) for batch in images.split(250)])
-    features = torch.cat([network.features(batch) for batch in inputs.split(250)])
-    logits = torch.cat([network.head(batch) for batch in features.split(250)])
+    with torch.no_grad():
+        inputs = torch.cat([transform(batch) for batch in images.split(250)])
+        features = torch.cat([network.features(batch) for batch in inputs.split(250)])
+        logits = torch.cat([network.head(batch) for batch in features.split(250)])
     network.train()
     return Stream(inputs, features, logits)

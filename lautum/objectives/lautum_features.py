@@ -1,9 +1,18 @@
 """Lautum pre-transfer on the penultimate features: another stand-in for the weights than the logits."""
 
-from torch import Tensor
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from lautum.objectives import lautum
 from lautum.objectives.two_stream import Stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Settings(lautum.Settings):
+    """As `lautum.Settings`, with the penultimate features in place of the logits."""
 
 
 class Objective(lautum.Objective):

@@ -4,20 +4,30 @@ Steps, images and form are Lautum's; only what the term is said to measure is go
 to Lautum information.
 """
 
-import torch
-from torch import Tensor, nn
+from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from lautum.lazy import torch
 from lautum.objectives import lautum
-from lautum.objectives.settings import LautumShuffled
 from lautum.objectives.two_stream import Stream
 from lautum.seeds import generator
-from lautum.training.loop import StageData
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lautum.training.batches import StageData
+    from lautum.training.networks import Network
+
+
+class Settings(lautum.Settings):
+    """Placebo: as `lautum.Settings`, of logits and the inputs of other images."""
 
 
 class Objective(lautum.Objective):
     """Mean source cross-entropy - weight * L(w; x_target of another image)."""
 
-    def __init__(self, network: nn.Module, data: StageData, settings: LautumShuffled, seed: int):
+    def __init__(self, network: Network, data: StageData, settings: Settings, seed: int):
         self.shuffle = generator("shuffled inputs", seed)
         super().__init__(network, data, settings, seed)
 
@@ -28,9 +38,5 @@ class Objective(lautum.Objective):
         inputs[order] = target.inputs[order.roll(1)]
         return inputs, target.logits
 
-    def state(self) -> dict[str, Tensor]:
-        return super().state() | {"shuffle": self.shuffle.get_state()}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        super().restore(state)
-        self.shuffle.set_state(state["shuffle"])
+    def parts(self) -> dict:
+        return super().parts() | {"shuffle": self.shuffle}

@@ -1,20 +1,35 @@
 """Pre-transfer on the labelled source alone (Eq. 2 without the Lautum term): the first stage of standard and TE."""
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from __future__ import annotations
 
-from lautum.objectives.settings import SourceOnly
+from typing import TYPE_CHECKING
+
+from lautum.lazy import F
+from lautum.objectives.settings import PretrainSettings, setting
 from lautum.seeds import generator
-from lautum.training.loop import ShuffledBatches, StageData
+from lautum.training import objective
+from lautum.training.batches import ShuffledBatches, StageData
+from lautum.training.objective import Step
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-class Objective:
+class Settings(PretrainSettings):
+    """Cross-entropy on the source: Eq. 2 without the Lautum term."""
+
+    steps: int = setting(
+        1000, "optimiser steps", "chosen: source accuracy has levelled off", "length of the stage", ge=1
+    )
+
+
+class Objective(objective.Objective):
     """Mean cross-entropy over a batch of source images.
 
-    Also the base of the objectives that add a term on the target.
+    Also the base of the objectives that add a term.
     """
 
-    def __init__(self, network: nn.Module, data: StageData, settings: SourceOnly, seed: int):
+    def __init__(self, network: nn.Module, data: StageData, settings: Settings, seed: int):
         self.network, self.data, self.settings = network, data, settings
         self.steps = settings.steps
         device = data.labelled.labels.device
@@ -30,22 +45,14 @@ class Objective:
         images = self.data.labelled.images[index]
         return self.data.transform(images, self.source_augmentation), self.data.labelled.labels[index]
 
-    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def step(self, step: int) -> Step:
         inputs, labels = self.source_batch()
         logits = self.network(inputs)
         loss = F.cross_entropy(logits, labels)
-        return loss, {"images": len(inputs)} | source_scalars(loss, logits, labels)
+        return Step(loss, len(inputs), source_scalars(loss, logits, labels))
 
-    def diagnostics(self) -> dict[str, float]:
-        return {}
-
-    def state(self) -> dict[str, Tensor]:
-        order = {f"source_order/{key}": value for key, value in self.source_order.state().items()}
-        return order | {"source_augmentation": self.source_augmentation.get_state()}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        self.source_order.restore({key: state[f"source_order/{key}"] for key in self.source_order.state()})
-        self.source_augmentation.set_state(state["source_augmentation"])
+    def parts(self) -> dict:
+        return {"source_order": self.source_order, "source_augmentation": self.source_augmentation}
 
 
 def source_scalars(cross_entropy: Tensor, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:

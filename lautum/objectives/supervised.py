@@ -1,17 +1,30 @@
 """Post-transfer on the labelled target images alone (Eq. 3)."""
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from __future__ import annotations
 
-from lautum.objectives.settings import Supervised
+from typing import TYPE_CHECKING
+
+from lautum.lazy import F
+from lautum.objectives.settings import TransferSettings, setting
 from lautum.seeds import generator
-from lautum.training.loop import ShuffledBatches, StageData
+from lautum.training import objective
+from lautum.training.batches import ShuffledBatches, StageData
+from lautum.training.objective import Step
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
-class Objective:
+class Settings(TransferSettings):
+    """Cross-entropy on the labelled target images, Eq. 3."""
+
+    steps: int = setting(400, "optimiser steps", "chosen: training loss has levelled off", "length of the stage", ge=1)
+
+
+class Objective(objective.Objective):
     """Mean cross-entropy over a batch of labelled target images."""
 
-    def __init__(self, network: nn.Module, data: StageData, settings: Supervised, seed: int):
+    def __init__(self, network: nn.Module, data: StageData, settings: Settings, seed: int):
         self.network, self.data, self.settings = network, data, settings
         self.steps = settings.steps
         device = data.labelled.labels.device
@@ -21,19 +34,15 @@ class Objective:
     def schedule(self, step: int) -> tuple[float, float]:
         return self.settings.learning_rate, 0.9
 
-    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def labelled_batch(self) -> tuple[Tensor, Tensor]:
+        """The next labelled target inputs (B, C, H, W) and labels (B,)."""
         index = self.order.next()
-        inputs = self.data.transform(self.data.labelled.images[index], self.augmentation)
-        loss = F.cross_entropy(self.network(inputs), self.data.labelled.labels[index])
-        return loss, {"images": len(inputs)}
+        images = self.data.labelled.images[index]
+        return self.data.transform(images, self.augmentation), self.data.labelled.labels[index]
 
-    def diagnostics(self) -> dict[str, float]:
-        return {}
+    def step(self, step: int) -> Step:
+        inputs, labels = self.labelled_batch()
+        return Step(F.cross_entropy(self.network(inputs), labels), len(inputs), {})
 
-    def state(self) -> dict[str, Tensor]:
-        order = {f"order/{key}": value for key, value in self.order.state().items()}
-        return order | {"augmentation": self.augmentation.get_state()}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        self.order.restore({key: state[f"order/{key}"] for key in self.order.state()})
-        self.augmentation.set_state(state["augmentation"])
+    def parts(self) -> dict:
+        return {"order": self.order, "augmentation": self.augmentation}

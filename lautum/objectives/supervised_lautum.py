@@ -1,49 +1,64 @@
 """Lautum in the post-transfer stage, which "does not lead to improved results" in the paper (section 3)."""
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from lautum.lazy import F, torch
 from lautum.objectives import supervised
 from lautum.objectives.lautum import pool_stream
-from lautum.objectives.settings import SupervisedLautum
-from lautum.regularizer import LautumRegularizer
+from lautum.objectives.settings import setting
 from lautum.seeds import generator
-from lautum.training.loop import ShuffledBatches, StageData
+from lautum.training.batches import ShuffledBatches, StageData
+from lautum.training.objective import Step
+
+if TYPE_CHECKING:
+    from lautum.training.networks import Network
+
+
+class Settings(supervised.Settings):
+    """Cross-entropy on the labelled target images - weight * L(w; x_target) on the unlabelled ones (section 3)."""
+
+    weight: float = setting(3e-3, "per nat", "chosen: as in the pre-transfer stage", "weight of the Lautum term", ge=0)
+    rank: int = setting(
+        50, "principal components", "chosen: as in the pre-transfer stage", "kept input dimensions r", ge=1
+    )
+    decay: float = setting(
+        0.99, "per step", "chosen: as in the pre-transfer stage", "EMA weight of the past", ge=0, lt=1
+    )
+    ridge: float = setting(1e-3, "fraction of tr(Sw)/K", "chosen: as in the pre-transfer stage", "ridge on Sw", gt=0)
 
 
 class Objective(supervised.Objective):
     """Mean cross-entropy over labelled target images (Eq. 3) - weight * L(w; x) over unlabelled ones."""
 
-    def __init__(self, network: nn.Module, data: StageData, settings: SupervisedLautum, seed: int):
+    settings: Settings
+
+    def __init__(self, network: Network, data: StageData, settings: Settings, seed: int):
+        from lautum.regularizer import LautumRegularizer  # imports torch
+
         super().__init__(network, data, settings, seed)
-        pool = pool_stream(network, data.transform, data.unlabelled)
+        assert data.unlabelled is not None, "the post-transfer stage is given the unlabelled target images"
+        self.unlabelled = data.unlabelled
+        pool = pool_stream(network, data.transform, self.unlabelled)
         self.regularizer = LautumRegularizer(pool.inputs, pool.logits, settings.rank, settings.decay, settings.ridge)
-        device = data.unlabelled.device
-        self.target_order = ShuffledBatches(len(data.unlabelled), settings.batch_size, device, "unlabelled", seed)
+        self.target_order = ShuffledBatches(
+            len(self.unlabelled), settings.batch_size, self.unlabelled.device, "unlabelled", seed
+        )
         self.target_augmentation = generator("augmentation", "unlabelled", seed)
 
-    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        index = self.order.next()
-        labelled = self.data.transform(self.data.labelled.images[index], self.augmentation)
-        target = self.data.transform(self.data.unlabelled[self.target_order.next()], self.target_augmentation)
+    def step(self, step: int) -> Step:
+        labelled, labels = self.labelled_batch()
+        target = self.data.transform(self.unlabelled[self.target_order.next()], self.target_augmentation)
         logits = self.network(torch.cat([labelled, target]))
-        cross_entropy = F.cross_entropy(logits[: len(labelled)], self.data.labelled.labels[index])
+        cross_entropy = F.cross_entropy(logits[: len(labelled)], labels)
         information = self.regularizer(target, logits[len(labelled) :])
-        scalars = {"images": len(labelled) + len(target), "cross_entropy": cross_entropy.detach()}
-        scalars |= {"lautum_information": information.detach()}
-        return cross_entropy - self.settings.weight * information, scalars
+        scalars = {"cross_entropy": cross_entropy.detach(), "lautum_information": information.detach()}
+        return Step(cross_entropy - self.settings.weight * information, len(labelled) + len(target), scalars)
 
     def diagnostics(self) -> dict[str, float]:
         return {"rho_max": float(self.regularizer.canonical_correlations()[0])}
 
-    def state(self) -> dict[str, Tensor]:
-        order = {f"target_order/{key}": value for key, value in self.target_order.state().items()}
-        regularizer = {f"regularizer/{key}": value for key, value in self.regularizer.state_dict().items()}
-        return super().state() | order | regularizer | {"target_augmentation": self.target_augmentation.get_state()}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        super().restore(state)
-        self.target_order.restore({key: state[f"target_order/{key}"] for key in self.target_order.state()})
-        self.regularizer.load_state_dict({key: state[f"regularizer/{key}"] for key in self.regularizer.state_dict()})
-        self.target_augmentation.set_state(state["target_augmentation"])
+    def parts(self) -> dict:
+        own = {"target_order": self.target_order, "target_augmentation": self.target_augmentation}
+        return super().parts() | own | {"regularizer": self.regularizer}

@@ -5,25 +5,54 @@ training mode, with dropout and augmentation) enters the ensemble, Z <- a Z + (1
 Z / (1 - a^t) after t epochs.
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
-from lautum.objectives.settings import TemporalEnsembling
+from lautum.lazy import F, torch
+from lautum.objectives.settings import TransferSettings, setting
 from lautum.seeds import generator
-from lautum.training.loop import StageData
+from lautum.training import objective
+from lautum.training.batches import StageData
+from lautum.training.objective import Step
+
+if TYPE_CHECKING:
+    from lautum.training.networks import Network
 
 
-class Objective:
+class Settings(TransferSettings):
+    """Temporal Ensembling (Laine & Aila 2017): one shuffled pass over all target images per epoch."""
+
+    epochs: int = setting(
+        60, "passes over the target", "chosen: a fifth of Laine & Aila's 300", "length of the stage", ge=2
+    )
+    weight: float = setting(
+        30.0, "per unit squared difference", "inferred: Laine & Aila's w_max", "w_max, before the factor M/N", ge=0
+    )
+    ensemble_decay: float = setting(0.6, "per epoch", "inferred: Laine & Aila", "decay of the ensemble Z", ge=0, lt=1)
+    ramp_up: float = setting(
+        80 / 300,
+        "fraction of the epochs",
+        "inferred: Laine & Aila, 80 of 300",
+        "ramp-up of weight and rate",
+        ge=0,
+        le=1,
+    )
+    ramp_down: float = setting(
+        50 / 300, "fraction of the epochs", "inferred: Laine & Aila, 50 of 300", "ramp-down of the rate", ge=0, le=1
+    )
+
+
+class Objective(objective.Objective):
     """Cross-entropy of the labelled images, averaged over the whole batch, + w(t) * mean squared difference to
     the ensemble's target.
     """
 
-    def __init__(self, network: nn.Module, data: StageData, settings: TemporalEnsembling, seed: int):
+    def __init__(self, network: Network, data: StageData, settings: Settings, seed: int):
         self.network, self.data, self.settings = network, data, settings
         labels = data.labelled.labels
+        assert data.unlabelled is not None, "the post-transfer stage is given the unlabelled target images"
         self.images = torch.cat([data.labelled.images, data.unlabelled])
         # -100 is cross_entropy's ignore_index: the label of an image that has none.
         self.labels = torch.cat([labels, labels.new_full((len(data.unlabelled),), -100)])
@@ -31,7 +60,7 @@ class Objective:
         self.steps = settings.epochs * self.batches
         self.order_generator = generator("batch order", "temporal ensembling", seed)
         self.augmentation = generator("augmentation", "temporal ensembling", seed)
-        self.order = torch.empty(0, dtype=torch.int64)
+        self.order = torch.zeros(len(self.images), dtype=torch.int64, device=labels.device)
         classes = network.head.out_features
         self.ensemble = torch.zeros(len(self.images), classes, device=labels.device)
         self.epoch_predictions = torch.zeros_like(self.ensemble)
@@ -48,7 +77,7 @@ class Objective:
         down = ramp_down(epoch, self.settings)
         return self.settings.learning_rate * ramp_up(epoch, self.settings) * down, 0.5 + 0.4 * down
 
-    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def step(self, step: int) -> Step:
         epoch, batch = divmod(step, self.batches)
         if batch == 0:
             self._start_epoch(epoch)
@@ -62,42 +91,27 @@ class Objective:
         weight = self.consistency_weight(epoch)
         targets = self.ensemble[index] / max(1 - self.settings.ensemble_decay**epoch, 1e-12)
         consistency = F.mse_loss(predictions, targets)
-        scalars = {"images": len(index), "cross_entropy": cross_entropy.detach(), "consistency": consistency.detach()}
-        return cross_entropy + weight * consistency, scalars | {"consistency_weight": torch.tensor(weight)}
+        scalars = {"cross_entropy": cross_entropy.detach(), "consistency": consistency.detach()}
+        scalars |= {"consistency_weight": torch.tensor(weight)}
+        return Step(cross_entropy + weight * consistency, len(index), scalars)
 
     def _start_epoch(self, epoch: int) -> None:
         if epoch > 0:
             self.ensemble.lerp_(self.epoch_predictions, 1 - self.settings.ensemble_decay)
         self.order = torch.randperm(len(self.images), generator=self.order_generator).to(self.images.device)
 
-    def diagnostics(self) -> dict[str, float]:
-        return {}
-
-    def state(self) -> dict[str, Tensor]:
-        return {
-            "order": self.order,
-            "order_generator": self.order_generator.get_state(),
-            "augmentation": self.augmentation.get_state(),
-            "ensemble": self.ensemble,
-            "epoch_predictions": self.epoch_predictions,
-        }
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        device = self.images.device
-        self.order = state["order"].to(device)
-        self.order_generator.set_state(state["order_generator"])
-        self.augmentation.set_state(state["augmentation"])
-        self.ensemble = state["ensemble"].to(device)
-        self.epoch_predictions = state["epoch_predictions"].to(device)
+    def parts(self) -> dict:
+        own = {"order": self.order, "ensemble": self.ensemble, "epoch_predictions": self.epoch_predictions}
+        return own | {"order_generator": self.order_generator, "augmentation": self.augmentation}
 
 
-def ramp_up(epoch: int, settings: TemporalEnsembling) -> float:
+def ramp_up(epoch: int, settings: Settings) -> float:
     """exp(-5 (1 - t/T)^2) for epoch t below the ramp-up of T epochs, then 1."""
     length = settings.ramp_up * settings.epochs
     return math.exp(-5 * (1 - epoch / length) ** 2) if epoch < length else 1.0
 
 
-def ramp_down(epoch: int, settings: TemporalEnsembling) -> float:
+def ramp_down(epoch: int, settings: Settings) -> float:
     """exp(-12.5 s^2) for the fraction s of the ramp-down that has passed; 1 before it."""
     length = settings.ramp_down * settings.epochs
     remaining = settings.epochs - epoch

@@ -1,15 +1,20 @@
 """What pre-transfer objectives with a term on the target share: both batches in one forward pass."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
-
+from lautum.lazy import F, torch
 from lautum.objectives import source_only
-from lautum.objectives.settings import PretrainSettings
 from lautum.seeds import generator
-from lautum.training.loop import ShuffledBatches, StageData
+from lautum.training.batches import ShuffledBatches, StageData
+from lautum.training.objective import Step
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lautum.training.networks import Network
 
 
 @dataclass(frozen=True)
@@ -28,15 +33,20 @@ class Objective(source_only.Objective):
     measures regularisers against; it is not an objective of the configuration.
     """
 
-    def __init__(self, network: nn.Module, data: StageData, settings: PretrainSettings, seed: int):
+    network: Network
+
+    def __init__(self, network: Network, data: StageData, settings: source_only.Settings, seed: int):
         super().__init__(network, data, settings, seed)
-        device = data.unlabelled.device
-        self.target_order = ShuffledBatches(len(data.unlabelled), settings.batch_size, device, "target", seed)
+        assert data.unlabelled is not None, "settings with needs_target are given the unlabelled target images"
+        self.unlabelled = data.unlabelled
+        self.target_order = ShuffledBatches(
+            len(self.unlabelled), settings.batch_size, self.unlabelled.device, "target", seed
+        )
         self.target_augmentation = generator("augmentation", "target", seed)
 
-    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def step(self, step: int) -> Step:
         source, labels = self.source_batch()
-        target = self.data.transform(self.data.unlabelled[self.target_order.next()], self.target_augmentation)
+        target = self.data.transform(self.unlabelled[self.target_order.next()], self.target_augmentation)
         features = self.network.features(torch.cat([source, target]))
         logits = self.network.head(features)
         cut = len(source)
@@ -44,20 +54,12 @@ class Objective(source_only.Objective):
         term, scalars = self.term(
             Stream(source, features[:cut], logits[:cut]), Stream(target, features[cut:], logits[cut:])
         )
-        scalars |= {"images": len(source) + len(target)} | source_only.source_scalars(
-            cross_entropy, logits[:cut], labels
-        )
-        return cross_entropy + term, scalars
+        scalars |= source_only.source_scalars(cross_entropy, logits[:cut], labels)
+        return Step(cross_entropy + term, len(source) + len(target), scalars)
 
     def term(self, source: Stream, target: Stream) -> tuple[Tensor, dict[str, Tensor]]:
         """The term to add, and scalars to log. Here zero, but its gradient passes through the target stream."""
         return 0 * target.logits.sum(), {}
 
-    def state(self) -> dict[str, Tensor]:
-        order = {f"target_order/{key}": value for key, value in self.target_order.state().items()}
-        return super().state() | order | {"target_augmentation": self.target_augmentation.get_state()}
-
-    def restore(self, state: dict[str, Tensor]) -> None:
-        super().restore(state)
-        self.target_order.restore({key: state[f"target_order/{key}"] for key in self.target_order.state()})
-        self.target_augmentation.set_state(state["target_augmentation"])
+    def parts(self) -> dict:
+        return super().parts() | {"target_order": self.target_order, "target_augmentation": self.target_augmentation}

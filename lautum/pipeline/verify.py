@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import numpy as np
-
+from lautum import schema
 from lautum.data import datasets, splits
 from lautum.errors import Damaged
 from lautum.experiment.layout import Layout
-from lautum.files import read_json, set_aside
+from lautum.files import set_aside
 from lautum.pipeline import run_record
+from lautum.pipeline.run_record import StageCost
 from lautum.training import checkpoint
 
 
@@ -39,22 +39,11 @@ def _files(layout: Layout) -> dict:
             path = layout.prepared(dataset, part)
             checks[path] = lambda path=path: datasets.load(path)
         split = layout.split(cell.task, cell.labels, cell.seed)
-        checks[split] = lambda path=split: _check_split(path)
+        checks[split] = lambda path=split: splits.read(path)
         pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
         for network in (pretrained, layout.transferred(cell)):
             cost = network.with_suffix(".json")
-            checks[network] = lambda path=network: checkpoint.load(path)
-            checks[cost] = lambda path=cost: read_json(path)
+            checks[network] = lambda path=network: checkpoint.check(path)
+            checks[cost] = lambda path=cost: schema.read(path, StageCost, "the cost of a stage")
         checks[layout.record(cell)] = lambda cell=cell: run_record.read(layout, cell)
     return checks
-
-
-def _check_split(path: Path) -> None:
-    written = read_json(path)
-    try:
-        parts = [np.array(written[name], dtype=np.int64) for name in ("labelled", "unlabelled", "validation")]
-        intact = splits.Split(*parts).sha256 == written["sha256"]
-    except (KeyError, TypeError, ValueError):
-        intact = False
-    if not intact:
-        raise Damaged(path, f"{path} is damaged: its content does not have the SHA-256 written in it; run again")

@@ -1,41 +1,15 @@
-"""Plots of the tables: accuracy against number of labels, and paired differences.
+"""Plots of the tables: accuracy against number of labels, and paired differences."""
 
-Figures are built without pyplot, so that importing this module changes no state of matplotlib. Colours are those of
-Okabe & Ito (2008), then Tol's, told apart with every kind of colour vision; marker and line style tell methods apart in
-grey.
-"""
-
-from math import ceil
-from pathlib import Path
-
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lautum import paper
-from lautum.files import write_atomically
+from lautum.report.style import STYLES, WIDTH, add_legend
 from lautum.report.tables import Table
 
-# (colour, marker, line style), given to methods in the order of the configuration.
-STYLES = [
-    ("#000000", "o", "-"),
-    ("#E69F00", "s", "--"),
-    ("#0072B2", "^", "-."),
-    ("#D55E00", "D", "-"),
-    ("#009E73", "v", ":"),
-    ("#CC79A7", "P", "--"),
-    ("#56B4E9", "X", "-."),
-    ("#332288", "<", "--"),
-    ("#999999", "*", "-"),
-    ("#882255", "h", ":"),
-    ("#44AA99", ">", "-."),
-]
-WIDTH = 5.8  # inches; wider, and the letters would be too small on a phone
 PAPER_LABEL = "paper (one run)"
-# What would make equal figures differ in their bytes: the date, the version, and random identifiers in the SVG.
-METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}, "svg": {"Date": None}}
 
 
 def accuracy_figure(table: pd.DataFrame, part: str = "test") -> Figure:
@@ -111,18 +85,6 @@ def difference_figure(table: pd.DataFrame, methods: list[str], part: str = "test
     return figure
 
 
-def add_legend(figure: Figure, handles: list, fontsize: str = "medium") -> None:
-    """A legend under the panels, in as few rows of at most four as the names let it have; none without handles."""
-    for rows in range(max(1, ceil(len(handles) / 4)), len(handles) + 1):
-        columns = ceil(len(handles) / rows)
-        legend = figure.legend(
-            handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=fontsize
-        )
-        if columns == 1 or legend.get_window_extent().width < figure.bbox.width:
-            return
-        legend.remove()
-
-
 def build_figures(tables: dict[str, Table], part: str) -> dict[str, Figure]:
     """The figure `{task}-accuracy` of every task and `{task}-differences` where comparisons are declared.
 
@@ -134,21 +96,6 @@ def build_figures(tables: dict[str, Table], part: str) -> dict[str, Figure]:
         methods = list(accuracy.loc[accuracy["task"] == task, "method"].unique())
         figures[f"{task}-differences"] = difference_figure(rows, methods, part)
     return figures
-
-
-def write_figures(figures: dict[str, Figure], folder: Path) -> None:
-    """Write each figure into `folder` as PNG (200 dpi), PDF and SVG; equal figures give equal bytes."""
-    for name, figure in figures.items():
-        for suffix in METADATA:
-            write_atomically(
-                Path(folder) / f"{name}.{suffix}", lambda path, figure=figure: save(figure, path, path.suffix[1:])
-            )
-
-
-def save(figure: Figure, file, suffix: str) -> None:
-    """Save a figure to a path or binary file as "png", "pdf" or "svg", without date or random identifiers."""
-    with matplotlib.rc_context({"svg.hashsalt": "lautum"}):
-        figure.savefig(file, format=suffix, dpi=200, metadata=METADATA[suffix])
 
 
 def _missing(table: pd.DataFrame) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from lautum import paper
 from lautum.files import write_text
-from lautum.report import figures, selection_figures, table_text, tables, training_figures
+from lautum.report import figures, selection_figures, style, table_text, tables, training_figures
 from lautum.report.table_text import Table
 from lautum.results.records import Results, ranges
 
@@ -157,7 +157,7 @@ def _as_text(table: pd.DataFrame) -> Table:
 def _embedded(figure: Figure) -> str:
     """The figure as a data URI, so that the page is one file."""
     buffer = io.BytesIO()
-    figures.save(figure, buffer, "svg")
+    style.save(figure, buffer, "svg")
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -169,4 +169,4 @@ def _template():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2")
+    return environment.get_template("page.html.j2")

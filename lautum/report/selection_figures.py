@@ -1,6 +1,6 @@
 """Plots of a search for hyper-parameters: how accuracy depends on each of them, and on the number of trials.
 
-Conventions of `lautum.report.figures`.
+In the style of `lautum.report.style`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from lautum import paper
-from lautum.report.figures import STYLES, WIDTH, add_legend
+from lautum.report.style import STYLES, WIDTH, add_legend
 
 COLUMNS = 3  # panels side by side
 KEPT, DROPPED, BEST = "#0072B2", "0.55", "#D55E00"

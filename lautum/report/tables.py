@@ -15,11 +15,10 @@ import pandas as pd
 from lautum import paper
 from lautum.errors import LautumError
 from lautum.files import write_text
-from lautum.pipeline import run_record
 from lautum.report import table_text
 from lautum.report.table_text import Table
 from lautum.results import statistics
-from lautum.results.records import Results
+from lautum.results.records import Results, require_comparable
 
 RUN = ["task", "method", "labels", "seed"]
 BOOTSTRAP_SEED = 0
@@ -42,7 +41,7 @@ def grid(records: pd.DataFrame, expected: Iterable[tuple[str, str, int, int]]) -
         raise LautumError(f"two records for {_name(twice[RUN])}, made with different settings; keep one of them")
     if records["part"].nunique() > 1:
         raise LautumError("the records mix test and validation accuracies; tabulate one part at a time")
-    run_record.require_comparable(records, "run the older ones again")
+    require_comparable(records, "run the older ones again")
     return expected.merge(records, on=RUN, how="left")
 
 

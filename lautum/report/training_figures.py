@@ -1,4 +1,4 @@
-"""Plots of how the networks were trained and of what they get wrong; same conventions as `lautum.report.figures`."""
+"""Plots of how the networks were trained and of what they get wrong; in the style of `lautum.report.style`."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lautum import paper
-from lautum.report.figures import STYLES, WIDTH, add_legend
+from lautum.report.style import STYLES, WIDTH, add_legend
 from lautum.results.records import Results
 
 # Logged quantity: axis label. A panel is drawn for each that a curve of the task has.

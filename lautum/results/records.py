@@ -10,18 +10,26 @@ reports/<name>/examples.safetensors    for each task, labelled target images of 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lautum.data import datasets
+from lautum.data import datasets, splits
 from lautum.errors import Damaged, LautumError
 from lautum.experiment.layout import Cell, Layout
-from lautum.files import read_arrays, read_json, sha256_of_arrays, write_arrays, write_text
+from lautum.files import read_arrays, sha256_of_arrays, write_arrays, write_text
 from lautum.pipeline import run_record
 
+# What runs must have in common to be compared, and for which of them.
+IN_COMMON = {
+    "source_train_sha256": ["task"],
+    "target_train_sha256": ["task"],
+    "target_eval_sha256": ["task"],
+    "split_sha256": ["task", "labels", "seed"],
+    "device": ["task", "labels", "seed"],
+}
 CURVE_AXES = ["task", "stage", "methods", "labels", "seed", "step"]
 EXAMPLES_PER_CLASS = 5
 
@@ -57,49 +65,79 @@ def collect(layout: Layout, cells: list[Cell] | None = None, keep: bool = False)
     LautumError when no cell is finished, or what is kept cannot be compared with the rest (other data, another device).
     """
     cells = layout.cells() if cells is None else cells
-    rows, arrays, classes, curves = {}, {}, {}, {}
-    sharing: dict[Path, list[Cell]] = {}  # a pre-transfer stage that several cells share has one curve
+    gathered = _gather(layout, cells)
+    kept = _merge_earlier(gathered, layout, cells) if keep and (layout.report / "records.csv").exists() else []
+    if not gathered.rows:
+        raise LautumError(f"there is nothing to collect: no cell of the grid is finished in {layout.results}")
+    return _write(gathered, layout, cells), kept, [cell for cell in cells if cell not in gathered.rows]
+
+
+@dataclass
+class _Gathered:
+    """What is about to be written."""
+
+    sharing: dict[Path, list[Cell]]  # a pre-transfer stage that several cells share has one curve
+    rows: dict[Cell, dict] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    classes: dict[str, list[str]] = field(default_factory=dict)
+    curves: dict[Path, pd.DataFrame] = field(default_factory=dict)
+    examples: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def _gather(layout: Layout, cells: list[Cell]) -> _Gathered:
+    """From the results folder."""
+    sharing: dict[Path, list[Cell]] = {}
     for cell in cells:
         sharing.setdefault(_stage_path(layout, "pretrain", cell), []).append(cell)
         sharing[_stage_path(layout, "transfer", cell)] = [cell]
+    gathered = _Gathered(sharing, examples=_examples(layout))
     for cell in cells:
         if not layout.record(cell).exists():
             continue
-        record, predictions, labels, classes[cell.task] = run_record.read(layout, cell)
-        rows[cell] = run_record.row(record)
-        arrays[_name(cell)] = predictions
-        arrays[_truth(cell, record["part"])] = labels
-        for stage in ("pretrain", "transfer"):
-            if record[stage]["curve"]:
+        record, predictions, labels, gathered.classes[cell.task] = run_record.read(layout, cell)
+        gathered.rows[cell] = record.row()
+        gathered.arrays[_name(cell)] = predictions
+        gathered.arrays[_truth(cell, record.part)] = labels
+        for stage, cost in (("pretrain", record.pretrain), ("transfer", record.transfer)):
+            if cost.curve:
                 path = _stage_path(layout, stage, cell)
-                curves[path] = _curve(sharing[path], stage, pd.DataFrame(record[stage]["curve"]))
-    examples, kept = _examples(layout), []
-    if keep and (layout.report / "records.csv").exists():
-        kept = [cell for cell in _with_same_settings(layout, cells) if cell not in rows]
-        earlier = read(layout, kept)
-        for cell, row in zip(_cells(earlier.runs), earlier.runs.to_dict("records"), strict=True):
-            rows[cell], classes[cell.task] = row, earlier.classes[cell.task]
-            names = (_name(cell), _truth(cell, row["part"]))
-            arrays |= {name: earlier.predictions[name] for name in names}
-        together = pd.DataFrame(rows.values(), columns=run_record.COLUMNS)
-        run_record.require_comparable(together, "run them again, or collect without --keep")
-        for axes, table in earlier.curves.groupby(CURVE_AXES[:-1], sort=False):
-            task, stage, methods, labels, seed = axes
-            sharer = next(cell for cell in _sharing(task, methods, labels, seed) if cell in kept)
-            path = _stage_path(layout, stage, sharer)
-            if path not in curves:
-                curves[path] = _curve(sharing[path], stage, table.drop(columns=CURVE_AXES[:-1]))
-        examples = {name: some for name, some in earlier.examples.items() if name.split("/")[0] in classes} | examples
-    if not rows:
-        raise LautumError(f"there is nothing to collect: no cell of the grid is finished in {layout.results}")
-    path = layout.report / "records.csv"
-    write_arrays(layout.report / "predictions.safetensors", arrays, {"json": json.dumps(classes, sort_keys=True)})
-    write_arrays(layout.report / "examples.safetensors", examples, {})
-    table = pd.concat([curves[path] for path in sharing if path in curves])
-    write_text(layout.report / "curves.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.4g"))
-    ordered = pd.DataFrame([rows[cell] for cell in cells if cell in rows], columns=run_record.COLUMNS)
-    write_text(path, ordered.to_csv(index=False, lineterminator="\n"))
-    return path, kept, [cell for cell in cells if cell not in rows]
+                gathered.curves[path] = _curve(sharing[path], stage, pd.DataFrame(cost.curve))
+    return gathered
+
+
+def _merge_earlier(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> list[Cell]:
+    """Add what the files have of cells that are not in the results folder; returns these cells."""
+    kept = [cell for cell in _with_same_settings(layout, cells) if cell not in gathered.rows]
+    earlier = read(layout, kept)
+    for cell, row in zip(_cells(earlier.runs), earlier.runs.to_dict("records"), strict=True):
+        gathered.rows[cell], gathered.classes[cell.task] = row, earlier.classes[cell.task]
+        names = (_name(cell), _truth(cell, row["part"]))
+        gathered.arrays |= {name: earlier.predictions[name] for name in names}
+    together = pd.DataFrame(gathered.rows.values(), columns=run_record.COLUMNS)
+    require_comparable(together, "run them again, or collect without --keep")
+    for axes, table in earlier.curves.groupby(CURVE_AXES[:-1], sort=False):
+        task, stage, methods, labels, seed = axes
+        sharer = next(cell for cell in _sharing(task, methods, labels, seed) if cell in kept)
+        path = _stage_path(layout, stage, sharer)
+        if path not in gathered.curves:
+            gathered.curves[path] = _curve(gathered.sharing[path], stage, table.drop(columns=CURVE_AXES[:-1]))
+    known = {name: some for name, some in earlier.examples.items() if name.split("/")[0] in gathered.classes}
+    gathered.examples = known | gathered.examples
+    return kept
+
+
+def _write(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> Path:
+    """Write the four files, records.csv last; returns its path."""
+    folder, path = layout.report, layout.report / "records.csv"
+    classes = json.dumps(gathered.classes, sort_keys=True)
+    write_arrays(folder / "predictions.safetensors", gathered.arrays, {"json": classes})
+    write_arrays(folder / "examples.safetensors", gathered.examples, {})
+    curves = pd.concat([gathered.curves[stage] for stage in gathered.sharing if stage in gathered.curves])
+    write_text(folder / "curves.csv", curves.to_csv(index=False, lineterminator="\n", float_format="%.4g"))
+    rows = [gathered.rows[cell] for cell in cells if cell in gathered.rows]
+    table = pd.DataFrame(rows, columns=run_record.COLUMNS)
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    return path
 
 
 def read(layout: Layout, cells: list[Cell] | None = None) -> Results:
@@ -150,6 +188,15 @@ def read(layout: Layout, cells: list[Cell] | None = None) -> Results:
                 "run `lautum collect` again"
             )
     return Results(runs.reset_index(drop=True), predictions, classes, curves, examples)
+
+
+def require_comparable(runs: pd.DataFrame, remedy: str) -> None:
+    """Refuse rows of COLUMNS that do not have IN_COMMON, with a LautumError that ends in `remedy`."""
+    for column, axes in IN_COMMON.items():
+        differ = runs.groupby(axes)[column].transform("nunique") > 1
+        if differ.any():
+            where = ", ".join(f"{axis} {value}" for axis, value in runs.loc[differ, axes].iloc[0].items())
+            raise LautumError(f"records of {where} differ in {column}, so they cannot be compared; {remedy}")
 
 
 def summary(folder: Path) -> dict:
@@ -258,9 +305,9 @@ def _examples(layout: Layout) -> dict[str, np.ndarray]:
         prepared = layout.prepared(definition.target, "train")
         if not (split.exists() and prepared.exists()):  # nothing of this task has run yet
             continue
-        drawn, target = read_json(split), datasets.load(prepared)
-        labelled = np.array(drawn["labelled"], dtype=np.int64)
-        classes = [target.class_names.index(name) for name in drawn["classes"]]
+        drawn, target = splits.read(split), datasets.load(prepared)
+        labelled = drawn.split().labelled
+        classes = splits.class_numbers(target.class_names, drawn.classes, drawn.target)
         chosen = [labelled[target.labels[labelled] == number][:EXAMPLES_PER_CLASS] for number in classes]
         arrays[f"{task}/images"] = target.images[np.concatenate(chosen)]
         arrays[f"{task}/labels"] = np.repeat(np.arange(len(classes)), [len(some) for some in chosen]).astype(np.uint8)

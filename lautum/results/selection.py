@@ -1,8 +1,9 @@
 """Choosing hyper-parameters: trials are ordinary methods of a grid that is scored on held-out training images.
 
 A configuration for selection has `evaluate: {part: validation, ...}` and either a declared `search` or methods with
-`trial_of`. Trials are compared by their mean accuracy over the label counts and seeds of a rung (see `lautum.experiment.search`);
-the best of the last rung wins, of equal ones the first. The winners' file is what a main grid `extends`.
+`trial_of`. Trials are compared by their mean accuracy over the label counts and seeds of a rung (see
+`lautum.experiment.search`); the best of the last rung wins, of equal ones the first. The winners' file is what a main
+grid `extends`.
 """
 
 import hashlib
@@ -92,7 +93,7 @@ def write_rung(path: Path | str, rung: int) -> Path:
     runs, lacking = [], 0
     for cell in rung_cells(layout, rung):
         if layout.record(cell).exists():
-            runs.append((cell.task, cell.method, run_record.read(layout, cell)[0]["accuracy"]))
+            runs.append((cell.task, cell.method, run_record.read(layout, cell)[0].accuracy))
         else:
             lacking += 1
     if lacking:
@@ -149,7 +150,7 @@ def read_trials(path: Path | str) -> pd.DataFrame:
 
 def settings(loaded: config.Config, task: str, trial: str) -> dict[str, dict[str, float]]:
     """The values that tell a trial from others, {stage: {hyper-parameter: value}}."""
-    own = loaded.tasks[task].methods.get(trial, config.MethodSettings())
+    own = loaded.tasks[task].own(trial)
     stages = {"pretrain": own.pretrain, "transfer": own.transfer}
     if loaded.search is None:
         return stages

@@ -20,12 +20,12 @@ from torch import nn
 
 from lautum import mmd, objectives
 from lautum.files import write_json
-from lautum.objectives.settings import Lautum, MkMMD, SourceOnly
+from lautum.objectives import PRETRAIN, two_stream
 from lautum.pipeline.environment import describe
 from lautum.regularizer import LautumRegularizer
 from lautum.studies.peers import BATCH, SHAPES, data, lautum_by_inverses, loader_stepper, mmd_by_broadcast
 from lautum.training import checkpoint, networks
-from lautum.training.loop import Objective
+from lautum.training.objective import Objective
 from lautum.training.optimiser import Adam
 
 CPU = torch.device("cpu")
@@ -41,7 +41,9 @@ _STEPPERS: dict[tuple, Callable[[], None]] = {}
 
 def main() -> None:
     """Measure, print a table, and write reports/benchmark.json."""
-    parser = argparse.ArgumentParser(prog="python -m lautum.studies.bench", description="Measure what a training step costs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m lautum.studies.bench", description="Measure what a training step costs."
+    )
     parser.add_argument(
         "--rounds", type=int, default=15, help="pairs of measurements for each ratio (default: %(default)s)"
     )
@@ -57,8 +59,10 @@ def main() -> None:
         whitening_seconds(),
         checkpoint_share(rounds),
     ]
-    write_json(Path("reports/benchmark.json"), {"environment": describe(CPU, 1), "rounds": rounds, "rows": rows})
-    print(f"\n{rounds} rounds; median [quartiles]; {describe(CPU, 1)['cpu']}, 1 thread unless said otherwise")
+    write_json(
+        Path("reports/benchmark.json"), {"environment": describe(CPU, 1).model_dump(), "rounds": rounds, "rows": rows}
+    )
+    print(f"\n{rounds} rounds; median [quartiles]; {describe(CPU, 1).cpu}, 1 thread unless said otherwise")
     for row in rows:
         print(f"{row['what']:<92} {row['median']:>7.3f} [{row['low']:.3f}, {row['high']:.3f}]  {row['target']}")
 
@@ -113,10 +117,10 @@ def outside_share(rounds: int) -> list[dict]:
             began = time.perf_counter()
             batches = [objective.source_batch()]
             if name == "lautum":
-                images = objective.data.unlabelled[objective.target_order.next()]
+                images = objective.unlabelled[objective.target_order.next()]
                 batches.append(objective.data.transform(images, objective.target_augmentation))
             drawn = time.perf_counter()
-            loss, _ = objective.loss(0)  # draws its batches once more, which the share below accounts for
+            loss = objective.step(0).loss  # draws its batches once more, which the share below accounts for
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 5.0)
             optimiser.step(1e-3, 0.9)
@@ -182,7 +186,11 @@ def whitening_seconds() -> dict:
 def checkpoint_share(rounds: int) -> dict:
     """Share of training time that goes into checkpoints, one a minute, of the largest state: network, Adam, EMA."""
     objective, network, optimiser = build("lautum", "MNIST", "conv32-64-fc1024")
-    tensors = network.state_dict() | optimiser.state() | objective.state()
+    tensors = {
+        "network": network.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "objective": objective.state_dict(),
+    }
     shares = []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds + 1):
@@ -196,9 +204,12 @@ def checkpoint_share(rounds: int) -> dict:
 
 def build(name: str, shape: str, network_name: str, precision: str = "float32") -> tuple[Objective, nn.Module, Adam]:
     """An objective over fresh data, its network and its optimiser."""
-    settings = {"lautum": Lautum, "source_only": SourceOnly}.get(name, MkMMD)(batch_size=BATCH)
     network = networks.build(network_name, SHAPES[shape][0], 10, 0, precision).to(memory_format=torch.channels_last)
-    return objectives.build(name, network, data(shape), settings, seed=0), network, Adam(network)
+    if name == "two_stream":  # the reference, which is no objective of a configuration
+        built = two_stream.Objective(network, data(shape), PRETRAIN["mk_mmd"](batch_size=BATCH), seed=0)
+    else:
+        built = objectives.build(name, network, data(shape), PRETRAIN[name](batch_size=BATCH), seed=0)
+    return built, network, Adam(network)
 
 
 def stepper(name: str, shape: str, network_name: str, precision: str = "float32") -> Callable[[], None]:
@@ -207,7 +218,7 @@ def stepper(name: str, shape: str, network_name: str, precision: str = "float32"
 
     def step() -> None:
         torch.set_num_threads(1)
-        loss, _ = objective.loss(0)
+        loss = objective.step(0).loss
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)

@@ -23,16 +23,19 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from tqdm import tqdm
 
+from lautum.averaging import effective_samples
 from lautum.files import write_text
 from lautum.information import lautum_information
-from lautum.objectives.settings import Lautum, effective_samples
+from lautum.objectives import PRETRAIN
 from lautum.regularizer import LautumRegularizer
-from lautum.report.figures import STYLES, WIDTH, write_figures
+from lautum.report.style import STYLES, WIDTH, write_figures
 from lautum.seeds import generator
 
 FOLDER = Path("reports/estimator")
 D, K, POOL = 200, 10, 5000
-DEFAULTS = {"batch_size": 128} | {name: Lautum.model_fields[name].default for name in ("decay", "rank", "ridge")}
+DEFAULTS = {"batch_size": 128} | {
+    name: PRETRAIN["lautum"].model_fields[name].default for name in ("decay", "rank", "ridge")
+}
 SWEEPS = {
     "batch_size": [32, 64, 128, 256, 512],
     "decay": [0.8, 0.9, 0.95, 0.99, 0.995],

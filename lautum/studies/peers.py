@@ -12,7 +12,7 @@ from torchvision import transforms
 from lautum import mmd
 from lautum.data.transforms import InputTransform
 from lautum.training import networks
-from lautum.training.loop import Labelled, StageData
+from lautum.training.batches import Labelled, StageData
 
 BATCH = 128
 SHAPES = {"MNIST": ((1, 28, 28), "none"), "CIFAR": ((3, 32, 32), "flip-shift")}

@@ -34,7 +34,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lautum.files import write_text
-from lautum.report.figures import STYLES, WIDTH, write_figures
+from lautum.report.style import STYLES, WIDTH, write_figures
 
 FOLDER = Path("reports/theorem")
 

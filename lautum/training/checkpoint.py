@@ -1,25 +1,45 @@
-"""The state of a running stage on disk: everything the next step depends on, and nothing executable."""
+"""Named tensors on disk: the state of a running stage, and the networks that stages end with. Nothing executable."""
+
+from __future__ import annotations
 
 import json
+import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lautum.errors import Damaged
 from lautum.files import read_arrays, sha256_of_arrays, write_arrays
+from lautum.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def save(path: Path, tensors: dict[str, Tensor], metadata: dict) -> None:
-    """Write named tensors, a JSON-serialisable dictionary and their SHA-256 atomically as one safetensors file."""
-    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+def save(path: Path, state: Mapping[str, Tensor | Mapping], metadata: Mapping) -> None:
+    """Write a nested mapping of tensors and a JSON-serialisable one, with their SHA-256, as one safetensors file.
+
+    Atomically. The names of the tensors must not contain "/".
+    """
+    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in _flat(state).items()}
     text = json.dumps(metadata, sort_keys=True)
     write_arrays(path, arrays, {"json": json.dumps([_sha256(arrays, text), text])})
 
 
-def load(path: Path, remedy: str = "run again") -> tuple[dict[str, Tensor], dict]:
-    """What `save` wrote.
+def load(path: Path, remedy: str = "run again") -> tuple[dict, dict]:
+    """The state and the metadata that `save` wrote.
+
+    Raises as `check`.
+    """
+    arrays, metadata = check(path, remedy)
+    return _nested({name: torch.from_numpy(array) for name, array in arrays.items()}), metadata
+
+
+def check(path: Path, remedy: str = "run again") -> tuple[dict[str, np.ndarray], dict]:
+    """The arrays and the metadata that `save` wrote.
 
     Raises LautumError when the file is missing, Damaged when it is truncated, altered or foreign, with `remedy` as the
     advice.
@@ -31,7 +51,68 @@ def load(path: Path, remedy: str = "run again") -> tuple[dict[str, Tensor], dict
         raise Damaged(path, f"{path} was not written by this program; {remedy}") from error
     if sha256 != _sha256(arrays, text):
         raise Damaged(path, f"{path} is damaged: its content does not have the SHA-256 written in it; {remedy}")
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}, json.loads(text)
+    return arrays, json.loads(text)
+
+
+class Checkpoints:
+    """The file in which a stage keeps its state while it runs.
+
+    Args:
+        path: of the file; whoever has the stage's result safe removes it.
+        identity: what the state belongs to (settings, data, seed, the network it starts from); that of anything else
+            is passed over.
+        name: of the stage, for messages.
+        interval: at least this many seconds between two checkpoints.
+    """
+
+    def __init__(self, path: Path, identity: str, name: str, interval: float = 60.0):
+        self.path, self.identity, self.name, self.interval = path, identity, name, interval
+        self.saved = time.perf_counter()
+
+    def due(self) -> bool:
+        """Whether the last checkpoint (or the start) is longer ago than the interval."""
+        return time.perf_counter() - self.saved > self.interval
+
+    def save(self, state: Mapping[str, Tensor | Mapping], progress: Mapping) -> None:
+        """Replace the checkpoint by this state."""
+        save(self.path, state, {**progress, "identity": self.identity})
+        self.saved = time.perf_counter()
+
+    def load(self) -> tuple[dict, dict] | None:
+        """State and progress; None without a checkpoint, or when it is damaged or another run's."""
+        if not self.path.exists():
+            return None
+        try:
+            state, progress = load(self.path)
+        except Damaged as error:
+            print(f"{self.name}: {error}; starting from the first step", file=sys.stderr, flush=True)
+            return None
+        if progress.pop("identity", None) != self.identity:
+            print(
+                f"{self.name}: {self.path} belongs to another run; starting from the first step",
+                file=sys.stderr,
+                flush=True,
+            )
+            return None
+        return state, progress
+
+
+def _flat(state: Mapping[str, Tensor | Mapping], prefix: str = "") -> dict[str, Tensor]:
+    flat: dict[str, Tensor] = {}
+    for name, value in state.items():
+        flat |= _flat(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _nested(flat: Mapping[str, Tensor]) -> dict:
+    nested: dict = {}
+    for path, tensor in flat.items():
+        *folders, name = path.split("/")
+        inner = nested
+        for folder in folders:
+            inner = inner.setdefault(folder, {})
+        inner[name] = tensor
+    return nested
 
 
 def _sha256(arrays: dict[str, np.ndarray], text: str) -> str:

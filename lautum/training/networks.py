@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lautum.seeds import derive
+from lautum.training.architectures import ARCHITECTURES
 
 
 class Dropout(nn.Module):
@@ -107,17 +108,7 @@ class _WideBlock(nn.Module):
         return residual + (x if self.shortcut is None else self.shortcut(activated))
 
 
-def _conv(*widths: int):
-    return lambda image_shape, num_classes: ConvNet(image_shape, num_classes, widths, dropout=0.5)
-
-
-# The names are listed in `lautum.objectives.settings.NETWORKS` too, where the configuration is checked without importing torch.
-NETWORKS = {
-    "conv16-32-fc128": _conv(16, 32, 128),
-    "conv32-64-fc512": _conv(32, 64, 512),
-    "conv32-64-fc1024": _conv(32, 64, 1024),
-    "wide-resnet-16-4": lambda image_shape, num_classes: WideResNet(image_shape, num_classes, depth=16, width=4),
-}
+CLASSES: dict[str, type[Network]] = {"ConvNet": ConvNet, "WideResNet": WideResNet}
 
 
 def build(
@@ -126,7 +117,8 @@ def build(
     """The named network, initialised from `seed` alone (the caller's random state is untouched)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive("initialisation", name, seed))
-        network = NETWORKS[name](image_shape, num_classes)
+        kind, arguments = ARCHITECTURES[name]
+        network = CLASSES[kind](image_shape, num_classes, **arguments)
     network.precision = precision
     return network
 

@@ -45,12 +45,12 @@ class Adam:
             maximize=False,
         )
 
-    def state(self) -> dict[str, Tensor]:
-        """Moments and step counts, `<quantity>/<parameter number>` -> tensor."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Moments and step counts, `<quantity><parameter number>` -> tensor."""
         parts = {"moment": self.moments, "square": self.squares, "step": self.steps}
-        return {f"{name}/{number}": tensor for name, part in parts.items() for number, tensor in enumerate(part)}
+        return {f"{name}{number}": tensor for name, part in parts.items() for number, tensor in enumerate(part)}
 
-    def restore(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state` returned."""
-        for key, tensor in self.state().items():
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state_dict` returned."""
+        for key, tensor in self.state_dict().items():
             tensor.copy_(state[key])

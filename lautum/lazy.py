@@ -1,0 +1,25 @@
+"""PyTorch, imported at its first use.
+
+Every step of the suite reads the settings of the objectives, but few steps compute with torch, whose import takes two
+seconds and 650 MB. So modules that stand between the two take it from here; what is under `TYPE_CHECKING` tells editors
+and type checkers that these are the real modules.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    import torch.nn.functional as F
+else:
+
+    class _OnFirstUse:
+        def __init__(self, module: str):
+            self._module = module
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(import_module(self._module), name)
+
+    torch, F = _OnFirstUse("torch"), _OnFirstUse("torch.nn.functional")
+
+__all__ = ["F", "torch"]

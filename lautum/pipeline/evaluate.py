@@ -1,0 +1,83 @@
+"""The job that measures accuracy: the only one that opens a test set."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lautum import schema
+from lautum.data import splits
+from lautum.data.transforms import InputTransform
+from lautum.experiment.layout import Cell, Layout
+from lautum.files import sha256_of_arrays, write_arrays
+from lautum.pipeline import loading
+from lautum.pipeline.environment import describe, peak_memory_mb
+from lautum.pipeline.run_record import EvaluationCost, RunRecord, StageCost
+from lautum.training import network_file
+from lautum.training.device import select_device
+
+
+def evaluate(layout: Layout, cell: Cell) -> Path:
+    """Predict every test image (while selecting, every validation image); write predictions and record.
+
+    Returns the path of the record, beside which lie the predictions.
+    """
+    began = time.perf_counter()
+    config, definition = layout.config, layout.config.tasks[cell.task]
+    device = select_device(config.device, config.threads)
+    pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+    transferred = layout.transferred(cell)
+    network, transform, origin = network_file.load(
+        transferred, definition.network, definition.precision, definition.augmentation, device
+    )
+    if config.evaluate.part == "test":
+        images = loading.prepared(layout, definition.target, "test")
+        classes = splits.class_numbers(images.class_names, definition.classes, definition.target)
+        chosen = np.flatnonzero(np.isin(images.labels, classes))
+    else:
+        images, drawn, classes = loading.target(layout, cell.task, cell.labels, cell.seed)
+        chosen = drawn.validation
+    labels = splits.task_labels(images.labels[chosen], classes)
+    predictions = predict(network, transform, torch.from_numpy(images.images[chosen]).to(device)).cpu().numpy()
+    correct = int((predictions == labels).sum())
+    path = layout.record(cell)
+    arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
+    write_arrays(
+        path.with_suffix(".safetensors"), arrays, {"classes": ",".join(images.class_names[n] for n in classes)}
+    )
+    record = RunRecord(
+        task=cell.task,
+        source=definition.source,
+        target=definition.target,
+        method=cell.method,
+        pretrain_objective=config.methods[cell.method].pretrain,
+        transfer_objective=config.methods[cell.method].transfer,
+        labels=cell.labels,
+        seed=cell.seed,
+        key=layout.transfer_key(cell.task, cell.method, cell.labels),
+        settings=layout.settings_key(cell.task, cell.method, cell.labels),
+        part=config.evaluate.part,
+        accuracy=correct / len(labels),
+        n_images=len(labels),
+        correct=correct,
+        predictions_sha256=sha256_of_arrays(arrays["predictions"]),
+        split_sha256=origin["split_sha256"],
+        source_train_sha256=origin["source_train_sha256"],
+        target_train_sha256=origin["target_train_sha256"],
+        target_eval_sha256=images.sha256,
+        pretrain=schema.read(pretrained.with_suffix(".json"), StageCost, "the cost of a stage"),
+        transfer=schema.read(transferred.with_suffix(".json"), StageCost, "the cost of a stage"),
+        evaluate=EvaluationCost(seconds=time.perf_counter() - began, peak_memory_mb=peak_memory_mb(device)),
+        environment=describe(device, config.threads),
+    )
+    schema.write(path, record)
+    return path
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, transform: InputTransform, images: Tensor, batch_size: int = 250) -> Tensor:
+    """Predicted classes, int64 (N,), of uint8 images (N, C, H, W)."""
+    network.eval()
+    return torch.cat([network(transform(batch)).argmax(dim=1) for batch in images.split(batch_size)])

@@ -1,0 +1,169 @@
+"""The jobs that train: the two stages of the paper's Figure 1. Neither is ever given a test file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lautum import objectives, schema
+from lautum.data import splits
+from lautum.data.transforms import InputTransform
+from lautum.errors import Damaged, LautumError
+from lautum.experiment.layout import Cell, Layout
+from lautum.files import sha256_of_arrays
+from lautum.objectives.settings import StageSettings
+from lautum.pipeline import loading
+from lautum.pipeline.environment import peak_memory_mb
+from lautum.pipeline.locks import lock
+from lautum.pipeline.run_record import StageCost
+from lautum.training import checkpoint, network_file, networks
+from lautum.training.batches import Labelled, StageData
+from lautum.training.checkpoint import Checkpoints
+from lautum.training.device import select_device
+from lautum.training.loop import train
+from lautum.training.networks import Network
+
+
+def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> Path:
+    """Pre-transfer stage: a fresh network on the labelled source and, for some objectives, the unlabelled target.
+
+    Returns the path of the network, beside which lies its cost.
+    """
+    definition, settings = layout.config.tasks[task], layout.config.pretrain_settings(task, method)
+    device = select_device(layout.config.device, layout.config.threads)
+    source = loading.prepared(layout, definition.source, "train")
+    image_shape = source.images.shape[1:]
+    images = torch.from_numpy(source.images).to(device)
+    transform = InputTransform.for_source(images, definition.augmentation)
+    labelled = Labelled(images, torch.from_numpy(source.labels).to(device))
+    origin = {"source_train_sha256": source.sha256}
+    unlabelled = None
+    if settings.needs_target:
+        target, drawn, _ = loading.target(layout, task, labels, seed)
+        if target.images.shape[1:] != image_shape:
+            raise LautumError(
+                f"{source.dataset} images are {image_shape} but {target.dataset} images {target.images.shape[1:]}; "
+                "a task needs two data sets with the same image shape"
+            )
+        unlabelled = torch.from_numpy(target.images[drawn.unlabelled]).to(device)
+        origin |= {"target_train_sha256": target.sha256, "split_sha256": drawn.sha256}
+    network = networks.build(definition.network, image_shape, len(source.class_names), seed, definition.precision)
+    objective = layout.config.methods[method].pretrain
+    stage = Stage(
+        f"{task} {objective} {layout.pretrained_scope(method, labels)} seed {seed}",
+        network.to(device, memory_format=torch.channels_last),
+        objective,
+        StageData(transform, labelled, unlabelled),
+        settings,
+        seed,
+        origin | {"key": layout.pretrain_key(task, method, labels), "image_shape": image_shape},
+    )
+    return run_stage(layout, layout.pretrained(task, method, labels, seed), stage)
+
+
+def transfer(layout: Layout, cell: Cell) -> Path:
+    """Post-transfer stage: the pretrained network on the labelled target images and, for TE, the unlabelled ones.
+
+    Returns the path of the network, beside which lies its cost.
+    """
+    definition, settings = layout.config.tasks[cell.task], layout.config.transfer_settings(cell.task, cell.method)
+    device = select_device(layout.config.device, layout.config.threads)
+    path = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+    network, transform, origin = network_file.load(
+        path, definition.network, definition.precision, definition.augmentation, device
+    )
+    target, drawn, classes = loading.target(layout, cell.task, cell.labels, cell.seed)
+    if origin.get("target_train_sha256", target.sha256) != target.sha256:
+        raise Damaged(path, f"{path} was trained with another version of {target.dataset}; run again")
+    if settings.head == "reinitialise":
+        networks.reinitialise_head(network, len(classes), cell.seed)
+    elif network.head.out_features != len(classes):
+        raise LautumError(
+            f"{cell.task}: the pretrained head has {network.head.out_features} classes, the target {len(classes)}; "
+            "set `head: reinitialise` in the task's transfer settings"
+        )
+    # Every method gets the labels of the labelled part only; all of them are for the upper bound.
+    shown = np.concatenate([drawn.labelled, drawn.unlabelled]) if settings.all_labels else drawn.labelled
+    labels = torch.from_numpy(splits.task_labels(target.labels[shown], classes))
+    data = StageData(
+        transform,
+        Labelled(torch.from_numpy(target.images[shown]).to(device), labels.to(device)),
+        torch.from_numpy(target.images[drawn.unlabelled]).to(device),
+    )
+    origin |= {"target_train_sha256": target.sha256, "split_sha256": drawn.sha256}
+    stage = Stage(
+        f"{cell.task} {cell.method} n{cell.labels} seed {cell.seed}",
+        network,
+        layout.config.methods[cell.method].transfer,
+        data,
+        settings,
+        cell.seed,
+        origin | {"key": layout.transfer_key(cell.task, cell.method, cell.labels)},
+    )
+    return run_stage(layout, layout.transferred(cell), stage)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training stage of one run."""
+
+    name: str  # shown beside the progress
+    network: Network  # as the stage starts
+    objective: str
+    data: StageData
+    settings: StageSettings
+    seed: int
+    origin: Mapping  # what the result depends on, written into it; JSON-serialisable
+
+
+def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
+    """Run a stage to its end, from its last checkpoint on; write the network to `path` and, beside it, its cost.
+
+    The network's bytes are reproducible. Raises LautumError for a loss that cannot be computed.
+    """
+    state = layout.checkpoint(path)
+    with lock(state.with_suffix(".lock")) as waited:
+        # A copy of this job, perhaps of a driver that was killed, may have finished it meanwhile.
+        if waited and _is_finished(path):
+            return path
+        try:
+            objective = objectives.build(stage.objective, stage.network, stage.data, stage.settings, stage.seed)
+            checkpoints = Checkpoints(state, _identity(stage), stage.name, layout.config.checkpoint_seconds)
+            trained = train(stage.network, objective, stage.settings.clip_norm, stage.seed, checkpoints)
+        except LautumError:
+            raise
+        except ValueError as error:  # e.g. too few samples for the rank
+            raise LautumError(f"{stage.name}: {error}") from error
+        network_file.save(path, stage.network, stage.data.transform, {**stage.origin, "seed": stage.seed})
+        device = stage.data.labelled.labels.device
+        cost = StageCost(
+            seconds=trained.seconds,
+            images_per_second=trained.images / trained.seconds if trained.images else 0.0,
+            resumed_at=tuple(trained.resumed_at),
+            steps=objective.steps,
+            peak_memory_mb=peak_memory_mb(device),
+            device=str(device),
+            curve=trained.curve,
+        )
+        schema.write(path.with_suffix(".json"), cost)
+        state.unlink(missing_ok=True)
+    return path
+
+
+def _identity(stage: Stage) -> str:
+    """Settings, data and the network that a stage starts from: a checkpoint of anything else is passed over."""
+    start = sha256_of_arrays(*(weight.cpu().numpy() for weight in stage.network.state_dict().values()))
+    return json.dumps([stage.origin, stage.seed, start], sort_keys=True)
+
+
+def _is_finished(path: Path) -> bool:
+    """Whether a stage's network and cost are both there and whole."""
+    try:
+        checkpoint.load(path)
+        schema.read(path.with_suffix(".json"), StageCost, "the cost of a stage")
+    except LautumError:
+        return False
+    return True

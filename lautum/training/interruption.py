@@ -1,0 +1,27 @@
+"""Stopping a stage from outside without losing it."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from lautum.errors import LautumError
+
+
+class Interrupted(LautumError):
+    """The stage was asked to stop; its checkpoint is written and the same command goes on from there."""
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], str | None]]:
+    """While inside, SIGTERM and SIGUSR1, which schedulers send before a kill, are remembered, not obeyed.
+
+    Yields a function that returns the name of the first one received, or None.
+    """
+    received: list[str] = []
+    signals = (signal.SIGTERM, signal.SIGUSR1)
+    previous = [signal.signal(number, lambda n, _: received.append(signal.Signals(n).name)) for number in signals]
+    try:
+        yield lambda: received[0] if received else None
+    finally:
+        for number, handler in zip(signals, previous, strict=True):
+            signal.signal(number, handler)

@@ -1,0 +1,71 @@
+"""What a training objective is to the loop that trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from lautum.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lautum.training.batches import ShuffledBatches
+
+    Part = torch.Generator | ShuffledBatches | nn.Module | Tensor
+
+
+class Step(NamedTuple):
+    """What an objective makes of one training step."""
+
+    loss: Tensor  # scalar, to be minimised
+    images: int  # how many images, labelled and unlabelled, went through the network
+    scalars: dict[str, Tensor]  # what to log beside the loss, by name, detached
+
+
+class Objective:
+    """The base of all objectives: what a step draws, what its loss is, and what it remembers from step to step.
+
+    A subclass sets `steps` and implements `schedule` and `step`; what it draws and averages it names in `parts`.
+    """
+
+    steps: int  # length of the stage
+
+    def schedule(self, step: int) -> tuple[float, float]:
+        """Adam's learning rate and beta1 at `step`, counted from 0."""
+        raise NotImplementedError
+
+    def step(self, step: int) -> Step:
+        """The loss at `step`; called once for each step, in order."""
+        raise NotImplementedError
+
+    def diagnostics(self) -> dict[str, float]:
+        """Further scalars, computed only when a point of the training curve is written."""
+        return {}
+
+    def parts(self) -> Mapping[str, Part]:
+        """Everything that the next `step` depends on apart from network, optimiser and dropout, by name.
+
+        Tensors among them keep their shape and are written to in place.
+        """
+        return {}
+
+    def state_dict(self) -> dict[str, Tensor | dict]:
+        """The state of all parts, nested by name."""
+        return {name: _state(part) for name, part in self.parts().items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor | dict]) -> None:
+        """Take back what `state_dict` returned."""
+        for name, part in self.parts().items():
+            if isinstance(part, torch.Generator):
+                part.set_state(state[name])
+            elif isinstance(part, torch.Tensor):
+                part.copy_(state[name])
+            else:
+                part.load_state_dict(state[name])
+
+
+def _state(part: Part) -> Tensor | dict:
+    if isinstance(part, torch.Generator):
+        return part.get_state()
+    return part if isinstance(part, torch.Tensor) else dict(part.state_dict())
