@@ -1,4 +1,4 @@
-"""The code digest in a result's key: it moves with the code that computes and with nothing else, on every Python alike."""
+"""The code digest in a result's key: it moves with the code that computes, with nothing else, on every Python alike."""
 
 import re
 import shutil
