@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from lautum.errors import Damaged, LautumError
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write(temporary)` beside `path`, then rename: readers see the old file or the whole new one.
 
     Raises LautumError when the folder cannot be written to or the disk is full; no temporary file is left behind.

@@ -39,7 +39,7 @@ ACCURACIES = {
 
 def accuracy(paper_task: str | None, method: str, labels: int) -> float:
     """The paper's accuracy as a fraction; NaN where it has none (`paper_task` None: a task not in the paper)."""
-    return ACCURACIES.get((paper_task, method, labels), float("nan"))
+    return ACCURACIES.get((paper_task or "", method, labels), float("nan"))
 
 
 def method_name(method: str) -> str:

@@ -52,6 +52,10 @@ class LautumRegularizer(nn.Module):
             or the conditional covariance becomes singular.
     """
 
+    whitening: Tensor  # (D, r)
+    offset: Tensor  # (r,)
+    covariance: Tensor  # (r + K, r + K), float64
+
     def __init__(
         self,
         pool: Tensor,
@@ -78,9 +82,9 @@ class LautumRegularizer(nn.Module):
             )
         self.rank, self.decay, self.ridge, self.information = rank, decay, ridge, information
         mean, whitening = principal_whitening(pool, rank)
-        self.register_buffer("whitening", whitening)  # (D, r)
-        self.register_buffer("offset", mean @ whitening)  # (r,)
-        self.register_buffer("covariance", self._joint_covariance(pool, pool_outputs))  # (r + K, r + K), float64
+        self.register_buffer("whitening", whitening)
+        self.register_buffer("offset", mean @ whitening)
+        self.register_buffer("covariance", self._joint_covariance(pool, pool_outputs))
 
     def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
         if len(inputs) != len(outputs) or len(inputs) < 2:

@@ -43,7 +43,8 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     from PIL import Image
     from sklearn.datasets import load_digits
 
-    pixels, labels = load_digits(return_X_y=True)
+    loaded = load_digits(return_X_y=True)
+    pixels, labels = np.asarray(loaded[0]), np.asarray(loaded[1])
     small = np.rint(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     images = [np.asarray(Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.BILINEAR)) for image in small]
     return np.stack(images)[:, None], labels.astype(np.int64)

@@ -176,23 +176,31 @@ def _notmnist10k(downloads: Path, offline: Path | None) -> Parts:
     return Parts(*stratified_split(*distinct, train_count=7000), LETTERS, VERIFIED)
 
 
-def _cifar_files(remote: download.Remote, names: list[str], downloads: Path, offline: Path | None):
+def _cifar_files(
+    remote: download.Remote, names: list[str], downloads: Path, offline: Path | None
+) -> tuple[list[tuple[str, bytes]], str]:
     """(where, content) of each named file, and their source: the offline folder if all lie there, else the archive."""
     given = [offline / remote.folder / name for name in names] if offline else []
     if given and all(path.is_file() for path in given):
-        return [(path, path.read_bytes()) for path in given], UNVERIFIED
+        return [(str(path), path.read_bytes()) for path in given], UNVERIFIED
     (path,) = download.locate(remote, remote.checksums, downloads, offline)
     with tarfile.open(path) as archive:
         members = {Path(member.name).name: member for member in archive if member.isfile()}
-        return [(f"{name} in {path}", archive.extractfile(members[name]).read()) for name in names], VERIFIED
+        return [(f"{name} in {path}", _content(archive, members[name])) for name in names], VERIFIED
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    assert file is not None, "only regular files are asked for"
+    return file.read()
 
 
 def _cifar10(downloads: Path, offline: Path | None) -> Parts:
     names = [f"data_batch_{number}.bin" for number in range(1, 6)] + ["test_batch.bin"]
     files, source = _cifar_files(download.CIFAR10, names, downloads, offline)
     *batches, test = [read_cifar(content, where, label_bytes=1, class_count=10) for where, content in files]
-    train = tuple(np.concatenate(arrays) for arrays in zip(*batches, strict=True))
-    return Parts(train, test, CIFAR10_CLASSES, source)
+    images, labels = (np.concatenate(arrays) for arrays in zip(*batches, strict=True))
+    return Parts((images, labels), test, CIFAR10_CLASSES, source)
 
 
 def _cifar100(downloads: Path, offline: Path | None) -> Parts:

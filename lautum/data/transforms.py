@@ -20,10 +20,9 @@ class InputTransform:
         """Statistics over the source's `images`, uint8 (N, C, H, W); the target is scaled by them too."""
         # Exact integer sums: the result does not depend on the order of summation, hence on device or threads.
         # A thousand images at a time, because bincount works on a copy with eight bytes for each pixel.
-        counts = sum(
-            torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in some.unbind(dim=1)])
-            for some in images.split(1000)
-        )
+        counts = torch.zeros(images.shape[1], 256, dtype=torch.int64, device=images.device)
+        for some in images.split(1000):
+            counts += torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in some.unbind(dim=1)])
         levels = torch.arange(256, dtype=torch.float64, device=images.device)
         total = counts.sum(dim=1).double()
         mean = (counts * levels).sum(dim=1) / total

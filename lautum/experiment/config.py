@@ -6,7 +6,7 @@ that sets it.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, ValidationError, model_validator
 
@@ -21,7 +21,7 @@ from lautum.objectives.settings import PretrainSettings, TransferSettings
 from lautum.schema import Strict, first_complaint
 from lautum.training.architectures import ARCHITECTURES
 
-STEPS = ("prepare", "split", "pretrain", "transfer", "evaluate", "aggregate")  # what a job of the graph does
+Step = Literal["prepare", "split", "pretrain", "transfer", "evaluate", "aggregate"]  # what a job of the graph does
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # names become folders and Snakemake wildcards
 
 
@@ -164,13 +164,13 @@ class Config(Strict):
     threads: int = Field(1, ge=1)  # CPU threads of a job; part of what makes two runs equal byte for byte
     grid: Grid
     comparisons: tuple[tuple[str, str], ...] = ()  # paired differences (method, baseline), declared before the results
-    evaluate: Evaluate = Evaluate()
+    evaluate: Evaluate = Evaluate(validation_images=0)
     search: Search | None = None  # the campaign is one of trials of hyper-parameters
     trials: tuple[str, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
     campaigns: tuple[str, ...] = ()  # names of all that were run, in that order, for the report to list
     methods: dict[str, Method]
     tasks: dict[str, Task]
-    resources: dict[Literal[STEPS], Resources]
+    resources: dict[Step, Resources]
 
     @model_validator(mode="after")
     def _references(self):
@@ -184,8 +184,8 @@ class Config(Strict):
         for pair in self.comparisons:
             if len(set(pair)) < 2 or self.comparisons.count(pair) > 1:
                 raise ValueError(f"comparisons must be pairs of two different methods, each once, got {list(pair)}")
-        if len(self.resources) < len(STEPS):
-            missing = ", ".join(step for step in STEPS if step not in self.resources)
+        missing = ", ".join(step for step in get_args(Step) if step not in self.resources)
+        if missing:
             raise ValueError(f"resources must name time and memory of every step, missing {missing}")
         require_selectable(self)
         for method in self.methods.values():

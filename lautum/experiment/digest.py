@@ -86,7 +86,9 @@ class _WithoutTalk(ast.NodeTransformer):
         node.returns = None
         return self._without_docstring(node)
 
-    visit_AsyncFunctionDef = visit_FunctionDef
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        return self._without_docstring(node)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         node.annotation = None
@@ -181,8 +183,9 @@ def _chain(node: ast.expr) -> list[str]:
     """["a", "b", "c"] for the expression a.b.c, empty for others."""
     if isinstance(node, ast.Name):
         return [node.id]
-    before = _chain(node.value) if isinstance(node, ast.Attribute) else []
-    return [*before, node.attr] if before else []
+    if isinstance(node, ast.Attribute) and (before := _chain(node.value)):
+        return [*before, node.attr]
+    return []
 
 
 def _called(node: ast.Call) -> str:

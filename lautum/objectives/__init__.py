@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 from lautum.objectives.settings import PretrainSettings, StageSettings, TransferSettings
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from lautum.training.batches import StageData
+    from lautum.training.networks import Network
     from lautum.training.objective import Objective
 
 
@@ -39,7 +38,7 @@ TRANSFER: dict[str, type[TransferSettings]] = {
 }
 
 
-def build(name: str, network: nn.Module, data: StageData, settings: StageSettings, seed: int) -> Objective:
+def build(name: str, network: Network, data: StageData, settings: StageSettings, seed: int) -> Objective:
     """The objective `name`, e.g. "lautum", over a network and the data of its stage.
 
     Raises ValueError when it cannot be computed with these settings, e.g. from too few images for the rank.

@@ -12,7 +12,9 @@ from lautum.training.batches import ShuffledBatches, StageData
 from lautum.training.objective import Step
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from lautum.training.networks import Network
 
 
 class Settings(TransferSettings):
@@ -24,7 +26,7 @@ class Settings(TransferSettings):
 class Objective(objective.Objective):
     """Mean cross-entropy over a batch of labelled target images."""
 
-    def __init__(self, network: nn.Module, data: StageData, settings: Settings, seed: int):
+    def __init__(self, network: Network, data: StageData, settings: Settings, seed: int):
         self.network, self.data, self.settings = network, data, settings
         self.steps = settings.steps
         device = data.labelled.labels.device

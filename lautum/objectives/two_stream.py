@@ -33,8 +33,6 @@ class Objective(source_only.Objective):
     measures regularisers against; it is not an objective of the configuration.
     """
 
-    network: Network
-
     def __init__(self, network: Network, data: StageData, settings: source_only.Settings, seed: int):
         super().__init__(network, data, settings, seed)
         assert data.unlabelled is not None, "settings with needs_target are given the unlabelled target images"
@@ -44,9 +42,13 @@ class Objective(source_only.Objective):
         )
         self.target_augmentation = generator("augmentation", "target", seed)
 
+    def target_batch(self) -> Tensor:
+        """The next target inputs (B, C, H, W)."""
+        return self.data.transform(self.unlabelled[self.target_order.next()], self.target_augmentation)
+
     def step(self, step: int) -> Step:
         source, labels = self.source_batch()
-        target = self.data.transform(self.unlabelled[self.target_order.next()], self.target_augmentation)
+        target = self.target_batch()
         features = self.network.features(torch.cat([source, target]))
         logits = self.network.head(features)
         cut = len(source)

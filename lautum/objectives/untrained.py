@@ -8,9 +8,8 @@ from lautum.objectives.settings import PretrainSettings
 from lautum.training import objective
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from lautum.training.batches import StageData
+    from lautum.training.networks import Network
 
 
 class Settings(PretrainSettings):
@@ -22,5 +21,5 @@ class Settings(PretrainSettings):
 class Objective(objective.Objective):
     """Zero steps; the network stays as it was initialised."""
 
-    def __init__(self, network: nn.Module, data: StageData, settings: Settings, seed: int):
+    def __init__(self, network: Network, data: StageData, settings: Settings, seed: int):
         self.steps = settings.steps

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lautum import schema
 from lautum.data import splits
@@ -17,6 +17,7 @@ from lautum.pipeline.environment import describe, peak_memory_mb
 from lautum.pipeline.run_record import EvaluationCost, RunRecord, StageCost
 from lautum.training import network_file
 from lautum.training.device import select_device
+from lautum.training.networks import Network
 
 
 def evaluate(layout: Layout, cell: Cell) -> Path:
@@ -77,7 +78,7 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
 
 
 @torch.inference_mode()
-def predict(network: nn.Module, transform: InputTransform, images: Tensor, batch_size: int = 250) -> Tensor:
+def predict(network: Network, transform: InputTransform, images: Tensor, batch_size: int = 250) -> Tensor:
     """Predicted classes, int64 (N,), of uint8 images (N, C, H, W)."""
     network.eval()
     return torch.cat([network(transform(batch)).argmax(dim=1) for batch in images.split(batch_size)])

@@ -54,7 +54,7 @@ def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> 
     objective = layout.config.methods[method].pretrain
     stage = Stage(
         f"{task} {objective} {layout.pretrained_scope(method, labels)} seed {seed}",
-        network.to(device, memory_format=torch.channels_last),
+        network.to(device).to(memory_format=torch.channels_last),
         objective,
         StageData(transform, labelled, unlabelled),
         settings,

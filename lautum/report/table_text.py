@@ -48,7 +48,7 @@ class Table(NamedTuple):
     @property
     def best(self) -> pd.Series:
         """Rows whose accuracy is set in bold."""
-        return self.numbers.get("best", pd.Series(False, index=self.cells.index))
+        return pd.Series(self.numbers["best"] if "best" in self.numbers else False, index=self.cells.index)
 
 
 def accuracy_cells(table: pd.DataFrame) -> pd.DataFrame:

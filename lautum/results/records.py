@@ -9,7 +9,7 @@ reports/<name>/examples.safetensors    for each task, labelled target images of 
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -240,7 +240,7 @@ def _truth(cell, part: str) -> str:
 
 
 def read_csv(
-    path: Path, columns: Sequence[str], numbers: Sequence[str], remedy: str, types: Mapping[str, type] | None = None
+    path: Path, columns: Sequence[str], numbers: Sequence[str], remedy: str, types: dict[Hashable, type] | None = None
 ) -> pd.DataFrame:
     """A table that a step of the graph wrote: with at least `columns`, of which `numbers` hold nothing else.
 

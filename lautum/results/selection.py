@@ -99,6 +99,7 @@ def write_rung(path: Path | str, rung: int) -> Path:
     if lacking:
         raise LautumError(f"{lacking} of {lacking + len(runs)} runs of the trials are missing; finish the rung first")
     table = _means(layout, pd.DataFrame(runs, columns=["task", "method", "accuracy"]))
+    assert layout.config.search is not None, "more than one rung comes from a search"
     table["kept"] = _best(table, layout.config.search.kept(rung))
     output = rung_file(layout, rung)
     write_text(output, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
@@ -182,7 +183,8 @@ def _means(layout: Layout, runs: pd.DataFrame) -> pd.DataFrame:
 
 def _best(table: pd.DataFrame, count: int) -> pd.Series:
     """Which trials are among the best `count` of their task and method; of equal ones the first."""
-    return table.groupby(["task", "method"])["accuracy"].rank(method="first", ascending=False) <= count
+    ranks = pd.Series(table.groupby(["task", "method"])["accuracy"].rank(method="first", ascending=False))
+    return ranks <= count
 
 
 def _winners(layout: Layout, table: pd.DataFrame, path: Path | str, output: Path) -> str:

@@ -79,7 +79,7 @@ def bca_interval(
     if expanded:
         quantile = stats.t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(n / (n - 1))
         # Beyond this level 9,999 resamples offer nothing but their extremes.
-        confidence = min(2 * stats.norm.cdf(quantile) - 1, 1 - 2 / BOOTSTRAP_RESAMPLES)
+        confidence = min(float(2 * stats.norm.cdf(quantile) - 1), 1 - 2 / BOOTSTRAP_RESAMPLES)
     result = stats.bootstrap(
         (values,), np.mean, n_resamples=BOOTSTRAP_RESAMPLES, confidence_level=confidence, method="BCa", rng=rng
     )
@@ -172,7 +172,8 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     missing = np.isnan(p_values)
     if missing.all():
         return p_values.copy()
-    return np.where(missing, np.nan, multipletests(np.where(missing, 1.0, p_values), method="holm")[1])
+    adjusted = np.asarray(multipletests(np.where(missing, 1.0, p_values), method="holm")[1])
+    return np.where(missing, np.nan, adjusted)
 
 
 REPRODUCED, UNRESOLVED, CONTRADICTED, UNKNOWN = "reproduced", "consistent but unresolved", "contradicted", "unknown"

@@ -20,12 +20,13 @@ from torch import nn
 
 from lautum import mmd, objectives
 from lautum.files import write_json
-from lautum.objectives import PRETRAIN, two_stream
+from lautum.objectives import PRETRAIN, mk_mmd, source_only, two_stream
 from lautum.pipeline.environment import describe
 from lautum.regularizer import LautumRegularizer
 from lautum.studies.peers import BATCH, SHAPES, data, lautum_by_inverses, loader_stepper, mmd_by_broadcast
 from lautum.training import checkpoint, networks
-from lautum.training.objective import Objective
+from lautum.training.device import select_device
+from lautum.training.networks import Network
 from lautum.training.optimiser import Adam
 
 CPU = torch.device("cpu")
@@ -48,9 +49,7 @@ def main() -> None:
         "--rounds", type=int, default=15, help="pairs of measurements for each ratio (default: %(default)s)"
     )
     rounds = parser.parse_args().rounds
-    torch.set_num_threads(1)
-    torch.set_deterministic_debug_mode("error")
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    select_device("cpu", threads=1)
     rows = [
         *step_ratios(rounds),
         *loss_ratios(rounds),
@@ -115,10 +114,9 @@ def outside_share(rounds: int) -> list[dict]:
         shares = []
         for _ in range(rounds + 1):
             began = time.perf_counter()
-            batches = [objective.source_batch()]
-            if name == "lautum":
-                images = objective.unlabelled[objective.target_order.next()]
-                batches.append(objective.data.transform(images, objective.target_augmentation))
+            objective.source_batch()
+            if isinstance(objective, two_stream.Objective):
+                objective.target_batch()
             drawn = time.perf_counter()
             loss = objective.step(0).loss  # draws its batches once more, which the share below accounts for
             loss.backward()
@@ -202,14 +200,17 @@ def checkpoint_share(rounds: int) -> dict:
     )
 
 
-def build(name: str, shape: str, network_name: str, precision: str = "float32") -> tuple[Objective, nn.Module, Adam]:
+def build(
+    name: str, shape: str, network_name: str, precision: str = "float32"
+) -> tuple[source_only.Objective, Network, Adam]:
     """An objective over fresh data, its network and its optimiser."""
     network = networks.build(network_name, SHAPES[shape][0], 10, 0, precision).to(memory_format=torch.channels_last)
     if name == "two_stream":  # the reference, which is no objective of a configuration
-        built = two_stream.Objective(network, data(shape), PRETRAIN["mk_mmd"](batch_size=BATCH), seed=0)
-    else:
-        built = objectives.build(name, network, data(shape), PRETRAIN[name](batch_size=BATCH), seed=0)
-    return built, network, Adam(network)
+        settings = mk_mmd.Settings(batch_size=BATCH)
+        return two_stream.Objective(network, data(shape), settings, seed=0), network, Adam(network)
+    objective = objectives.build(name, network, data(shape), PRETRAIN[name](batch_size=BATCH), seed=0)
+    assert isinstance(objective, source_only.Objective)
+    return objective, network, Adam(network)
 
 
 def stepper(name: str, shape: str, network_name: str, precision: str = "float32") -> Callable[[], None]:

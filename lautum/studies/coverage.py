@@ -22,7 +22,7 @@ TRUTH = 0.05
 
 def main() -> None:
     """Simulate, print a table and write reports/coverage.csv."""
-    parser = argparse.ArgumentParser(prog="python -m lautum.studies.coverage", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m lautum.studies.coverage", description=str(__doc__).split("\n")[0])
     parser.add_argument("--trials", type=int, default=2000, help="simulated experiments each (default: %(default)s)")
     trials = parser.parse_args().trials
     rows = [row for n in (3, 5, 10) for row in (*over_seeds(n, trials), *over_images(n, trials), *verdicts(n, trials))]

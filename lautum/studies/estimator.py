@@ -165,14 +165,15 @@ def gradients_table(repetitions: int) -> pd.DataFrame:
 def bias_figure(values: pd.DataFrame, kind: str) -> Figure:
     """Estimate minus truth against each varied setting, a line per world."""
     figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
-    for axes, (varied, rows) in zip(
-        figure.subplots(2, 2, sharey=True).flat,
-        values[values["kind"] == kind].groupby("varied", sort=False),
-        strict=True,
-    ):
-        for world, line in rows.groupby("world", sort=False):
+    values = values[values["kind"] == kind]
+    panels = figure.subplots(2, 2, sharey=True).flat
+    for axes, varied in zip(panels, map(str, values["varied"].unique()), strict=True):
+        rows = values[values["varied"] == varied]
+        places = np.empty(0)
+        for world in rows["world"].unique():
+            line = rows[rows["world"] == world]
             colour, marker, dashes = STYLES[list(WORLDS).index(world)]
-            label = f"{world}, L = {line['truth'].iloc[0]:.2f}"
+            label = f"{world}, L = {line['truth'].to_numpy()[0]:.2f}"
             style = {"color": colour, "marker": marker, "linestyle": dashes, "markersize": 4, "capsize": 2}
             places = _position(varied, line["value"])
             axes.errorbar(places, line["bias"], line["sd"], label=label, **style)
@@ -197,7 +198,7 @@ def bias_figure(values: pd.DataFrame, kind: str) -> Figure:
 
 def main() -> None:
     """Write values.csv, gradients.csv and the figures to reports/estimator/."""
-    parser = argparse.ArgumentParser(prog="python -m lautum.studies.estimator", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m lautum.studies.estimator", description=str(__doc__).split(":")[0])
     parser.add_argument("--repetitions", type=int, default=10, help="of each setting (default: %(default)s)")
     repetitions = parser.parse_args().repetitions
     torch.set_num_threads(1)

@@ -70,7 +70,8 @@ def mmd_by_broadcast(source: Tensor, target: Tensor) -> Tensor:
     """Mk-MMD as many ports write it: all pairwise differences, one exponential after the other."""
 
     def mean_kernel(a: Tensor, b: Tensor) -> Tensor:
-        return sum(torch.exp(-(a[:, None] - b[None]).square().sum(2) / (2 * v)).mean() for v in mmd.VARIANCES)
+        means = [torch.exp(-(a[:, None] - b[None]).square().sum(2) / (2 * v)).mean() for v in mmd.VARIANCES]
+        return torch.stack(means).sum()
 
     return mean_kernel(source, source) + mean_kernel(target, target) - 2 * mean_kernel(source, target)
 

@@ -115,7 +115,7 @@ def gibbs_worlds(times: Sequence[float], count: int = 3) -> tuple[np.ndarray, li
 def main() -> None:
     """Write reports/theorem/terms.csv and the picture of them."""
     times = np.linspace(0, 12, 49)
-    p_xy, worlds = gibbs_worlds(times)
+    p_xy, worlds = gibbs_worlds(times.tolist())
     table = pd.DataFrame([terms(p_xy, *world) for world in worlds])
     table.insert(0, "time", times)
     write_text(FOLDER / "terms.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))

@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
@@ -31,7 +32,8 @@ def select_device(device: str, threads: int) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # The same switch as use_deterministic_algorithms(True), which first imports the compiler: 2 s and 150 MB a job.
     torch.set_deterministic_debug_mode("error")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
+    deterministic = cast(Any, torch.utils.deterministic)  # which its annotations do not know
+    deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.set_num_threads(threads)

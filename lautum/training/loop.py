@@ -115,9 +115,9 @@ def _resumed(
 def _log(curve: dict[str, list[float]], point: dict[str, Tensor | float], name: str) -> None:
     """Add a point to the training curve; raises LautumError when a value is not finite."""
     for key, value in point.items():
-        value = value if key == "step" else float(value)
-        if not math.isfinite(value):
+        number = value if isinstance(value, int) else float(value)
+        if not math.isfinite(number):
             raise LautumError(
-                f"{name}: {key} is {value} at step {point['step']}; lower learning_rate or the objective's weight"
+                f"{name}: {key} is {number} at step {point['step']}; lower learning_rate or the objective's weight"
             )
-        curve.setdefault(key, []).append(value)
+        curve.setdefault(key, []).append(number)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from lautum.data.transforms import InputTransform
 from lautum.training import checkpoint, networks
@@ -20,7 +19,7 @@ class Loaded(NamedTuple):
     origin: dict  # what it was trained on, as given to `save`
 
 
-def save(path: Path, network: nn.Module, transform: InputTransform, origin: Mapping) -> None:
+def save(path: Path, network: Network, transform: InputTransform, origin: Mapping) -> None:
     """Write a network atomically; equal networks give equal bytes. `origin` must be JSON-serialisable."""
     statistics = {"mean": transform.mean, "std": transform.std}
     checkpoint.save(path, {"network": network.state_dict(), "transform": statistics}, origin)
@@ -35,6 +34,6 @@ def load(path: Path, architecture: str, precision: str, augmentation: str, devic
     classes = len(state["network"]["head.bias"])
     network = networks.build(architecture, origin["image_shape"], classes, 0, precision)
     network.load_state_dict(state["network"])
-    network.to(device, memory_format=torch.channels_last)
+    network.to(device).to(memory_format=torch.channels_last)
     mean, std = (state["transform"][name].to(device) for name in ("mean", "std"))
     return Loaded(network, InputTransform(augmentation, mean, std), origin)

@@ -30,7 +30,12 @@ class Network(nn.Module):
     precision); weights, head, losses and optimiser stay in float32.
     """
 
+    head: nn.Linear
     precision = "float32"
+
+    def body(self, x: Tensor) -> Tensor:
+        """Penultimate features (B, F) in the precision of the surroundings."""
+        raise NotImplementedError
 
     def features(self, x: Tensor) -> Tensor:
         """Penultimate features, float32 (B, F)."""
@@ -123,7 +128,7 @@ def build(
     return network
 
 
-def reinitialise_head(network: nn.Module, num_classes: int, seed: int) -> None:
+def reinitialise_head(network: Network, num_classes: int, seed: int) -> None:
     """Replace the head by a fresh linear layer with `num_classes` outputs, initialised from `seed` alone."""
     old = network.head
     with torch.random.fork_rng(devices=[]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lautum.lazy import torch
 
@@ -50,11 +50,11 @@ class Objective:
         """
         return {}
 
-    def state_dict(self) -> dict[str, Tensor | dict]:
+    def state_dict(self) -> dict[str, Any]:
         """The state of all parts, nested by name."""
         return {name: _state(part) for name, part in self.parts().items()}
 
-    def load_state_dict(self, state: Mapping[str, Tensor | dict]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
         for name, part in self.parts().items():
             if isinstance(part, torch.Generator):

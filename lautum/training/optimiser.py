@@ -1,5 +1,7 @@
 """Adam (Kingma & Ba 2015), step by step identical to `torch.optim.Adam(..., fused=True)`."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
@@ -13,7 +15,7 @@ class Adam:
     """
 
     def __init__(self, network: nn.Module, beta2: float = 0.999, eps: float = 1e-8):
-        self.parameters = list(network.parameters())
+        self.parameters: list[Tensor] = list(network.parameters())
         self.beta2, self.eps = beta2, eps
         # zeros_like keeps the memory layout (channels_last), by which the fused kernel walks parameter and moments.
         self.moments = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
@@ -30,7 +32,7 @@ class Adam:
         """One update from the gradients; every parameter must have one."""
         adam(
             self.parameters,
-            [parameter.grad for parameter in self.parameters],
+            cast(list[Tensor], [parameter.grad for parameter in self.parameters]),
             self.moments,
             self.squares,
             [],
