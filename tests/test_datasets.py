@@ -1,13 +1,18 @@
 import dataclasses
+import errno
 import gzip
 import hashlib
 import io
+import itertools
 import json
+import socket
 import struct
 import subprocess
 import sys
 import tarfile
 import threading
+import time
+from contextlib import suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -365,11 +370,100 @@ def test_a_connection_cut_halfway_is_not_taken_for_a_file(tmp_path, toy, monkeyp
     assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
 
 
-def test_torchvisions_mnist_mirrors_are_used(tmp_path, monkeypatch):
+def answer(pieces=(), status=200, **headers):
+    """A `do_GET` that sends the same for every file: a status, headers, then pieces while anybody listens."""
+
+    def do_get(handler):
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        with suppress(ConnectionError):
+            for piece in pieces:
+                handler.wfile.write(piece)
+
+    return do_get
+
+
+def test_a_stalled_server_is_given_up_and_the_processs_timeout_left_alone(tmp_path, toy, monkeypatch):
+    seen, stop = [], threading.Event()
+
+    def stall(handler):
+        seen.append(socket.getdefaulttimeout())
+        answer([b"only this"], Content_Length=1000)(handler)
+        stop.wait(10)
+
+    monkeypatch.setattr(QuietHandler, "do_GET", stall)
+    monkeypatch.setattr(download, "STALLED_SECONDS", 0.2)
+    began = time.monotonic()
+    with pytest.raises(LautumError) as error:
+        datasets.prepare("notmnist", tmp_path / "data", None)
+    assert time.monotonic() - began < 5
+    stop.set()
+    name = "train-images-idx3-ubyte.gz"
+    assert all(f"{mirror}{name} failed with" in one_line(error) for mirror in download.NOTMNIST.mirrors)
+    assert one_line(error).count("failed with timed out") == 2
+    assert seen == [None, None] and socket.getdefaulttimeout() is None
+
+
+def test_an_answer_without_end_is_cut_off(tmp_path, toy, monkeypatch):
+    monkeypatch.setattr(QuietHandler, "do_GET", answer(itertools.repeat(bytes(2**16))))
+    monkeypatch.setattr(download, "LARGEST_BYTES", 10**6)
+    with pytest.raises(LautumError, match="elsewhere/train-images.* gave more than 1000000 bytes.*; place the file by"):
+        datasets.prepare("notmnist", tmp_path / "data", None)
+    assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("do_get", "says"),
+    [
+        (answer(status=503), "failed with HTTP Error 503"),
+        (answer(status=302, Location=f"http://{'a' * 64}.invalid/"), "failed with "),  # no host may have such a name
+        (answer(status=302, Location="http://127.0.0.1:port/"), "failed with nonnumeric port"),
+        (answer(status=302, Location="file:///etc/hostname"), "failed with HTTP Error 302: Found - Redirection to url"),
+        (answer([b"zz\r\n"], Transfer_Encoding="chunked"), "failed with IncompleteRead"),
+        (answer([b"HTTP"] * 20, Content_Length="many"), "gave 80 bytes"),
+    ],
+)
+def test_whatever_a_server_answers_is_named_with_its_address(tmp_path, toy, monkeypatch, do_get, says):
+    monkeypatch.setattr(QuietHandler, "do_GET", do_get)
+    monkeypatch.setattr(QuietHandler, "protocol_version", "HTTP/1.1")
+    with pytest.raises(LautumError) as error:
+        datasets.prepare("notmnist", tmp_path / "data", None)
+    assert f"{download.NOTMNIST.mirrors[-1]}train-images-idx3-ubyte.gz {says}" in one_line(error)
+
+
+def test_a_file_that_the_server_calls_compressed_is_kept_as_it_is(tmp_path, toy, monkeypatch):
+    files = toy_notmnist()
+
+    def labelled(handler):
+        answer([files[Path(handler.path).name]], Content_Encoding="gzip")(handler)
+
+    monkeypatch.setattr(QuietHandler, "do_GET", labelled)
+    assert len(prepared("notmnist", tmp_path / "data")[0].labels) == 20
+
+
+def test_a_full_disk_is_not_blamed_on_the_mirror(tmp_path, toy, monkeypatch):
+    def full(url):
+        yield b"some"
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(download, "_fetched", full)
+    with pytest.raises(LautumError, match="cannot write .*train-images.*; free some space"):
+        datasets.prepare("notmnist", tmp_path / "data", None)
+
+
+def test_mnists_mirrors_and_checksums_are_torchvisions():
     from torchvision.datasets import MNIST
 
+    assert download.MNIST.mirrors == tuple(MNIST.mirrors)
+    assert download.MNIST.checksums == {name: f"md5:{checksum}" for name, checksum in MNIST.resources}
+
+
+def test_mnists_mirrors_are_tried(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(MNIST, "mirrors", [f"{CLOSED}a/", f"{CLOSED}b/"])
+    mirrors = f"{CLOSED}a/", f"{CLOSED}b/"
+    monkeypatch.setattr(download, "MNIST", dataclasses.replace(download.MNIST, mirrors=mirrors))
     with pytest.raises(LautumError) as error:
         datasets.prepare("mnist", tmp_path, None)
     assert f"{CLOSED}a/train-images" in one_line(error) and f"{CLOSED}b/train-images" in one_line(error)

@@ -3,10 +3,12 @@
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -49,21 +51,47 @@ def test_two_processes_never_hold_it_together(tmp_path, quick):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_lock_of_a_killed_process_is_taken_over_at_once(tmp_path):
+def hold(path, held, seconds):
+    with locks.lock(path):
+        held.set()
+        time.sleep(seconds)
+
+
+def holder(path, seconds):
+    """A process that holds the lock for a time, once it has it; its constants are those of this process."""
+    context = multiprocessing.get_context("fork")
+    held = context.Event()
+    process = context.Process(target=hold, args=(path, held, seconds))
+    process.start()
+    assert held.wait(10)
+    return process
+
+
+@pytest.mark.parametrize("reaped", [True, False])
+def test_the_lock_of_a_killed_process_is_taken_over_at_once(tmp_path, reaped):
     path = tmp_path / "a.lock"
-    code = (
-        "import sys, pathlib, time; from lautum.pipeline import locks\n"
-        "with locks.lock(pathlib.Path(sys.argv[1])): time.sleep(60)"
-    )
-    holder = subprocess.Popen([sys.executable, "-c", code, str(path)])
-    while not path.exists():
-        time.sleep(0.01)
-    holder.kill()
-    holder.wait()
+    process = holder(path, 60)
+    process.kill()
+    if reaped:
+        process.join()
     began = time.monotonic()
     with locks.lock(path):
-        assert time.monotonic() - began < locks.STALE / 2
+        assert time.monotonic() - began < locks.STALE / 10
         assert json.loads(path.read_text())["pid"] == os.getpid()
+    process.join()
+
+
+def test_a_suspended_holder_that_lost_its_lock_leaves_the_next_ones(tmp_path, quick):
+    path = tmp_path / "a.lock"
+    process = holder(path, 1)
+    os.kill(process.pid, signal.SIGSTOP)
+    with locks.lock(path) as waited:
+        token = path.read_text()
+        os.kill(process.pid, signal.SIGCONT)
+        process.join()
+        assert waited and process.exitcode == 0
+        assert path.read_text() == token and json.loads(token)["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_holder_elsewhere_is_dead_when_it_stops_touching_the_lock(tmp_path, quick):
@@ -104,10 +132,72 @@ def test_the_holder_touches_its_lock(tmp_path, quick):
         assert path.stat().st_mtime > 0
 
 
-def test_a_lock_that_is_not_one_is_removed_when_stale(tmp_path, quick):
-    (tmp_path / "a.lock").write_text("not JSON")
-    with locks.lock(tmp_path / "a.lock") as waited:
-        assert waited
+def token(**changes) -> bytes:
+    """What a live process of this machine, this one, has in its lock, with changes."""
+    ours = {"machine": locks._machine(), "pid": os.getpid(), "started": locks._started(os.getpid()), "id": "x"}
+    return json.dumps(ours | changes).encode()
+
+
+GARBAGE = {
+    "empty": b"",
+    "not JSON": b"not JSON",
+    "not UTF-8": b"\xff\xfe\x00\x80" * 5000,
+    "nested too deep": b"[" * 100_000,
+    "a list": b'[{"machine": "a list"}]',
+    "other types": b'{"machine": {}, "pid": [1], "started": null}',
+    "huge pid": token(pid=10**30),
+    "huge negative pid": token(pid=-(10**30)),
+    "pid a path": token(pid="../self"),
+    "pid null": token(pid=None),
+    "started a dictionary": token(started={}),
+}
+
+
+@pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE)
+def test_whatever_is_in_the_file_is_removed_when_stale(tmp_path, quick, content):
+    path = tmp_path / "a.lock"
+    path.write_bytes(content)
+    began = time.monotonic()
+    with locks.lock(path):
+        assert time.monotonic() - began < 4 * locks.STALE
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.symlink_to("nowhere"),
+        lambda path: path.symlink_to(path),
+        lambda path: path.symlink_to(path.parent),
+        os.mkfifo,
+    ],
+    ids=["dangling link", "link to itself", "link to a folder", "named pipe"],
+)
+def test_whatever_is_in_the_files_place_is_removed_when_stale(tmp_path, quick, make):
+    path = tmp_path / "a.lock"
+    make(path)
+    began = time.monotonic()
+    with locks.lock(path) as waited:
+        assert waited and time.monotonic() - began < 4 * locks.STALE
+        assert json.loads(path.read_text())["pid"] == os.getpid() and not path.is_symlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_message_of_waiting_is_one_line_whatever_is_in_the_file(tmp_path, quick, capsys):
+    (tmp_path / "a.lock").write_bytes(b"two\nlines\x1b[0m\xff")
+    with locks.lock(tmp_path / "a.lock"):
+        pass
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "\x1b" not in message
+
+
+def test_a_folder_in_the_files_place_is_an_error_and_stays(tmp_path):
+    (tmp_path / "a.lock").mkdir()
+    with pytest.raises(LautumError, match="a.lock is a folder where a lock file belongs; move it away"):
+        with locks.lock(tmp_path / "a.lock"):
+            pass
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.lock"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path):
@@ -115,6 +205,25 @@ def test_a_folder_that_cannot_be_written_to_is_an_error(tmp_path):
     with pytest.raises(LautumError, match="cannot write .*a.lock: .*; check space, owner and permissions"):
         with locks.lock(tmp_path / "file" / "a.lock"):
             pass
+
+
+def test_a_stale_lock_that_cannot_be_removed_is_an_error(tmp_path, quick, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")  # another user's file in a folder with the sticky bit
+
+    (tmp_path / "a.lock").write_text("")
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(LautumError, match="cannot remove .*a.lock.*Operation not permitted; remove it"):
+        with locks.lock(tmp_path / "a.lock"):
+            pass
+
+
+def test_a_lock_that_cannot_be_given_back_does_not_fail_the_work(tmp_path, monkeypatch):
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied")
+
+    with locks.lock(tmp_path / "a.lock"):
+        monkeypatch.setattr(Path, "unlink", refuse)
 
 
 def test_jobs_of_one_machine_take_different_gpus(tmp_path):

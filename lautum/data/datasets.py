@@ -161,8 +161,7 @@ def _idx_examples(remote: download.Remote, part: str, downloads: Path, offline: 
 
 
 def _mnist(downloads: Path, offline: Path | None) -> Parts:
-    remote = download.mnist()
-    train, test = (_idx_examples(remote, part, downloads, offline) for part in ("train", "t10k"))
+    train, test = (_idx_examples(download.MNIST, part, downloads, offline) for part in ("train", "t10k"))
     return Parts(train, test, DIGITS, VERIFIED)
 
 

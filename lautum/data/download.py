@@ -1,19 +1,20 @@
 """Original data set files: from the offline folder, from an earlier download, or from a mirror; checksums decide."""
 
 import hashlib
-import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from ssl import SSLError
-from urllib.error import URLError
+from urllib.request import Request, urlopen
+
+from tqdm import tqdm
 
 from lautum.errors import LautumError
 from lautum.files import write_atomically
 
 STALLED_SECONDS = 30.0  # without a byte; then the next mirror is tried
+LARGEST_BYTES = 2**28  # CIFAR's archives have 170 MB; an answer without end must not fill the disk
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,16 @@ class Remote:
     note: str = ""  # for who must place the files by hand
 
 
-def mnist() -> Remote:
-    """MNIST (LeCun, Cortes, Burges), mirrors and checksums as in torchvision."""
-    from torchvision.datasets import MNIST
-
-    return Remote("mnist", tuple(MNIST.mirrors), {name: f"md5:{md5}" for name, md5 in MNIST.resources})
-
-
+MNIST = Remote(  # mirrors and checksums as in torchvision
+    "mnist",
+    ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
+    {
+        "train-images-idx3-ubyte.gz": "md5:f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "md5:d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "md5:9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "md5:ec29112dd5afa0611ce80d1b7f02629c",
+    },
+)
 NOTMNIST = Remote(
     "notmnist",
     (
@@ -99,25 +103,44 @@ class _MirrorFailed(Exception):
 
 
 def _download(url: str, temporary: Path, expected: str) -> None:
-    from torchvision.datasets.utils import download_url
-
-    temporary.unlink()  # download_url would take a file that exists for a finished one
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALLED_SECONDS)  # download_url has no such option and would wait for ever
-    try:
-        download_url(url, temporary.parent, temporary.name)
-    except (URLError, HTTPException, ConnectionError, TimeoutError, SSLError, RecursionError) as error:
-        raise _MirrorFailed(f"{url} failed with {' '.join(str(error).split())}") from error
-    finally:
-        socket.setdefaulttimeout(patience)
+    with open(temporary, "wb") as file:
+        for chunk in _fetched(url):
+            file.write(chunk)
     if (found := _checksum(temporary, expected)) != expected:
         raise _MirrorFailed(f"{url} gave {temporary.stat().st_size} bytes with checksum {found}, expected {expected}")
 
 
-def _checksum(path: Path, kind: str) -> str:
-    """The file's checksum of the same kind as `kind`, in the same notation."""
-    content = path.read_bytes()
-    if kind.startswith("git:"):
-        header = f"blob {len(content)}\0".encode()
-        return f"git:{hashlib.sha1(header + content, usedforsecurity=False).hexdigest()}"
-    return f"md5:{hashlib.md5(content, usedforsecurity=False).hexdigest()}"
+def _fetched(url: str) -> Iterator[bytes]:
+    """The content at `url` in pieces, just as it is sent.
+
+    That is why not pooch: its `requests` unpacks what a server calls gzip, and the checksum of a .gz file is lost.
+
+    Raises _MirrorFailed, also for more than `LARGEST_BYTES`; errors of whoever writes the pieces are not caught here.
+    """
+    request = Request(url, headers={"User-Agent": "lautum"})  # some servers refuse the library's own name
+    size = 0
+    try:
+        with urlopen(request, timeout=STALLED_SECONDS) as response:
+            name = url.rpartition("/")[2]
+            # disable=None: shown on a terminal only.
+            with tqdm(desc=name, total=response.length, unit="B", unit_scale=True, disable=None) as bar:
+                while piece := response.read(2**16):
+                    size += len(piece)
+                    if size > LARGEST_BYTES:
+                        raise _MirrorFailed(f"{url} gave more than {LARGEST_BYTES} bytes, the most a file may have")
+                    bar.update(len(piece))
+                    yield piece
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: a redirection to what is no address
+        raise _MirrorFailed(f"{url} failed with {' '.join(str(error).split())}") from error
+
+
+def _checksum(path: Path, expected: str) -> str:
+    """The file's checksum of the same kind as `expected`, in the same notation."""
+    kind = expected.partition(":")[0]
+    if kind == "git":
+        digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    else:
+        digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        hashlib.file_digest(file, lambda: digest)  # in pieces
+    return f"{kind}:{digest.hexdigest()}"

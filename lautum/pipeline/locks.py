@@ -4,11 +4,16 @@ A lock is a file that its holder touches every few seconds. Whoever waits watche
 clocks that differ or jump do no harm: a lock that has not been touched for `STALE` seconds of watching, or whose holder
 was a process of this machine that is gone, is taken over. Should two processes after all work on one result (a holder
 that was suspended for long), they write the same bytes, each file in one piece.
+
+Whatever else lies in the file's place is held to be a lock, too, and removed when nobody touches it; only a folder is
+left to the user. The package filelock (4.3.1, `SoftFileLease`) does not do as much: it waits for ever for an empty file
+(what a node that loses power leaves), and where a file system cannot exchange two names (NFS) it takes over no lock.
 """
 
 import json
 import os
 import socket
+import stat
 import sys
 import threading
 import time
@@ -28,7 +33,7 @@ POLL = 0.5  # seconds between two looks at a lock that somebody holds
 def lock(path: Path) -> Iterator[bool]:
     """Hold the lock file `path` while inside; yields whether another process held it first.
 
-    Raises LautumError when the folder cannot be written to.
+    Raises LautumError when the folder cannot be written to, or `path` is a folder.
     """
     token = json.dumps(
         {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid()), "id": uuid.uuid4().hex}
@@ -43,7 +48,8 @@ def lock(path: Path) -> Iterator[bool]:
         stop.set()
         heart.join()
         if _read(path) == token:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # if it stays, it is one of a process that is gone
+                path.unlink()
 
 
 def _acquire(path: Path, token: str) -> bool:
@@ -51,14 +57,17 @@ def _acquire(path: Path, token: str) -> bool:
     while not _create(path, token):
         holder = _read(path)
         with suppress(FileNotFoundError):
-            state = holder, path.stat().st_mtime_ns
+            status = path.lstat()  # of a symbolic link itself: its target may not exist
+            if stat.S_ISDIR(status.st_mode):
+                raise LautumError(f"{path} is a folder where a lock file belongs; move it away")
+            state = holder, status.st_mtime_ns
             if state != seen:
                 seen, since = state, time.monotonic()
             if _is_gone(holder) or time.monotonic() - since > STALE:
                 _remove(path, holder)
                 continue
         if not waited:
-            print(f"waiting for {path}, held by {holder}", file=sys.stderr, flush=True)
+            print(f"waiting for {path}, held by {holder!r}", file=sys.stderr, flush=True)
         waited = True
         time.sleep(POLL)
     return waited
@@ -87,18 +96,31 @@ def _create(path: Path, token: str) -> bool:
 def _remove(path: Path, holder: str) -> None:
     """Remove the lock of a dead holder; of several waiting processes one succeeds."""
     taken = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
-    with suppress(FileNotFoundError):
+    try:
         os.rename(path, taken)
         if _read(taken) != holder:  # another process was quicker and this is its new lock: put it back
             with suppress(FileExistsError):
                 os.link(taken, path)
         taken.unlink()
+    except FileNotFoundError:  # another process was quicker
+        pass
+    except OSError as error:
+        raise LautumError(
+            f"cannot remove {path}, whose holder is gone: {error.strerror}; "
+            "remove it, or check owner and permissions of the folder"
+        ) from error
 
 
 def _read(path: Path) -> str:
+    """The file's beginning, longer than any token; "" for what is not there or cannot be read."""
     try:
-        return path.read_text()
-    except FileNotFoundError:
+        # Neither the target of a symbolic link nor, for ever, what a named pipe might bring.
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            return os.read(file, 4096).decode(errors="replace")
+        finally:
+            os.close(file)
+    except OSError:
         return ""
 
 
@@ -106,9 +128,12 @@ def _is_gone(holder: str) -> bool:
     """Whether the holder was a process of this machine that no longer runs; False when that cannot be known."""
     try:
         token = json.loads(holder)
-        return token["machine"] == _machine() and _started(token["pid"]) != token["started"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError):
         return False
+    match token:
+        case {"machine": machine, "pid": int(pid), "started": started}:
+            return machine == _machine() and _started(pid) != started
+    return False
 
 
 def _machine() -> list[str]:
@@ -121,14 +146,18 @@ def _machine() -> list[str]:
 
 
 def _started(pid: int) -> str:
-    """When a process of this machine started, in the kernel's ticks: tells it from a later one with its number."""
+    """When a process of this machine started, in the kernel's ticks: tells it from a later one with its number.
+
+    "gone" if it has ended; "unknown" if the machine does not say when it started.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rsplit(")", 1)[1].split()
+        return "gone" if fields[0] in "ZX" else fields[19]  # Z: ended, and its parent has not asked how
     except OSError:
         pass
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no process has a number so large
         return "gone"
     except PermissionError:
         pass

@@ -165,13 +165,13 @@ def gradients_table(repetitions: int) -> pd.DataFrame:
 def bias_figure(values: pd.DataFrame, kind: str) -> Figure:
     """Estimate minus truth against each varied setting, a line per world."""
     figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
-    values = values[values["kind"] == kind]
+    values = pd.DataFrame(values[values["kind"] == kind])
     panels = figure.subplots(2, 2, sharey=True).flat
     for axes, varied in zip(panels, map(str, values["varied"].unique()), strict=True):
-        rows = values[values["varied"] == varied]
+        rows = pd.DataFrame(values[values["varied"] == varied])
         places = np.empty(0)
         for world in rows["world"].unique():
-            line = rows[rows["world"] == world]
+            line = pd.DataFrame(rows[rows["world"] == world])
             colour, marker, dashes = STYLES[list(WORLDS).index(world)]
             label = f"{world}, L = {line['truth'].to_numpy()[0]:.2f}"
             style = {"color": colour, "marker": marker, "linestyle": dashes, "markersize": 4, "capsize": 2}
