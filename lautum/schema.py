@@ -32,7 +32,8 @@ def first_complaint(error: ValidationError) -> str:
     where = ".".join(str(part) for part in complaint["loc"])
     message = complaint["msg"].removeprefix("Value error, ")
     value = complaint.get("input")
-    shown = f", got {value!r}" if complaint["type"] != "value_error" and not isinstance(value, dict) else ""
+    told = complaint["type"] in ("value_error", "json_invalid") or isinstance(value, dict) or len(repr(value)) > 100
+    shown = "" if told else f", got {value!r}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"{where}: {message}{shown}{more}" if where else f"{message}{shown}{more}"
 

@@ -135,9 +135,11 @@ def test_damaged_files_are_named(campaign, capsys):
     network.write_bytes(whole)
     text = split.read_text()
     split.write_text(text.replace('"labelled": [\n', '"labelled": [\n  0,\n'))
-    assert "damaged or was drawn from another version" in fails(capsys, "transfer", "--method", "standard", *CELL)
+    assert "seed0.json is damaged: its content does not have the SHA-256" in fails(
+        capsys, "transfer", "--method", "standard", *CELL
+    )
     split.write_text(text[:-200])
-    assert "seed0.json is not valid JSON" in fails(capsys, "transfer", "--method", "standard", *CELL)
+    assert "seed0.json is not a split (Invalid JSON" in fails(capsys, "transfer", "--method", "standard", *CELL)
     data = Path("data/letters-train.safetensors")
     content = bytearray(data.read_bytes())
     content[-1] ^= 1

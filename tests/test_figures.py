@@ -5,7 +5,7 @@ import synthetic
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lautum.report import figures, tables, training_figures
+from lautum.report import figures, style, tables, training_figures
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_files_are_the_same_bytes_every_time(tmp_path, built):
     table = rows(built, "accuracy", "mnist-notmnist10k")
     salt = matplotlib.rcParams["svg.hashsalt"]
     for folder in ("first", "second"):
-        figures.write_figures({"plot": figures.accuracy_figure(table)}, tmp_path / folder)
+        style.write_figures({"plot": figures.accuracy_figure(table)}, tmp_path / folder)
     assert {path.name for path in (tmp_path / "first").iterdir()} == {"plot.png", "plot.pdf", "plot.svg"}
     for path in (tmp_path / "first").iterdir():
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()

@@ -36,11 +36,11 @@ class SplitFile(schema.Strict):
 
     target: str  # data set
     target_train_sha256: str
-    classes: tuple[str, ...]  # that take part, in the order of the task
+    classes: list[str]  # that take part, in the order of the task
     seed: int
-    labelled: tuple[int, ...]
-    unlabelled: tuple[int, ...]
-    validation: tuple[int, ...]
+    labelled: list[int]
+    unlabelled: list[int]
+    validation: list[int]
     sha256: str  # of the three parts (`Split.sha256`)
 
     def split(self) -> Split:
@@ -53,11 +53,11 @@ def write(path: Path, split: Split, target: Images, classes: Sequence[int], seed
     written = SplitFile(
         target=target.dataset,
         target_train_sha256=target.sha256,
-        classes=tuple(target.class_names[number] for number in classes),
+        classes=[target.class_names[number] for number in classes],
         seed=seed,
-        labelled=tuple(split.labelled.tolist()),
-        unlabelled=tuple(split.unlabelled.tolist()),
-        validation=tuple(split.validation.tolist()),
+        labelled=split.labelled.tolist(),
+        unlabelled=split.unlabelled.tolist(),
+        validation=split.validation.tolist(),
         sha256=split.sha256,
     )
     schema.write(path, written)
@@ -74,7 +74,7 @@ def read(path: Path, remedy: str = "run again") -> SplitFile:
     return written
 
 
-def class_numbers(class_names: tuple[str, ...], wanted: tuple[str, ...] | None, dataset: str) -> list[int]:
+def class_numbers(class_names: tuple[str, ...], wanted: Sequence[str] | None, dataset: str) -> list[int]:
     """The dataset's numbers of the classes `wanted` by name, in that order (None: all).
 
     Raises LautumError for a class that the dataset does not have.

@@ -18,7 +18,7 @@ class StageCost(Strict):
 
     seconds: NonNegativeFloat  # wall time in the loop, over all attempts
     images_per_second: NonNegativeFloat
-    resumed_at: tuple[NonNegativeInt, ...]  # steps at which earlier attempts were resumed
+    resumed_at: list[NonNegativeInt]  # steps at which earlier attempts were resumed
     steps: NonNegativeInt
     peak_memory_mb: NonNegativeFloat  # MiB, of the process, or of the GPU's allocator
     device: str

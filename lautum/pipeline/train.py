@@ -142,7 +142,7 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
         cost = StageCost(
             seconds=trained.seconds,
             images_per_second=trained.images / trained.seconds if trained.images else 0.0,
-            resumed_at=tuple(trained.resumed_at),
+            resumed_at=trained.resumed_at,
             steps=objective.steps,
             peak_memory_mb=peak_memory_mb(device),
             device=str(device),
