@@ -56,19 +56,6 @@ def write_json(path: Path, value) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path, remedy: str = "run again"):
-    """The value in a JSON file.
-
-    Raises LautumError when the file is missing, Damaged when it is cut off, with `remedy` as the advice.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise LautumError(f"{path} does not exist; {remedy}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Damaged(path, f"{path} is not valid JSON ({error}); {remedy}") from error
-
-
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write named arrays and string metadata as one safetensors file (nothing in it can execute)."""
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}

@@ -1,5 +1,6 @@
 """The bounds and the label-frugal protocol, from the built-in data to a table: who is shown which labels."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from lautum import objectives
 from lautum.data import datasets
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
-from lautum.files import read_json
 from lautum.pipeline.evaluate import evaluate
 from lautum.pipeline.split import split
 from lautum.pipeline.train import pretrain, transfer
@@ -52,7 +52,7 @@ def test_who_is_shown_which_labels(tmp_path, monkeypatch, builtin_data):
     monkeypatch.setattr(objectives, "build", spy)
     run(campaign)
     target = datasets.load(Path("data/letters-train.safetensors"))
-    drawn = read_json(campaign.split("digits-letters", 20, 0))
+    drawn = json.loads(campaign.split("digits-letters", 20, 0).read_text())
     # In the grid's order: the second supervised transfer is that of target_only.
     lower = [labelled for name, labelled in shown if name == "supervised"][1]
     upper = [labelled for name, labelled in shown if name == "supervised_all_labels"][0]
@@ -83,7 +83,7 @@ def test_the_frugal_protocol_from_split_to_winners(tmp_path, monkeypatch, builti
     )
     run(campaign)
     # Ten of the twenty labelled images are held out, other ones for each seed.
-    drawn = [read_json(campaign.split("digits-letters", 20, seed)) for seed in (5, 6)]
+    drawn = [json.loads(campaign.split("digits-letters", 20, seed).read_text()) for seed in (5, 6)]
     assert all(len(one["labelled"]) == len(one["validation"]) == 10 for one in drawn)
     assert drawn[0]["validation"] != drawn[1]["validation"]
     records.collect(campaign, selection.cells(campaign))

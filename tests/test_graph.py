@@ -1,5 +1,6 @@
 """The real graph on a toy campaign: it runs to the end, shares what it can, reruns only what a change touches."""
 
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,6 @@ import pytest
 import yaml
 
 from lautum.experiment.config import load
-from lautum.files import read_json
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -70,7 +70,7 @@ def finished(tmp_path_factory, builtin_data) -> Path:
 def test_every_cell_and_every_page_is_there(finished):
     records = sorted((finished / "results/evaluated-test").rglob("*.json"))
     assert len(records) == 8  # 4 methods x 1 label count x 2 seeds
-    assert {read_json(path)["n_images"] for path in records} == {1000}
+    assert {json.loads(path.read_text())["n_images"] for path in records} == {1000}
     names = {path.name for path in (finished / "reports/toy").iterdir()}
     assert {"index.html", "accuracy.md", "accuracy.tex", "records.csv", "digits-letters-accuracy.pdf"} <= names
     assert not list((finished / "results/checkpoints").rglob("*.safetensors"))

@@ -1,5 +1,6 @@
 """Collecting records: what is there is taken, what is missing is named, what does not belong is refused."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from lautum import schema
 from lautum.errors import LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
-from lautum.files import read_json, sha256_of_arrays, write_arrays, write_json, write_text
+from lautum.files import sha256_of_arrays, write_arrays, write_json, write_text
 from lautum.pipeline.run_record import RunRecord
 from lautum.results import records, selection
 
@@ -226,7 +227,7 @@ def test_a_shared_pretraining_has_one_curve(campaign):
 def test_records_that_do_not_belong_are_refused_by_name(campaign):
     _, layout = campaign
     path = write_record(layout, layout.cells()[0], 5)
-    whole, record = path.read_text(), read_json(path)
+    whole, record = path.read_text(), json.loads(path.read_text())
     path.write_text(whole[:100])
     with pytest.raises(LautumError, match="seed7.json is not an evaluation record .*; run again"):
         records.collect(layout)

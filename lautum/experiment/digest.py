@@ -28,7 +28,6 @@ NOT_CODE_OF_A_RESULT = {
 }
 
 
-@cache
 def code_digest(*modules: str) -> str:
     """SHA-256 of the code that turns settings into numbers: some modules and all of the package that they import.
 
@@ -47,18 +46,23 @@ def code_digest(*modules: str) -> str:
 
     Raises ImportError for a name of the package that does not exist, and for an import by a computed name.
     """
-    found: dict[str, ast.Module] = {}
+    found: dict[str, str] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
         if name in found or name in NOT_CODE_OF_A_RESULT:
             continue
-        found[name] = _tree(name)
-        waiting += [*_imported(name, found[name]), *_packages(name)]
-    digest = hashlib.sha256()
-    for name in sorted(found):
-        digest.update(f"{name}\n{canonical(_WithoutTalk().visit(found[name]))}\n".encode())
-    return digest.hexdigest()
+        found[name], imported = _module(name)
+        waiting += [*imported, *_packages(name)]
+    return hashlib.sha256("".join(f"{name} {found[name]}\n" for name in sorted(found)).encode()).hexdigest()
+
+
+@cache
+def _module(name: str) -> tuple[str, tuple[str, ...]]:
+    """SHA-256 of a module's own code, and the modules of the package that it imports."""
+    tree = _tree(name)
+    imported = tuple(_imported(name, tree))
+    return hashlib.sha256(canonical(_WithoutTalk().visit(tree)).encode()).hexdigest(), imported
 
 
 def canonical(node: object) -> str:
@@ -165,18 +169,27 @@ def _resolve(origin: str, name: str, importer: str) -> str:
     """The module that `name` of `origin` is, or stands in, also when a package takes it from elsewhere."""
     if _file(f"{origin}.{name}"):
         return f"{origin}.{name}"
-    tree = _tree(_require(origin, importer))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and _is_ours(taken := _origin(origin, node)):
+    bound = _bound(_require(origin, importer))
+    if name not in bound:
+        raise ImportError(f"{importer} imports {name!r} of {origin}, which has no such name")
+    taken = bound[name]
+    return _resolve(*taken, origin) if taken else origin
+
+
+@cache
+def _bound(module: str) -> dict[str, tuple[str, str] | None]:
+    """The names that a module has: those taken from a module of the package with that module and their name there."""
+    names: dict[str, tuple[str, str] | None] = {}
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names[node.id] = None
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names[node.name] = None
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            origin = _origin(module, node) if isinstance(node, ast.ImportFrom) else ""
             for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    return _resolve(taken, alias.name, origin)
-        defined = isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name
-        if defined or (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)):
-            return origin
-        if isinstance(node, ast.alias) and (node.asname or node.name) == name:
-            return origin
-    raise ImportError(f"{importer} imports {name!r} of {origin}, which has no such name")
+                names[alias.asname or alias.name] = (origin, alias.name) if _is_ours(origin) else None
+    return names
 
 
 def _chain(node: ast.expr) -> list[str]:
@@ -220,6 +233,12 @@ def _file(module: str) -> Path | None:
         if file.is_file():
             return file
     return None
+
+
+def forget() -> None:
+    """Read the sources anew, which a process does only once."""
+    _module.cache_clear()
+    _bound.cache_clear()
 
 
 def _tree(module: str) -> ast.Module:
