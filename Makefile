@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: quickstart test bench coverage faults slurm
+.PHONY: quickstart test bench coverage faults mutants slurm
 
 quickstart: $(BIN)/.installed
 	snakemake --profile local --configfile config/quickstart.yaml
@@ -19,6 +19,9 @@ coverage: $(BIN)/.installed
 
 faults: $(BIN)/.installed
 	python tests/faults.py
+
+mutants: $(BIN)/.installed
+	python tests/mutants.py
 
 slurm: $(BIN)/.installed
 	tests/slurm/lab.sh install
