@@ -34,6 +34,7 @@ OBJECTIVES = {
     "entropy": PRETRAIN["entropy"](steps=24, batch_size=16),
     "supervised_lautum": TRANSFER["supervised_lautum"](steps=24, batch_size=16, rank=8, weight=0.01),
     "supervised": TRANSFER["supervised"](steps=24, batch_size=16),
+    "supervised_all_labels": TRANSFER["supervised_all_labels"](steps=24, batch_size=16),
     "temporal_ensembling": TRANSFER["temporal_ensembling"](epochs=4, batch_size=16),
 }
 
@@ -60,6 +61,10 @@ def run(name, path, settings=None, seed=3, stop_at=None, precision="float32", in
     objective.step = step_with_signal
     outcome = train(network, objective, settings.clip_norm, seed, Checkpoints(path, "test", name, interval))
     return network.state_dict(), outcome
+
+
+def test_no_objective_is_forgotten_here():
+    assert {*OBJECTIVES, "untrained"} == {*PRETRAIN, *TRANSFER}  # untrained has no step to be stopped in
 
 
 def equal(one, other) -> bool:

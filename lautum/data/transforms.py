@@ -37,7 +37,7 @@ class InputTransform:
 
 
 def flip_and_shift(images: Tensor, generator: torch.Generator, pad: int = 4) -> Tensor:
-    """Mirror each image with probability 1/2 and crop it at a random offset after zero-padding by `pad` pixels.
+    """Crop each image at a random offset after zero-padding by `pad` pixels, and mirror it with probability 1/2.
 
     The same distribution as torchvision's RandomHorizontalFlip and RandomCrop(size, padding=pad), for a whole batch
     (B, C, H, W) at once. `generator` lives on the CPU, so that both devices see the same augmentation.

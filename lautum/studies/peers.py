@@ -15,6 +15,7 @@ from lautum.training import networks
 from lautum.training.batches import Labelled, StageData
 
 BATCH = 128
+IMAGES = 4000
 SHAPES = {"MNIST": ((1, 28, 28), "none"), "CIFAR": ((3, 32, 32), "flip-shift")}
 
 
@@ -22,7 +23,7 @@ def data(shape: str) -> StageData:
     """Random images: the time of a step does not depend on what they show."""
     size, augmentation = SHAPES[shape]
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (4000, *size), generator=generator, dtype=torch.uint8)
+    images = torch.randint(0, 256, (IMAGES, *size), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, 10, (len(images),), generator=generator)
     return StageData(InputTransform.for_source(images, augmentation), Labelled(images, labels), images)
 

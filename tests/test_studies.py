@@ -1,0 +1,105 @@
+"""The programs behind `make coverage` and `make bench`: what they simulate and measure is what they say."""
+
+import sys
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lautum import information, mmd
+from lautum.studies import bench, coverage, peers
+
+
+def test_simulated_coverage_is_that_of_the_intervals():
+    rows = {row[0]: row for row in coverage.over_seeds(5, 400)}
+    assert {row[2:4] for row in rows.values()} == {(5, 400)}
+    for name in ("t", "prediction of one run"):
+        rate, error = rows[f"coverage, {name}"][4:]
+        assert abs(rate - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 400) and error == pytest.approx(
+            (rate * (1 - rate) / 400) ** 0.5
+        )
+    assert rows["coverage, BCa, as published"][4] < rows["coverage, BCa, expanded"][4]
+
+
+def test_models_have_the_truth_that_coverage_is_counted_against():
+    rng = np.random.default_rng(0)
+    many = [coverage.nominal(200, rng).mean() for _ in range(20)]
+    assert np.mean(many) == pytest.approx(coverage.TRUTH, abs=4 * np.std(many) / 20**0.5)
+    many = [coverage.binary(200, rng).mean() for _ in range(20)]
+    assert np.mean(many) == pytest.approx(coverage.binary_truth(), abs=4 * np.std(many) / 20**0.5)
+    scores = coverage.nominal(10, rng)
+    interval = coverage.pigeonhole(scores, rng)
+    assert interval.low < scores.mean() < interval.high
+
+
+def test_an_interval_blind_to_images_covers_less_than_one_that_is_not():
+    rows = {row[:2]: row[4] for row in coverage.over_images(3, 60)}
+    for model in ("nominal", "binary"):
+        assert rows["coverage, t, blind to images", model] <= rows["coverage, seeds and images", model] > 0.85
+
+
+def test_verdicts_are_counted_both_ways():
+    rates = {row[0]: row[4] for row in coverage.verdicts(10, 200)}
+    assert rates["verdict, true figure contradicted"] < 0.12
+    assert rates["verdict, order of equal methods resolved"] < 0.12
+    assert rates["verdict, true order contradicted"] < 0.05
+    assert rates["verdict, figure 6 sd off not contradicted"] < 0.05
+
+
+def test_the_table_of_coverage_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["coverage", "--trials", "3"])
+    monkeypatch.setattr(coverage, "IMAGES", 20)
+    coverage.main()
+    table = pd.read_csv(tmp_path / "reports/coverage.csv")
+    assert set(table["n"]) == {3, 5, 10} and table["rate"].between(0, 1).all() and set(table["trials"]) == {3}
+    assert "coverage, t" in capsys.readouterr().out
+
+
+def test_peers_compute_what_the_suite_computes():
+    generator = torch.Generator().manual_seed(0)
+    source, target = (torch.randn(12, 5, generator=generator) for _ in range(2))
+    ours = mmd.multi_kernel_mmd(source.double(), target.double())
+    assert peers.mmd_by_broadcast(source.double(), target.double()).item() == pytest.approx(ours.item(), rel=1e-9)
+    inputs, logits = torch.randn(200, 4, generator=generator), torch.randn(200, 3, generator=generator)
+    logits += inputs[:, :3]
+    joint = torch.cov(torch.cat([inputs, logits], dim=1).double().T, correction=0)
+    ridged = joint[:4, :4] + 0.1 * torch.eye(4, dtype=torch.float64)
+    expected = information.lautum_information(ridged, joint[4:, 4:], joint[:4, 4:])
+    assert peers.lautum_by_inverses(inputs, logits).item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["lautum", "mk_mmd", "source_only", "two_stream"])
+def test_what_is_measured_is_a_training_step(name, monkeypatch):
+    monkeypatch.setattr(peers, "IMAGES", 300)
+    objective, network, _ = bench.build(name, "MNIST", "conv16-32-fc128")
+    assert len(objective.data.labelled.images) == 300
+    made = []
+    monkeypatch.setattr(bench, "build", lambda *arguments: made.append(bench_build(*arguments)) or made[-1])
+    step = bench.stepper(name, "MNIST", "conv16-32-fc128")
+    before = made[0][1].head.weight.detach().clone()
+    step()
+    assert not torch.equal(made[0][1].head.weight, before)
+
+
+bench_build = bench.build
+
+
+def test_the_script_it_is_compared_with_trains_too(monkeypatch):
+    monkeypatch.setattr(peers, "IMAGES", 300)
+    peers.loader_stepper("CIFAR", "conv16-32-fc128", threads=1, workers=0)()
+
+
+def test_ratios_are_summed_up_by_median_and_quartiles_after_a_round_of_warming_up():
+    calls = Counter()
+    row = bench.ratio("what", lambda: calls.update("a"), lambda: calls.update("b"), rounds=4, steps=3, target="<= 1")
+    assert calls == {"a": 15, "b": 15} and row["n"] == 4 and row["target"] == "<= 1"
+    row = bench.summary("what", [4.0, 1.0, 2.0, 3.0], "")
+    assert (row["median"], row["low"], row["high"]) == (2.5, 1.25, 3.75)
+
+
+def test_one_off_costs_are_measured():
+    row = bench.checkpoint_share(1)
+    assert row["n"] == 1 and 0 < row["median"] < 1
