@@ -74,3 +74,25 @@ def test_the_curve_is_thinned_out_and_keeps_the_last_step(tmp_path):
     _, whole = run("source_only", settings, tmp_path)
     _, thin = run("source_only", settings, tmp_path, log_points=2)
     assert thin.curve == {name: [values[1], values[3], values[4]] for name, values in whole.curve.items()}
+
+
+# Another value of every setting.
+OTHERS = {"batch_size": 10, "learning_rate": 0.03, "clip_norm": 100.0, "steps": 6, "weight": 1.0, "rank": 4}
+OTHERS |= {"decay": 0.5, "ridge": 0.1, "epochs": 5, "ensemble_decay": 0.3, "ramp_up": 0.75, "ramp_down": 0.75}
+BY_THE_JOB = {"head"}  # decides what network the objective is given: test_a_transferred_network_is_that_of_the_loop
+
+
+def test_every_setting_has_another_value():
+    assert OTHERS.keys() | BY_THE_JOB == {field for schema in SCHEMAS.values() for field in schema.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [(name, field) for name, schema in SCHEMAS.items() for field in schema.model_fields if field not in BY_THE_JOB],
+)
+def test_every_setting_changes_the_trained_weights(name, field, tmp_path):
+    one, _ = run(name, settings_of(name), tmp_path)
+    other, _ = run(name, settings_of(name, **{field: OTHERS[field]}), tmp_path)
+    largest = max(float((one[key] - other[key]).abs().max()) for key in one)
+    # Without a single step there is nothing to change.
+    assert largest > 1e-4 if name != "untrained" else largest == 0
