@@ -35,9 +35,9 @@ def test_models_have_the_truth_that_coverage_is_counted_against():
 
 
 def test_an_interval_blind_to_images_covers_less_than_one_that_is_not():
-    rows = {row[:2]: row[4] for row in coverage.over_images(3, 60)}
+    rows = {row[:2]: row[4] for row in coverage.over_images(10, 60)}
     for model in ("nominal", "binary"):
-        assert rows["coverage, t, blind to images", model] <= rows["coverage, seeds and images", model] > 0.85
+        assert rows["coverage, t, blind to images", model] < 0.87 < rows["coverage, seeds and images", model]
 
 
 def test_verdicts_are_counted_both_ways():
