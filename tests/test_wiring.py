@@ -18,7 +18,7 @@ from lautum.data.transforms import InputTransform
 from lautum.errors import Damaged
 from lautum.experiment import config
 from lautum.experiment.layout import Cell, Layout
-from lautum.files import read_arrays, read_json, sha256_of_arrays, write_arrays
+from lautum.files import read_arrays, sha256_of_arrays, write_arrays
 from lautum.objectives import PRETRAIN, TRANSFER, lautum_source
 from lautum.pipeline.evaluate import evaluate
 from lautum.pipeline.split import split
@@ -213,7 +213,8 @@ def trained(network, data: StageData, objective: str, settings) -> dict:
 
 def target_data(layout: Layout, classes: list[str], *parts: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Images of these parts of the split, and their labels in the order of the classes."""
-    target, drawn = datasets.load(Path("data/letters-train.safetensors")), read_json(layout.split(TASK, LABELS, SEED))
+    target = datasets.load(Path("data/letters-train.safetensors"))
+    drawn = json.loads(layout.split(TASK, LABELS, SEED).read_text())
     index = [number for part in parts for number in drawn[part]]
     labels = [classes.index(target.class_names[number]) for number in target.labels[index]]
     return torch.from_numpy(target.images[index]), torch.tensor(labels)
@@ -342,7 +343,7 @@ def test_all_images_of_the_task_are_predicted_without_dropout_and_augmentation(p
     predictions = torch.from_numpy(found["predictions"]).long()
     # Up to round-off, which depends on the size of a batch.
     assert (logits.gather(1, predictions[:, None])[:, 0] > logits.amax(dim=1) - 1e-4).all()
-    record = read_json(path)
+    record = json.loads(path.read_text())
     assert (record["n_images"], record["correct"]) == (len(labels), int((predictions == labels).sum()))
 
 
