@@ -18,6 +18,8 @@ the steps of one cell, in order (Snakemake runs the same commands; every path fo
   lautum pretrain  --config config/quickstart.yaml --task digits-letters --objective lautum --labels 50 --seed 0
   lautum transfer  --config config/quickstart.yaml --task digits-letters --method lautum --labels 50 --seed 0
   lautum evaluate  --config config/quickstart.yaml --task digits-letters --method lautum --labels 50 --seed 0
+or the last two for several cells that begin with one pre-training, as the graph does:
+  lautum cells     --config config/quickstart.yaml --task digits-letters --seed 0 standard:50 temporal_ensembling:50
 then, over whatever cells are done:
   lautum collect --config config/quickstart.yaml && lautum report --config config/quickstart.yaml
 """
@@ -85,6 +87,13 @@ def _parser() -> argparse.ArgumentParser:
         ("evaluate", _evaluate, "predict the target test set with a transferred network and write the record"),
     ):
         add_cell(add(name, run, text), "method", "a method of the configuration, e.g. lautum")
+    cells = add("cells", _cells, "transfer and evaluate several cells that begin with the same pre-training")
+    cells.add_argument("--task", required=True, help="e.g. digits-letters")
+    cells.add_argument("--seed", type=int, required=True, metavar="S")
+    cells.add_argument(
+        "--key", help="refuse to run if the cells' settings no longer hash to this (the graph passes it)"
+    )
+    cells.add_argument("cells", nargs="+", metavar="METHOD:LABELS", help="e.g. standard:50 temporal_ensembling:50")
     add("verify", _verify, "read every finished file of the grid and set damaged ones aside, to be made again")
     rung = add("rung", _rung, "rank the trials of a rung of a hyper-parameter search and say which go on to the next")
     rung.add_argument("rung", type=int, metavar="N", help="1, 2, ...")
@@ -145,6 +154,27 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     layout = _layout(options)
     print(evaluate(layout, _cell(layout, options)))
+
+
+def _cells(options: argparse.Namespace) -> None:
+    from lautum.pipeline.cells import finish
+
+    layout = _layout(options)
+    chosen = []
+    for name in options.cells:
+        method, _, labels = name.rpartition(":")
+        if not labels.isdigit():
+            raise LautumError(f"a cell is written METHOD:LABELS, e.g. standard:50, got {name!r}")
+        _require_labels(layout, options.task, int(labels))
+        require_known("method", method, layout.config.methods)
+        chosen.append(Cell(options.task, method, int(labels), options.seed))
+    batches = layout.batches(chosen)
+    if len(batches) > 1:
+        raise LautumError(
+            f"{' '.join(options.cells)} begin with {len(batches)} different pre-trainings; give those of one"
+        )
+    _require_key(options, batches[0].key)
+    print(finish(layout, batches[0]))
 
 
 def _layout(options: argparse.Namespace) -> Layout:
@@ -237,8 +267,8 @@ def _trials(options: argparse.Namespace) -> None:
 
     layout = _layout(options)
     path, winners = selection.write_trials(options.config)
-    table = selection.read_trials(path)
-    style.write_figures(selection_figures.build_figures(table, list(layout.config.methods)), layout.report)
+    drawn = selection_figures.build_figures(selection.read_trials(path), list(layout.config.methods))
+    style.write({name: style.render(figure) for name, figure in drawn.items()}, layout.report)
     print(path, winners, sep="\n")
 
 
@@ -251,30 +281,34 @@ def _table(options: argparse.Namespace) -> None:
 
 
 def _plot(options: argparse.Namespace) -> None:
-    from lautum.report import figures, style, tables, training_figures
+    from lautum.report import style, tables
 
     layout = _layout(options)
     results, expected, *rest = _results(layout)
-    built = figures.build_figures(tables.build_tables(results, expected, *rest), layout.config.evaluate.part)
-    built |= training_figures.build_training_figures(tables.grid(results.runs, expected), results)
-    style.write_figures(built, layout.report)
+    built = tables.build_tables(results, expected, *rest)
+    style.write(_rendered(layout, results, expected, built), layout.report)
     print(layout.report)
 
 
 def _report(options: argparse.Namespace) -> None:
+    from lautum.report import style, tables
     from lautum.report.page import write_report
     from lautum.results import records, selection
 
     layout = _layout(options)
     results, expected, tasks, comparisons = _results(layout)
+    built = tables.build_tables(results, expected, tasks, comparisons)
+    tables.write_tables(built, layout.report)
+    rendered = _rendered(layout, results, expected, built)
+    style.write(rendered, layout.report)
     path = write_report(
         layout.report,
         name=layout.config.name,
         command=f"snakemake --profile local --configfile {options.config}",
-        results=results,
-        expected=expected,
+        runs=tables.grid(results.runs, expected),
+        built=built,
+        rendered=rendered,
         tasks=tasks,
-        comparisons=comparisons,
         methods={name: method.about for name, method in layout.config.methods.items()},
         hyperparameters=config.hyper_parameters(options.config),
         trials={path: selection.read_trials(path) for path in layout.config.trials if Path(path).exists()},
@@ -282,6 +316,15 @@ def _report(options: argparse.Namespace) -> None:
         trials_missing=[path for path in layout.config.trials if not Path(path).exists()],
     )
     print(path)
+
+
+def _rendered(layout: Layout, results, expected: list, built: dict) -> dict:
+    """The figures of a campaign, by name, as they are written."""
+    from lautum.report import figures, style, tables, training_figures
+
+    drawn = figures.build_figures(built, layout.config.evaluate.part)
+    drawn |= training_figures.build_training_figures(tables.grid(results.runs, expected), results)
+    return {name: style.render(figure) for name, figure in drawn.items()}
 
 
 def _results(layout: Layout) -> tuple:

@@ -86,27 +86,27 @@ def test_a_second_run_does_nothing(finished):
 
 
 def test_a_new_seed_runs_only_its_own_jobs(finished):
-    expected = {"split": 1, "pretrain": 3, "transfer": 4, "evaluate": 4, "collect": 1}
+    expected = {"split": 1, "pretrain": 3, "cells": 3, "collect": 1}
     assert expected.items() <= jobs(finished, changed(grid={"seeds": 3})).items()
 
 
 def test_a_new_label_count_runs_only_its_own_jobs(finished):
     # The source-only pre-training of both seeds is already there.
-    expected = {"split": 2, "pretrain": 4, "transfer": 8, "evaluate": 8}
+    expected = {"split": 2, "pretrain": 4, "cells": 6}
     assert expected.items() <= jobs(finished, changed(task={"label_counts": [20, 40]})).items()
 
 
 def test_a_changed_weight_reruns_only_its_method(finished):
     weight = {"methods": {"lautum": {"pretrain": {"rank": 10, "weight": 0.5}}}}
     listed = jobs(finished, changed(task=weight))
-    assert {"pretrain": 2, "transfer": 2, "evaluate": 2}.items() <= listed.items()
+    assert {"pretrain": 2, "cells": 2}.items() <= listed.items()
     assert "split" not in listed
 
 
 def test_a_changed_transfer_setting_keeps_the_pretraining(finished):
     transfer = {"transfer": {"steps": 9, "epochs": 2}}
     listed = jobs(finished, changed(task=transfer))
-    assert listed["transfer"] == listed["evaluate"] == 6  # all but temporal ensembling, which has no steps
+    assert listed["cells"] == 6
     assert "pretrain" not in listed
 
 
@@ -117,16 +117,17 @@ def test_a_new_method_of_old_objectives_reuses_their_pretraining(finished):
         finished,
         changed(grid={"methods": ["standard", "lautum_te"]}, methods=methods, comparisons=[], task={"methods": own}),
     )
-    assert listed["transfer"] == listed["evaluate"] == 2
+    assert listed["cells"] == 4  # of two pre-trainings and two seeds
     assert "pretrain" not in listed
 
 
 def test_the_same_campaign_elsewhere_gives_the_same_bytes(finished, tmp_path):
     shutil.copytree(finished / "data", tmp_path / "data")
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
-    cell = [path for path in (finished / "results/transferred/digits-letters/lautum").rglob("seed1.safetensors")][0]
+    (receipt,) = (finished / "results/finished-test/digits-letters/lautum").rglob("seed1-*.json")
+    snakemake(tmp_path, "--cores", "1", str(receipt.relative_to(finished)))
+    (cell,) = (finished / "results/transferred/digits-letters/lautum").rglob("seed1.safetensors")
     target = str(cell.relative_to(finished))
-    snakemake(tmp_path, "--cores", "1", target)
     compared = [
         target,
         *(str(p.relative_to(tmp_path)) for p in (tmp_path / "results/pretrained").rglob("*.safetensors")),
@@ -153,8 +154,8 @@ def test_a_search_runs_its_rungs_and_names_its_winners(finished):
     options = ["--scheduler", "greedy", "--configfile", str(finished / "search.yaml")]
     output = snakemake(finished, "--cores", "2", *options, "--", "tune")
     ran = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", output, flags=re.MULTILINE))
-    assert ran["transfer"] == ran["evaluate"] == 3 + 1 + 1  # three trials on a seed, the best on two more
-    assert ran["pretrain"] == 3  # the trials differ in the post-transfer stage only
+    assert len(list((finished / "results/evaluated-validation").rglob("*.json"))) == 3 + 1 + 1
+    assert ran["pretrain"] == ran["cells"] == 3  # the trials differ in the post-transfer stage only
     names = {path.name for path in (finished / "reports/search").iterdir()}
     assert {"trials.csv", "winners.yaml", "digits-letters-sensitivity-standard.png"} <= names
     assert "Nothing to be done" in snakemake(finished, "--cores", "1", *options, "--", "tune")
@@ -164,14 +165,14 @@ def test_a_search_runs_its_rungs_and_names_its_winners(finished):
     ranking.write_text(whole[:40])
     (finished / "reports/search/trials.csv").unlink()
     output = snakemake(finished, "--cores", "2", *options, "--", "tune")
-    assert f"{ranking.name} is not the ranking of rung 1" in output and "rule transfer:" not in output
+    assert f"{ranking.name} is not the ranking of rung 1" in output and "rule cells:" not in output
     assert f"{second.name} is now {second.name}.damaged" in output
     assert (ranking.read_text(), second.read_text()) == (whole, whole_second)
     # Another space is another search: its trials are run, those of the old one are not in its way.
     ranges["learning_rate"]["high"] = 2e-2
     (finished / "search.yaml").write_text(yaml.safe_dump(values))
     output = snakemake(finished, "--dry-run", *options, "--", "tune")
-    assert len(re.findall(r"^rule transfer:$", output, flags=re.MULTILINE)) == 3
+    assert len(re.findall(r"^rule cells:$", output, flags=re.MULTILINE)) == 1  # three trials on the first seed
 
 
 def test_a_bad_configuration_stops_before_any_job(finished):
@@ -193,9 +194,9 @@ def test_the_slurm_profile_works_by_name_from_the_root(tmp_path):
     result = subprocess.run(command, cwd=copy, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
     listed = Counter(re.findall(r"^rule (\w+):$", result.stdout + result.stderr, flags=re.MULTILINE))
-    cells = 10 * sum(4 * len(task.label_counts) for name, task in grid_tasks())
-    assert listed["transfer"] == listed["evaluate"] == cells
-    assert listed["pretrain"] == 10 * sum(1 + 2 * len(task.label_counts) for name, task in grid_tasks())
+    assert (
+        listed["cells"] == listed["pretrain"] == 10 * sum(1 + 2 * len(task.label_counts) for name, task in grid_tasks())
+    )
     assert "slurm_partition=gpu" in result.stdout + result.stderr
 
 

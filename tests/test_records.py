@@ -61,6 +61,7 @@ def write_record(layout: Layout, cell, correct: int, **changed: str) -> Path:
         accuracy=correct / 10,
         n_images=10,
         correct=correct,
+        network_sha256="weights",
         predictions_sha256=sha256_of_arrays(predictions),
         pretrain=stage | {"curve": shared},  # shared by the methods
         transfer=stage | {"curve": own},

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import synthetic
 
+from lautum.report import figures, style, table_text, tables, training_figures
 from lautum.report import page as page_of
-from lautum.report import table_text
 
 
 class Page(HTMLParser):
@@ -36,13 +36,19 @@ class Page(HTMLParser):
 
 
 def write(folder, **changes):
+    results, expected = changes.pop("results", synthetic.results()), changes.pop("expected", synthetic.EXPECTED)
+    tasks, comparisons = changes.get("tasks", synthetic.TASKS), changes.pop("comparisons", synthetic.COMPARISONS)
+    runs = tables.grid(results.runs, expected)
+    built = tables.build_tables(results, expected, tasks, comparisons)
+    drawn = figures.build_figures(built, tables.part_of(runs))
+    drawn |= training_figures.build_training_figures(runs, results)
     arguments = {
         "name": "Synthetic <b>records</b>",
         "command": "snakemake --config 'a<b & c'",
-        "results": synthetic.results(),
-        "expected": synthetic.EXPECTED,
-        "tasks": synthetic.TASKS,
-        "comparisons": synthetic.COMPARISONS,
+        "runs": runs,
+        "built": built,
+        "rendered": {name: style.render(figure) for name, figure in drawn.items()},
+        "tasks": tasks,
         "methods": {name: f"what {name} is" for name in synthetic.METHODS},
         "hyperparameters": synthetic.HYPERPARAMETERS,
     }

@@ -7,7 +7,7 @@ and changing back costs nothing.
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,15 @@ class Cell:
     method: str
     labels: int
     seed: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Cells that begin with one and the same pre-training: what one job trains and evaluates."""
+
+    receipt: Path  # written when all of them are finished; its name has the hash of their keys
+    key: str
+    cells: tuple[Cell, ...]
 
 
 class Layout:
@@ -90,6 +99,20 @@ class Layout:
     def record(self, cell: Cell) -> Path:
         """The evaluation record of a cell; its predictions lie beside it."""
         return self._of_cell(f"evaluated-{self.config.evaluate.part}", cell, ".json")
+
+    def batches(self, cells: Iterable[Cell]) -> list[Batch]:
+        """The cells by the pre-training that they begin with, in their order."""
+        by_network: dict[Path, list[Cell]] = {}
+        for cell in cells:
+            by_network.setdefault(self.pretrained(cell.task, cell.method, cell.labels, cell.seed), []).append(cell)
+        return [self._batch(network, some) for network, some in by_network.items()]
+
+    def _batch(self, network: Path, cells: list[Cell]) -> Batch:
+        below = network.relative_to(self.results / "pretrained").parent
+        keys = [[cell.method, cell.labels, self.transfer_key(cell.task, cell.method, cell.labels)] for cell in cells]
+        key = hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:12]
+        receipt = self.results / f"finished-{self.config.evaluate.part}" / below / f"{network.stem}-{key}.json"
+        return Batch(receipt, key, tuple(cells))
 
     def checkpoint(self, path: Path) -> Path:
         """Where the state of an unfinished stage is kept, given the stage's result."""

@@ -10,20 +10,22 @@ from torch import Tensor
 from lautum import schema
 from lautum.data import splits
 from lautum.data.transforms import InputTransform
+from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
 from lautum.files import sha256_of_arrays, write_arrays
-from lautum.pipeline import loading
+from lautum.pipeline import loading, run_record
 from lautum.pipeline.environment import describe, peak_memory_mb
 from lautum.pipeline.run_record import EvaluationCost, RunRecord, StageCost
 from lautum.training import network_file
 from lautum.training.device import select_device
-from lautum.training.networks import Network
+from lautum.training.networks import Network, sha256_of_weights
 
 
 def evaluate(layout: Layout, cell: Cell) -> Path:
     """Predict every test image (while selecting, every validation image); write predictions and record.
 
-    Returns the path of the record, beside which lie the predictions.
+    A record that is there already, whole and of the same network and images, is left alone. Returns the path of the
+    record, beside which lie the predictions.
     """
     began = time.perf_counter()
     config, definition = layout.config, layout.config.tasks[cell.task]
@@ -40,10 +42,12 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
     else:
         images, drawn, classes = loading.target(layout, cell.task, cell.labels, cell.seed)
         chosen = drawn.validation
+    path, network_sha256 = layout.record(cell), sha256_of_weights(network)
+    if _is_finished(layout, cell, network_sha256, images.sha256):
+        return path
     labels = splits.task_labels(images.labels[chosen], classes)
     predictions = predict(network, transform, torch.from_numpy(images.images[chosen]).to(device)).cpu().numpy()
     correct = int((predictions == labels).sum())
-    path = layout.record(cell)
     arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
     write_arrays(
         path.with_suffix(".safetensors"), arrays, {"classes": ",".join(images.class_names[n] for n in classes)}
@@ -63,6 +67,7 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
         accuracy=correct / len(labels),
         n_images=len(labels),
         correct=correct,
+        network_sha256=network_sha256,
         predictions_sha256=sha256_of_arrays(arrays["predictions"]),
         split_sha256=origin["split_sha256"],
         source_train_sha256=origin["source_train_sha256"],
@@ -75,6 +80,15 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
     )
     schema.write(path, record)
     return path
+
+
+def _is_finished(layout: Layout, cell: Cell, network_sha256: str, images_sha256: str) -> bool:
+    """Whether there is a whole record of this network's predictions of these images."""
+    try:
+        record, *_ = run_record.read(layout, cell)
+    except LautumError:
+        return False
+    return (record.network_sha256, record.target_eval_sha256) == (network_sha256, images_sha256)
 
 
 @torch.inference_mode()

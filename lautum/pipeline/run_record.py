@@ -20,7 +20,7 @@ class StageCost(Strict):
     images_per_second: NonNegativeFloat
     resumed_at: list[NonNegativeInt]  # steps at which earlier attempts were resumed
     steps: NonNegativeInt
-    peak_memory_mb: NonNegativeFloat  # MiB, of the process, or of the GPU's allocator
+    peak_memory_mb: NonNegativeFloat  # MiB, of the process up to then, or of the GPU's allocator
     device: str
     curve: dict[str, list[int | float]]  # one value per logged step
 
@@ -68,6 +68,7 @@ class RunRecord(Strict):
     accuracy: float = Field(ge=0, le=1)
     n_images: PositiveInt
     correct: NonNegativeInt
+    network_sha256: str  # of the weights that predicted
     predictions_sha256: str
     split_sha256: str
     source_train_sha256: str

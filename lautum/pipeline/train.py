@@ -13,7 +13,6 @@ from lautum.data import splits
 from lautum.data.transforms import InputTransform
 from lautum.errors import Damaged, LautumError
 from lautum.experiment.layout import Cell, Layout
-from lautum.files import sha256_of_arrays
 from lautum.objectives.settings import StageSettings
 from lautum.pipeline import loading
 from lautum.pipeline.environment import peak_memory_mb
@@ -24,7 +23,7 @@ from lautum.training.batches import Labelled, StageData
 from lautum.training.checkpoint import Checkpoints
 from lautum.training.device import select_device
 from lautum.training.loop import train
-from lautum.training.networks import Network
+from lautum.training.networks import Network, sha256_of_weights
 
 
 def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> Path:
@@ -122,22 +121,26 @@ class Stage:
 def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
     """Run a stage to its end, from its last checkpoint on; write the network to `path` and, beside it, its cost.
 
-    The network's bytes are reproducible. Raises LautumError for a loss that cannot be computed.
+    The network's bytes are reproducible. What is there already, whole and made from the same, is left alone. Raises
+    LautumError for a loss that cannot be computed.
     """
     state = layout.checkpoint(path)
-    with lock(state.with_suffix(".lock")) as waited:
-        # A copy of this job, perhaps of a driver that was killed, may have finished it meanwhile.
-        if waited and _is_finished(path):
+    start = sha256_of_weights(stage.network)
+    origin = {**stage.origin, "seed": stage.seed, "start_sha256": start}
+    with lock(state.with_suffix(".lock")):
+        # Also by a copy of this job, perhaps of a driver that was killed, while this one waited.
+        if _is_finished(path, origin):
             return path
         try:
             objective = objectives.build(stage.objective, stage.network, stage.data, stage.settings, stage.seed)
-            checkpoints = Checkpoints(state, _identity(stage), stage.name, layout.config.checkpoint_seconds)
+            identity = json.dumps(origin, sort_keys=True)
+            checkpoints = Checkpoints(state, identity, stage.name, layout.config.checkpoint_seconds)
             trained = train(stage.network, objective, stage.settings.clip_norm, stage.seed, checkpoints)
         except LautumError:
             raise
         except ValueError as error:  # e.g. too few samples for the rank
             raise LautumError(f"{stage.name}: {error}") from error
-        network_file.save(path, stage.network, stage.data.transform, {**stage.origin, "seed": stage.seed})
+        network_file.save(path, stage.network, stage.data.transform, origin)
         device = stage.data.labelled.labels.device
         cost = StageCost(
             seconds=trained.seconds,
@@ -153,17 +156,11 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
     return path
 
 
-def _identity(stage: Stage) -> str:
-    """Settings, data and the network that a stage starts from: a checkpoint of anything else is passed over."""
-    start = sha256_of_arrays(*(weight.cpu().numpy() for weight in stage.network.state_dict().values()))
-    return json.dumps([stage.origin, stage.seed, start], sort_keys=True)
-
-
-def _is_finished(path: Path) -> bool:
-    """Whether a stage's network and cost are both there and whole."""
+def _is_finished(path: Path, origin: Mapping) -> bool:
+    """Whether a stage's network and cost are both there, whole, and made from the same."""
     try:
-        checkpoint.load(path)
+        _, found = checkpoint.check(path)
         schema.read(path.with_suffix(".json"), StageCost, "the cost of a stage")
     except LautumError:
         return False
-    return True
+    return found == json.loads(json.dumps(origin))

@@ -7,7 +7,7 @@ from lautum.data import datasets, splits
 from lautum.errors import Damaged
 from lautum.experiment.layout import Layout
 from lautum.files import set_aside
-from lautum.pipeline import run_record
+from lautum.pipeline import receipt, run_record
 from lautum.pipeline.run_record import StageCost
 from lautum.training import checkpoint
 
@@ -46,4 +46,6 @@ def _files(layout: Layout) -> dict:
             checks[network] = lambda path=network: checkpoint.check(path)
             checks[cost] = lambda path=cost: schema.read(path, StageCost, "the cost of a stage")
         checks[layout.record(cell)] = lambda cell=cell: run_record.read(layout, cell)
+    for batch in layout.batches(layout.cells()):
+        checks[batch.receipt] = lambda batch=batch: receipt.check(layout, batch)
     return checks

@@ -1,7 +1,6 @@
 """One self-contained HTML page: what was run, what came out beside the paper's figures, and from what."""
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,9 +11,10 @@ from matplotlib.figure import Figure
 
 from lautum import paper
 from lautum.files import write_text
-from lautum.report import figures, selection_figures, style, table_text, tables, training_figures
+from lautum.report import selection_figures, style, table_text, tables
+from lautum.report.style import Rendered
 from lautum.report.table_text import Table
-from lautum.results.records import Results, ranges
+from lautum.results.records import ranges
 
 DATA = {
     "source_train_sha256": "source, training images",
@@ -36,10 +36,10 @@ def write_report(
     *,
     name: str,
     command: str,
-    results: Results,
-    expected: Sequence[tuple[str, str, int, int]],
+    runs: pd.DataFrame,
+    built: Mapping[str, Table],
+    rendered: Mapping[str, Rendered],
     tasks: Mapping,
-    comparisons: Sequence[tuple[str, str]],
     methods: Mapping[str, str],
     hyperparameters: Sequence[Mapping],
     trials: Mapping[str, pd.DataFrame] = MappingProxyType({}),
@@ -51,22 +51,21 @@ def write_report(
     Args:
         name: of the experiment, the page's title.
         command: the command that makes the results from nothing.
-        results, expected, tasks, comparisons: as in `tables`.
+        runs: from `tables.grid`.
+        built: from `tables.build_tables`.
+        rendered: figures of each task, named `{task}-...`.
+        tasks: as in `tables`.
         methods: what each is, in a line.
         hyperparameters: one mapping per value with the same keys throughout, which become the column titles.
         trials: every trial of each search for hyper-parameters, by the search's name, its columns as they are.
         trials_missing: names of searches that have not been run to their end.
         campaigns: one mapping for each campaign that was run, this one included.
 
-    Raises:
-        LautumError: the records cannot be compared (see `tables.grid`), or the folder cannot be written to.
+    Raises LautumError when the folder cannot be written to.
     """
-    built = tables.build_tables(results, expected, tasks, comparisons)
-    runs = tables.grid(results.runs, expected)
     done = runs.dropna(subset="accuracy")
     part = tables.part_of(runs)
-    drawn = figures.build_figures(built, part) | training_figures.build_training_figures(runs, results)
-    images = {title: _embedded(figure) for title, figure in drawn.items()}
+    images = {title: _embedded(figure) for title, figure in rendered.items()}
     page = _template().render(
         name=name,
         command=command,
@@ -91,7 +90,7 @@ def write_report(
     return path
 
 
-def _task(task: str, runs: pd.DataFrame, info, built: dict[str, Table], images: dict[str, str]) -> dict:
+def _task(task: str, runs: pd.DataFrame, info, built: Mapping[str, Table], images: dict[str, str]) -> dict:
     """What the page shows of one task."""
     return {
         "name": task,
@@ -146,7 +145,7 @@ def _budgets(trials: Mapping[str, pd.DataFrame], methods: list[str]) -> dict[str
 
 
 def _pictures(figures: dict[str, Figure]) -> dict[str, str]:
-    return {title: _embedded(figure) for title, figure in figures.items()}
+    return {title: _embedded(style.render(figure)) for title, figure in figures.items()}
 
 
 def _as_text(table: pd.DataFrame) -> Table:
@@ -154,11 +153,9 @@ def _as_text(table: pd.DataFrame) -> Table:
     return Table(table, table.map(lambda value: format(value, ".4g") if isinstance(value, float) else str(value)), "")
 
 
-def _embedded(figure: Figure) -> str:
-    """The figure as a data URI, so that the page is one file."""
-    buffer = io.BytesIO()
-    style.save(figure, buffer, "svg")
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _embedded(rendered: Rendered) -> str:
+    """A figure as a data URI, so that the page is one file."""
+    return "data:image/svg+xml;base64," + base64.b64encode(rendered["svg"]).decode()
 
 
 def _template():

@@ -5,13 +5,15 @@ Okabe & Ito (2008), then Tol's, told apart with every kind of colour vision; mar
 grey.
 """
 
+import io
+from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from lautum.files import write_atomically
+from lautum.files import write_bytes
 
 # (colour, marker, line style), given to methods in the order of the configuration.
 STYLES = [
@@ -44,16 +46,22 @@ def add_legend(figure: Figure, handles: list, fontsize: str = "medium") -> None:
         legend.remove()
 
 
-def write_figures(figures: dict[str, Figure], folder: Path) -> None:
-    """Write each figure into `folder` as PNG (200 dpi), PDF and SVG; equal figures give equal bytes."""
-    for name, figure in figures.items():
-        for suffix in METADATA:
-            write_atomically(
-                Path(folder) / f"{name}.{suffix}", lambda path, figure=figure: save(figure, path, path.suffix[1:])
-            )
+Rendered = dict[str, bytes]  # a figure's files by suffix
 
 
-def save(figure: Figure, file, suffix: str) -> None:
-    """Save a figure to a path or binary file as "png", "pdf" or "svg", without date or random identifiers."""
+def render(figure: Figure) -> Rendered:
+    """A figure as PNG (200 dpi), PDF and SVG, without date or random identifiers: equal figures give equal bytes."""
+    files = {}
     with matplotlib.rc_context({"svg.hashsalt": "lautum"}):
-        figure.savefig(file, format=suffix, dpi=200, metadata=METADATA[suffix])
+        for suffix, metadata in METADATA.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=suffix, dpi=200, metadata=metadata)
+            files[suffix] = buffer.getvalue()
+    return files
+
+
+def write(rendered: Mapping[str, Rendered], folder: Path) -> None:
+    """Write the files NAME.SUFFIX of every figure into `folder`."""
+    for name, files in rendered.items():
+        for suffix, content in files.items():
+            write_bytes(Path(folder) / f"{name}.{suffix}", content)

@@ -57,6 +57,12 @@ def rung_cells(layout: Layout, rung: int) -> list[Cell]:
     ]
 
 
+def new_cells(layout: Layout, rung: int) -> list[Cell]:
+    """The runs that rung 1, 2, ... has more than the one before. Raises as `rung_cells`."""
+    earlier = set(rung_cells(layout, rung - 1)) if rung > 1 else set()
+    return [cell for cell in rung_cells(layout, rung) if cell not in earlier]
+
+
 def read_rung(layout: Layout, rung: int) -> set[tuple[str, str]]:
     """The trials (task, trial) that go on after rung 1, 2, ..., as `write_rung` wrote. Raises as `rung_cells`."""
     path = rung_file(layout, rung)

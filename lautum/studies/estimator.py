@@ -28,7 +28,8 @@ from lautum.files import write_text
 from lautum.information import lautum_information
 from lautum.objectives import PRETRAIN
 from lautum.regularizer import LautumRegularizer
-from lautum.report.style import STYLES, WIDTH, write_figures
+from lautum.report import style
+from lautum.report.style import STYLES, WIDTH
 from lautum.seeds import generator
 
 FOLDER = Path("reports/estimator")
@@ -208,7 +209,7 @@ def main() -> None:
     gradient = gradients_table(repetitions)
     for name, table in (("values", values), ("gradients", gradient)):
         write_text(FOLDER / f"{name}.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.5g"))
-    write_figures({kind: bias_figure(values, kind) for kind in ("still", "moving")}, FOLDER)
+    style.write({kind: style.render(bias_figure(values, kind)) for kind in ("still", "moving")}, FOLDER)
     print(gradient.to_string(index=False))
     print(FOLDER)
 

@@ -34,7 +34,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lautum.files import write_text
-from lautum.report.style import STYLES, WIDTH, write_figures
+from lautum.report import style
+from lautum.report.style import STYLES, WIDTH
 
 FOLDER = Path("reports/theorem")
 
@@ -130,7 +131,7 @@ def main() -> None:
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    write_figures({"terms": figure}, FOLDER)
+    style.write({"terms": style.render(figure)}, FOLDER)
     print(FOLDER)
 
 

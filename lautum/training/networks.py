@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lautum.files import sha256_of_arrays
 from lautum.seeds import derive
 from lautum.training.architectures import ARCHITECTURES
 
@@ -134,6 +135,11 @@ def reinitialise_head(network: Network, num_classes: int, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive("head initialisation", seed))
         network.head = nn.Linear(old.in_features, num_classes).to(old.weight.device)
+
+
+def sha256_of_weights(network: nn.Module) -> str:
+    """SHA-256 of all weights and buffers, the same on every device."""
+    return sha256_of_arrays(*(weight.cpu().numpy() for weight in network.state_dict().values()))
 
 
 def set_dropout_generator(network: nn.Module, generator: torch.Generator) -> None:

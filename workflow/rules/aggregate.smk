@@ -32,7 +32,7 @@ FINAL_FILES = (
 # While selecting: which trials are good enough to be run with more seeds.
 checkpoint rung:
     input:
-        rung_records,
+        rung_receipts,
     output:
         selection.rung_file(LAYOUT, "{rung}"),
     log:
@@ -48,7 +48,7 @@ checkpoint rung:
 
 rule collect:
     input:
-        records=all_records,
+        receipts=all_receipts,
         config=config_files(CONFIG),
     output:
         records=REPORT / "records.csv",
@@ -92,42 +92,12 @@ rule trials:
         "lautum trials > {log} 2>&1"
 
 
-rule table:
-    input:
-        rules.collect.output.records,
-    output:
-        TABLE_FILES,
-    log:
-        log_of("table", LAYOUT.config.name),
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=memory("aggregate"),
-        runtime=minutes("aggregate"),
-    shell:
-        "lautum table > {log} 2>&1"
-
-
-rule plot:
-    input:
-        rules.collect.output.records,
-    output:
-        FIGURE_FILES,
-    log:
-        log_of("plot", LAYOUT.config.name),
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=memory("aggregate"),
-        runtime=minutes("aggregate"),
-    shell:
-        "lautum plot > {log} 2>&1"
-
-
 rule report:
     input:
         rules.collect.output.records,
     output:
+        TABLE_FILES,
+        FIGURE_FILES,
         REPORT / "index.html",
     log:
         log_of("report", LAYOUT.config.name),

@@ -1,15 +1,15 @@
 # One configuration for the graph and its jobs: both read the same file through lautum.experiment.config. No torch here, every job parses this.
 import os
-import re
 import shlex
 import sys
 
 from lautum.results import selection
-from lautum.experiment.layout import Cell, Layout
+from lautum.experiment.layout import Layout
 from lautum.experiment.config_files import files as config_files
 from lautum.experiment.config import load
 from lautum.errors import LautumError
 from lautum.files import set_aside
+from lautum.pipeline import receipt
 
 CONFIG_FILES = [
     os.path.relpath(path) for path in workflow.config_settings.configfiles
@@ -33,6 +33,7 @@ CONFIG = CONFIG_FILES[0]
 shell.prefix(f"export LAUTUM_CONFIG={shlex.quote(CONFIG)}; ")
 CELLS = LAYOUT.cells()
 RESULTS = LAYOUT.results
+FINISHED = RESULTS / f"finished-{LAYOUT.config.evaluate.part}"
 REPORT = LAYOUT.report
 RESOURCES = LAYOUT.config.resources
 TASKS = LAYOUT.config.tasks
@@ -60,19 +61,13 @@ for rung, ranking in enumerate(rankings, start=1):
 
 wildcard_constraints:
     task="|".join(TASKS),
-    method="|".join(map(re.escape, LAYOUT.config.methods)),
-    objective="[a-z_]+",
+    objective="[A-Za-z0-9_]+",
     scope=r"shared|n\d+",
     key="[0-9a-f]{12}",
+    cells="[0-9a-f]{12}",
     labels=r"\d+",
     seed=r"\d+",
     rung=r"\d",
-
-
-def cell_of(wildcards):
-    return Cell(
-        wildcards.task, wildcards.method, int(wildcards.labels), int(wildcards.seed)
-    )
 
 
 def memory(step):
@@ -103,31 +98,37 @@ def pretrain_inputs(wildcards):
     return files
 
 
-def transfer_inputs(wildcards):
-    cell = cell_of(wildcards)
+BATCHES = {}  # by their receipts, of all cells that are known to be needed
+
+
+def batch_of(wildcards):
+    pattern = "{task}/{objective}/{scope}/{key}/seed{seed}-{cells}.json"
+    return BATCHES[FINISHED / pattern.format(**wildcards)]
+
+
+def cells_inputs(wildcards):
+    cells = batch_of(wildcards).cells
+    first, target = cells[0], TASKS[cells[0].task].target
+    pretrained = LAYOUT.pretrained(first.task, first.method, first.labels, first.seed)
+    # Selecting hyper-parameters: images held out of the training set, named in the split; no test set.
+    parts = ["train"] if SELECTING else ["train", "test"]
     return {
-        "pretrained": LAYOUT.pretrained(cell.task, cell.method, cell.labels, cell.seed),
-        "target": LAYOUT.prepared(TASKS[cell.task].target, "train"),
-        "split": LAYOUT.split(cell.task, cell.labels, cell.seed),
+        "pretrained": pretrained,
+        "cost": pretrained.with_suffix(".json"),
+        "images": [LAYOUT.prepared(target, part) for part in parts],
+        "splits": [
+            *dict.fromkeys(LAYOUT.split(c.task, c.labels, c.seed) for c in cells)
+        ],
     }
 
 
-def evaluate_inputs(wildcards):
-    cell = cell_of(wildcards)
-    network = LAYOUT.transferred(cell)
-    pretrained = LAYOUT.pretrained(cell.task, cell.method, cell.labels, cell.seed)
-    files = {
-        "network": network,
-        "costs": [network.with_suffix(".json"), pretrained.with_suffix(".json")],
-    }
-    if LAYOUT.config.evaluate.part == "test":
-        return files | {"images": LAYOUT.prepared(TASKS[cell.task].target, "test")}
-    # Selecting hyper-parameters: images held out of the training set, named in the split.
-    images = LAYOUT.prepared(TASKS[cell.task].target, "train")
-    return files | {
-        "images": images,
-        "split": LAYOUT.split(cell.task, cell.labels, cell.seed),
-    }
+def receipts(cells):
+    """What the jobs that finish these cells leave, a file for each."""
+    batches = {batch.receipt: batch for batch in LAYOUT.batches(cells)}
+    if workflow.is_main_process:
+        receipt.withdraw(LAYOUT, [batches[path] for path in batches.keys() - BATCHES])
+    BATCHES.update(batches)
+    return list(batches)
 
 
 def finished_rung(rung):
@@ -135,17 +136,28 @@ def finished_rung(rung):
     return checkpoints.rung.get(rung=rung).output[0] if rung else []
 
 
-def rung_records(wildcards):
-    finished_rung(int(wildcards.rung) - 1)
-    return [
-        LAYOUT.record(cell)
-        for cell in selection.rung_cells(LAYOUT, int(wildcards.rung))
-    ]
+def rung_receipts(wildcards):
+    """Of the runs that a rung has more than the one before."""
+    rung = int(wildcards.rung)
+    finished_rung(rung - 1)
+    return receipts(selection.new_cells(LAYOUT, rung))
 
 
-def all_records(wildcards):
-    """Of the grid; while selecting, of the trials of every rung, which are known once the last but one is ranked."""
+def all_receipts(wildcards):
+    """Of the grid; while selecting, of the last rung, which rests on all others."""
     if SELECTING:
-        finished_rung(len(selection.rungs(LAYOUT)) - 1)
-        return [LAYOUT.record(cell) for cell in selection.cells(LAYOUT)]
-    return [LAYOUT.record(cell) for cell in CELLS]
+        last = len(selection.rungs(LAYOUT))
+        finished_rung(last - 1)
+        return receipts(selection.new_cells(LAYOUT, last))
+    return receipts(CELLS)
+
+
+# Also in a job of a cluster, which reads this file anew and is told its receipt only.
+if SELECTING:
+    for rung in range(1, len(selection.rungs(LAYOUT)) + 1):
+        try:
+            receipts(selection.new_cells(LAYOUT, rung))
+        except LautumError:  # the rung before it is not ranked yet
+            break
+else:
+    receipts(CELLS)

@@ -1,4 +1,4 @@
-# The two training stages of the paper's Figure 1. Neither has a test file among its inputs.
+# The pre-transfer stage of the paper's Figure 1. It has no test file among its inputs.
 
 
 rule pretrain:
@@ -23,27 +23,4 @@ rule pretrain:
         labels=lambda wc: "" if wc.scope == "shared" else f"--labels {wc.scope[1:]}",
     shell:
         "lautum pretrain --task {wildcards.task} --objective {wildcards.objective} {params.labels}"
-        " --seed {wildcards.seed} --key {wildcards.key} > {log} 2>&1"
-
-
-rule transfer:
-    input:
-        unpack(transfer_inputs),
-    output:
-        network=RESULTS
-        / "transferred/{task}/{method}/n{labels}/{key}/seed{seed}.safetensors",
-        cost=RESULTS / "transferred/{task}/{method}/n{labels}/{key}/seed{seed}.json",
-    log:
-        log_of("transfer", "{task}/{method}/n{labels}/{key}/seed{seed}"),
-    benchmark:
-        benchmark_of("transfer", "{task}/{method}/n{labels}/{key}/seed{seed}")
-    conda:
-        "../../environment.yml"
-    threads: LAYOUT.config.threads
-    resources:
-        gpu=1,
-        mem_mb=memory("transfer"),
-        runtime=minutes("transfer"),
-    shell:
-        "lautum transfer --task {wildcards.task} --method {wildcards.method} --labels {wildcards.labels}"
         " --seed {wildcards.seed} --key {wildcards.key} > {log} 2>&1"

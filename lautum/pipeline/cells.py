@@ -1,0 +1,41 @@
+"""The job that finishes cells: post-transfer stage and evaluation of all that begin with one pre-training.
+
+In one process, because importing torch takes as long as a short cell. What is finished and whole is left alone, so that
+a lost or damaged cell, or one that was added to the grid, is made by itself.
+"""
+
+import sys
+from pathlib import Path
+
+from lautum import schema
+from lautum.errors import Damaged, LautumError
+from lautum.experiment.layout import Batch, Layout
+from lautum.files import set_aside, sha256_of_file
+from lautum.pipeline.evaluate import evaluate
+from lautum.pipeline.receipt import Receipt
+from lautum.pipeline.train import transfer
+from lautum.training.interruption import Interrupted
+
+
+def finish(layout: Layout, batch: Batch) -> Path:
+    """Train and evaluate the cells of a batch that are not finished; write its receipt and return its path.
+
+    A cell that fails does not keep the others from being finished. Raises LautumError when one failed, Interrupted when
+    the process was asked to stop.
+    """
+    records, failed = {}, 0
+    for cell in batch.cells:
+        try:
+            transfer(layout, cell)
+            record = evaluate(layout, cell)
+            records[record.relative_to(layout.results).as_posix()] = sha256_of_file(record)
+        except Interrupted:
+            raise
+        except LautumError as error:
+            failed += 1
+            aside = f" (it is now {set_aside(error.path).name})" if isinstance(error, Damaged) else ""
+            print(f"lautum: error: {error}{aside}", file=sys.stderr, flush=True)
+    if failed:
+        raise LautumError(f"{failed} of {len(batch.cells)} cells failed; the others are finished")
+    schema.write(batch.receipt, Receipt(records=records))
+    return batch.receipt

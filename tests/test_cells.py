@@ -1,0 +1,145 @@
+"""The job that finishes the cells of one pre-training: one by one, none twice, and one that fails stops no other."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lautum.cli import main
+from lautum.errors import Damaged, LautumError
+from lautum.experiment import config
+from lautum.experiment.layout import Layout
+from lautum.pipeline import receipt
+from lautum.pipeline.cells import finish
+from lautum.pipeline.split import split
+from lautum.pipeline.train import pretrain
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def campaign(tmp_path, monkeypatch, builtin_data) -> Layout:
+    """Standard and TE at two label counts, pre-trained."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(builtin_data, "data")
+    quick = {
+        "pretrain": {"steps": 3, "batch_size": 32},
+        "transfer": {"steps": 3, "epochs": 2},
+        "label_counts": [20, 40],
+    }
+    values = {"extends": str(ROOT / "config/config.yaml"), "name": "mine", "device": "cpu", "comparisons": []}
+    values |= {"grid": {"tasks": ["digits-letters"], "methods": ["standard", "temporal_ensembling"], "seeds": 1}}
+    Path("mine.yaml").write_text(yaml.safe_dump(values | {"tasks": {"digits-letters": quick}}))
+    layout = Layout(config.load("mine.yaml"))
+    for labels in (20, 40):
+        split(layout, "digits-letters", labels, 0)
+    pretrain(layout, "digits-letters", "standard", 20, 0)
+    return layout
+
+
+def contents() -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in Path("results").rglob("seed*.safetensors")}
+
+
+def times() -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in Path("results").rglob("seed*")}
+
+
+def test_what_is_finished_is_left_alone_and_what_is_lost_is_made_again(campaign):
+    (batch,) = campaign.batches(campaign.cells())
+    assert finish(campaign, batch) == batch.receipt
+    receipt.check(campaign, batch)
+    whole, before = contents(), times()
+    finish(campaign, batch)
+    changed = {name for name, moment in times().items() if moment != before[name]}
+    assert changed == {str(batch.receipt)}
+
+    first, second = batch.cells[:2]
+    campaign.record(first).unlink()
+    campaign.transferred(second).unlink()
+    finish(campaign, batch)
+    changed = {name for name, moment in times().items() if moment != before[name]}
+    evaluated, trained = campaign.record(first), campaign.transferred(second)
+    # The network of the second is the same again, so its record stands.
+    made = {evaluated, evaluated.with_suffix(".safetensors"), trained, trained.with_suffix(".json"), batch.receipt}
+    assert changed == {str(path) for path in made}
+    assert contents() == whole
+
+
+def test_company_and_order_change_no_cell(campaign):
+    (batch,) = campaign.batches(campaign.cells())
+    finish(campaign, batch)
+    together = contents()
+    for folder in ("transferred", "evaluated-test"):
+        shutil.rmtree(f"results/{folder}")
+    for cell in reversed(campaign.cells()):
+        (alone,) = campaign.batches([cell])
+        assert alone.receipt != batch.receipt
+        finish(campaign, alone)
+    assert contents() == together
+
+
+def test_a_cell_that_fails_stops_no_other(campaign, capsys):
+    (batch,) = campaign.batches(campaign.cells())
+    lost = batch.cells[1]
+    path = campaign.split(lost.task, lost.labels, lost.seed)
+    path.write_text("{}")
+    with pytest.raises(LautumError, match="2 of 4 cells failed; the others are finished"):
+        finish(campaign, batch)
+    output = capsys.readouterr().err
+    assert f"lautum: error: {path} is not a split" in output and f"(it is now {path.name}.damaged)" in output
+    assert not batch.receipt.exists()
+    assert [campaign.record(cell).exists() for cell in batch.cells] == [
+        cell.labels != lost.labels for cell in batch.cells
+    ]
+
+
+def test_another_version_of_the_data_is_trained_on_anew(campaign):
+    (batch,) = campaign.batches(campaign.cells()[:1])
+    finish(campaign, batch)
+    (cell,) = batch.cells
+    before = campaign.transferred(cell).read_bytes()
+    # A split that was drawn otherwise, in the place of the one that the network was trained on.
+    path = campaign.split(cell.task, cell.labels, cell.seed)
+    other = json.loads(campaign.split(cell.task, 40, cell.seed).read_text())
+    path.write_text(json.dumps(other))
+    finish(campaign, batch)
+    assert campaign.transferred(cell).read_bytes() != before
+    assert json.loads(campaign.record(cell).read_text())["split_sha256"] == other["sha256"]
+
+
+def test_a_receipt_is_withdrawn_with_its_records(campaign):
+    (batch,) = campaign.batches(campaign.cells())
+    finish(campaign, batch)
+    receipt.withdraw(campaign, [batch])
+    assert batch.receipt.exists()
+    record = campaign.record(batch.cells[2])
+    record.write_text(record.read_text() + " ")
+    with pytest.raises(Damaged, match="is older than .*seed0.json; run again"):
+        receipt.check(campaign, batch)
+    record.unlink()
+    receipt.withdraw(campaign, [batch])
+    assert not batch.receipt.exists()
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (["standard"], "a cell is written METHOD:LABELS, e.g. standard:50, got 'standard'"),
+        (["standard:30"], "task digits-letters has no label count 30; its label_counts are 20, 40"),
+        (["standart:20"], "unknown method 'standart'; did you mean 'standard'?"),
+        (["standard:20", "lautum:20"], "standard:20 lautum:20 begin with 2 different pre-trainings; give those of one"),
+        (["standard:20", "--key", "0" * 12], "the settings or the code changed since this job was planned"),
+    ],
+)
+def test_mistakes_by_hand_are_named(campaign, capsys, cells, message):
+    assert main(["cells", "--config", "mine.yaml", "--task", "digits-letters", "--seed", "0", *cells]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_by_hand(campaign, capsys):
+    assert main(["cells", "--config", "mine.yaml", "--task", "digits-letters", "--seed", "0", "standard:20"]) == 0
+    (batch,) = campaign.batches(campaign.cells()[:1])
+    assert capsys.readouterr().out == f"{batch.receipt}\n"
