@@ -87,7 +87,7 @@ class Campaign:
 
     def finished(self) -> list[Path]:
         """All whole result files."""
-        folders = ("splits", "pretrained", "transferred", "evaluated-test")
+        folders = ("splits", "pretrained", "transferred", "evaluated-test", "finished-test")
         found = [
             p for name in folders for p in (self.results / name).rglob("seed*") if p.suffix in (".json", ".safetensors")
         ]
@@ -257,7 +257,8 @@ def inject(reference: Campaign, campaign: Campaign, kinds: list, faults: int, rn
         campaign.command("lautum", "verify", "--config", "toy.yaml")
         lost = [str(campaign.results / name) for name in expected if not (campaign.results / name).exists()]
         if lost:
-            campaign.command(*DRIVER, "--", *(os.path.relpath(name, campaign.folder) for name in lost))
+            shutil.rmtree(campaign.results / "finished-test")
+            campaign.command(*DRIVER)
         rounds += 1
         found = campaign.contents()
         wrong = [name for name in expected if found.get(name) != expected[name]]
@@ -274,6 +275,7 @@ def inject(reference: Campaign, campaign: Campaign, kinds: list, faults: int, rn
             "results/pretrained",
             "results/transferred",
             "results/evaluated-test",
+            "results/finished-test",
             "reports",
         ):
             shutil.rmtree(campaign.folder / folder, ignore_errors=True)

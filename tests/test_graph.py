@@ -194,9 +194,8 @@ def test_the_slurm_profile_works_by_name_from_the_root(tmp_path):
     result = subprocess.run(command, cwd=copy, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
     listed = Counter(re.findall(r"^rule (\w+):$", result.stdout + result.stderr, flags=re.MULTILINE))
-    assert (
-        listed["cells"] == listed["pretrain"] == 10 * sum(1 + 2 * len(task.label_counts) for name, task in grid_tasks())
-    )
+    expected = 10 * sum(1 + 2 * len(task.label_counts) for name, task in grid_tasks())
+    assert listed["cells"] == listed["pretrain"] == expected
     assert "slurm_partition=gpu" in result.stdout + result.stderr
 
 

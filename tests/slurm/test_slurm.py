@@ -39,8 +39,8 @@ TOY = {
             "methods": {"lautum": {"pretrain": {"rank": 10}}},
         }
     },
-    # Less than a split takes (500 MB): the first attempt is killed, the second asks for twice as much.
-    "resources": {"split": {"mem_mb": 300}},
+    # Less than a pre-training takes (570 MB): the first attempt is killed, the second asks for twice as much.
+    "resources": {"pretrain": {"mem_mb": 400}},
 }
 
 
@@ -129,7 +129,7 @@ def test_a_campaign_survives_what_a_cluster_does_to_it(lab, tmp_path_factory):
     cost = json.loads((folder / "results" / f"{watch.killed}.json").read_text())
     assert cost["resumed_at"] and cost["resumed_at"][0] > 0
     log = (folder / "driver.log").read_text()
-    assert "mem_mb=300" in log and "mem_mb=600" in log
+    assert "mem_mb=400" in log and "mem_mb=800" in log
     assert any(
         "exceeded memory limit" in path.read_text() for path in (folder / ".snakemake/slurm_logs").rglob("*.log")
     )
@@ -148,12 +148,11 @@ def test_a_partition_that_does_not_exist_is_named(lab, tmp_path_factory):
     assert "invalid partition specified: nowhere" in result.stdout + result.stderr
 
 
-def test_grouped_cells_share_one_allocation_and_keep_their_own_files(lab, tmp_path_factory):
-    folder = clone(tmp_path_factory.mktemp("grouped"))
+def test_cells_of_one_pretraining_share_one_job_and_keep_their_own_files(lab, tmp_path_factory):
+    folder = clone(tmp_path_factory.mktemp("together"))
     quick = {"digits-letters": TOY["tasks"]["digits-letters"] | {"pretrain": {"steps": 10, "batch_size": 32}}}
     (folder / "toy.yaml").write_text(yaml.safe_dump(TOY | {"tasks": quick, "grid": TOY["grid"] | {"seeds": 1}}))
-    output = run(folder, *SLURM, "--profile", "profiles/grouped", "--until", "transfer")
-    assert len(re.findall(r"group_cells_transfer/\d+\.log", output)) == 1
-    assert "rule_transfer/" not in output  # none was submitted by itself
+    output = run(folder, *SLURM, "--until", "cells")
+    assert len(set(re.findall(r"rule_cells/\S+\.log", output))) == 3  # Standard and TE in one, Mk-MMD, Lautum
     assert len(list((folder / "results/transferred").rglob("seed0.safetensors"))) == 4
-    assert len(list((folder / "results/logs/transfer").rglob("seed0.log"))) == 4
+    assert len(list((folder / "results/evaluated-test").rglob("seed0.json"))) == 4
