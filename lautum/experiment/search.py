@@ -8,6 +8,7 @@ seeds as the resource: after `rungs[0]` seeds the best `trials * rungs[0] / rung
 """
 
 import math
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -203,6 +204,7 @@ def _rounded(value: float, whole: bool) -> float:
     return round(value) if whole else value
 
 
+@cache
 def quasi_random(count: int, dimensions: int) -> np.ndarray:
     """`count` points in [0, 1)^dimensions, (count, dimensions): a Latin hypercube of low centred discrepancy.
 
