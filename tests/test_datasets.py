@@ -188,6 +188,15 @@ def test_duplicates_keep_the_first_and_conflicting_groups_go():
     assert labels.tolist() == [1, 2, 5]
 
 
+def test_ranked_split_gives_each_class_its_own_count():
+    images, labels = np.arange(7, dtype=np.uint8).reshape(7, 1, 1, 1), np.array([1, 0, 0, 1, 0, 0, 1])
+    (train, train_labels), (test, test_labels) = datasets.ranked_split(images, labels, np.array([1, 3]))
+    assert train_labels.tolist().count(0) == 1 and train_labels.tolist().count(1) == 3
+    (first,) = train.ravel()[train_labels == 0]
+    assert first == min([1, 2, 4, 5], key=lambda pixel: hashlib.sha256(bytes([pixel])).hexdigest())
+    assert sorted([*train.ravel(), *test.ravel()]) == list(range(7)) and test_labels.tolist() == [0] * 3
+
+
 def test_split_ranks_each_class_by_content_hash():
     images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
     labels = np.array([0, 1, 0, 0, 1, 0, 0, 1, 0, 0])

@@ -140,17 +140,25 @@ def without_duplicates(images: np.ndarray, labels: np.ndarray) -> Examples:
 def stratified_split(images: np.ndarray, labels: np.ndarray, train_count: int) -> tuple[Examples, Examples]:
     """Split distinct images into `train_count` and the rest, with the same share of every class up to rounding.
 
-    Within a class the images with the smallest SHA-256 of their bytes go to the first part: no random numbers, so the
-    split is the same on any machine. Both parts keep the original order.
+    Within a class as `ranked_split`.
     """
     counts = np.bincount(labels)
     shares = counts * train_count / counts.sum()
     take = np.floor(shares).astype(int)
     largest_remainders = np.argsort(take - shares, kind="stable")[: train_count - take.sum()]
     take[largest_remainders] += 1
+    return ranked_split(images, labels, take)
+
+
+def ranked_split(images: np.ndarray, labels: np.ndarray, train_counts: np.ndarray) -> tuple[Examples, Examples]:
+    """Split distinct images into `train_counts` (classes,) of each class, and the rest.
+
+    Within a class the images with the smallest SHA-256 of their bytes go to the first part: no random numbers, so the
+    split is the same on any machine. Both parts keep the original order.
+    """
     ranked = sorted(range(len(images)), key=lambda index: hashlib.sha256(images[index].tobytes()).digest())
     ranked = np.array(ranked)
-    train = np.concatenate([ranked[labels[ranked] == number][:count] for number, count in enumerate(take)])
+    train = np.concatenate([ranked[labels[ranked] == number][:count] for number, count in enumerate(train_counts)])
     is_train = np.isin(np.arange(len(images)), train)
     return (images[is_train], labels[is_train]), (images[~is_train], labels[~is_train])
 
