@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lautum.data import builtin, download
+from lautum.data import builtin, download, notmnist
 from lautum.data.formats import read_cifar, read_idx_pair
 from lautum.errors import Damaged, LautumError, require_known
 from lautum.files import read_arrays, sha256_of_arrays, write_arrays
@@ -183,6 +183,13 @@ def _notmnist10k(downloads: Path, offline: Path | None) -> Parts:
     return Parts(*stratified_split(*distinct, train_count=7000), LETTERS, VERIFIED)
 
 
+def _notmnist_small(downloads: Path, offline: Path | None) -> Parts:
+    published = notmnist.read(notmnist.find(downloads, offline), notmnist.SMALL)
+    images, labels = without_duplicates(*published)
+    parts = ranked_split(images, labels, np.bincount(labels) - 1000)
+    return Parts(*parts, LETTERS, "published images, checksum of their pixels verified")
+
+
 def _cifar_files(
     remote: download.Remote, names: list[str], downloads: Path, offline: Path | None
 ) -> tuple[list[tuple[str, bytes]], str]:
@@ -250,6 +257,12 @@ DATASETS = {
         (1, 28, 28),
         LETTERS,
         _notmnist10k,
+    ),
+    "notmnist-small": DataSet(
+        "the letters of notMNIST_small without duplicates: 8,230 + 10,000 of 28 x 28",
+        (1, 28, 28),
+        LETTERS,
+        _notmnist_small,
     ),
     "cifar10": DataSet(
         "photographs of 10 classes, 50,000 + 10,000 of 3 x 32 x 32", (3, 32, 32), CIFAR10_CLASSES, _cifar10
