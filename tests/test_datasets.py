@@ -138,6 +138,9 @@ def test_cifar100_keeps_the_fine_labels_and_all_names(tmp_path, offline_folder):
     coarse = (offline_folder / "cifar100/coarse_label_names.txt").read_text().split()
     assert {coarse[number] for number in content[train.labels == 0, 0]} == {"fruit_and_vegetables"}
     np.testing.assert_array_equal(train.images[7].reshape(-1), content[7, 2:])
+    ten = [np.isin(part.labels, range(0, 100, 10)) for part in (train, test)]  # the task's classes
+    shown, asked = ({image.tobytes() for image in part.images[of]} for part, of in zip((train, test), ten, strict=True))
+    assert (len(shown), len(asked)) == (5000, 1000) and not shown & asked
 
 
 # Built-in data sets
