@@ -13,6 +13,7 @@ DATASET_NAMES = {
     "mnist": "MNIST",
     "notmnist": "notMNIST",
     "notmnist10k": "notMNIST (10,000)",
+    "notmnist-small": "notMNIST small",
     "cifar10": "CIFAR-10",
     "cifar100": "CIFAR-100",
     "digits": "digits",

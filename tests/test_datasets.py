@@ -12,6 +12,8 @@ import sys
 import tarfile
 import threading
 import time
+import tracemalloc
+import zipfile
 from contextlib import suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +23,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from safetensors.numpy import load_file, save_file
 
-from lautum.data import datasets, download, formats
+from lautum.data import datasets, download, formats, notmnist
 from lautum.errors import LautumError
 from lautum.files import sha256_of_arrays
 
@@ -94,6 +96,22 @@ def test_notmnist10k_is_the_distinct_test_letters_in_a_fixed_split(tmp_path, off
     assert train.class_names == tuple("ABCDEFGHIJ")
 
 
+def test_notmnist_small_is_all_distinct_letters_with_a_thousand_of_each_for_testing(tmp_path, offline_folder, capfd):
+    train, test = prepared("notmnist-small", tmp_path, offline_folder)
+    assert as_declared(train, test)
+    assert len(train.labels) == 8230 and np.bincount(test.labels).tolist() == [1000] * 10
+    assert len({image.tobytes() for part in (train, test) for image in part.images}) == 18230
+    assert train.sha256 == "f4a9c289cd8019b8c2b1a99f5bbb312593095404958809459fd9abc9a076d6fb"
+    assert test.sha256 == "dd2e235b31db43b6f76106b8dd10460906cd4233f54ae8c1afd4c1d4557b811a"
+    said = capfd.readouterr().err
+    assert all("/".join(key) in said for key in notmnist.EMPTY)
+
+
+def test_notmnist_smalls_labels_are_the_published_ones():
+    labels = np.repeat(np.arange(10, dtype=np.uint8), list(notmnist.SMALL.counts.values()))
+    assert hashlib.sha256(labels).hexdigest() == "8f1264be132dd2d89765388d184fff7474715660255c4c22e46f6885f97f59fa"
+
+
 def test_cifar10_has_the_published_counts_and_channel_means(tmp_path, offline_folder):
     parts = datasets.DATASETS["cifar10"].read(tmp_path, offline_folder)
     images, labels = parts.train
@@ -120,6 +138,9 @@ def test_cifar100_keeps_the_fine_labels_and_all_names(tmp_path, offline_folder):
     coarse = (offline_folder / "cifar100/coarse_label_names.txt").read_text().split()
     assert {coarse[number] for number in content[train.labels == 0, 0]} == {"fruit_and_vegetables"}
     np.testing.assert_array_equal(train.images[7].reshape(-1), content[7, 2:])
+    ten = [np.isin(part.labels, range(0, 100, 10)) for part in (train, test)]  # the task's classes
+    shown, asked = ({image.tobytes() for image in part.images[of]} for part, of in zip((train, test), ten, strict=True))
+    assert (len(shown), len(asked)) == (5000, 1000) and not shown & asked
 
 
 # Built-in data sets
@@ -186,6 +207,15 @@ def test_duplicates_keep_the_first_and_conflicting_groups_go():
     kept, labels = datasets.without_duplicates(images, np.array([1, 2, 1, 3, 4, 5]))
     assert kept.ravel().tolist() == [7, 8, 6]
     assert labels.tolist() == [1, 2, 5]
+
+
+def test_ranked_split_gives_each_class_its_own_count():
+    images, labels = np.arange(7, dtype=np.uint8).reshape(7, 1, 1, 1), np.array([1, 0, 0, 1, 0, 0, 1])
+    (train, train_labels), (test, test_labels) = datasets.ranked_split(images, labels, np.array([1, 3]))
+    assert train_labels.tolist().count(0) == 1 and train_labels.tolist().count(1) == 3
+    (first,) = train.ravel()[train_labels == 0]
+    assert first == min([1, 2, 4, 5], key=lambda pixel: hashlib.sha256(bytes([pixel])).hexdigest())
+    assert sorted([*train.ravel(), *test.ravel()]) == list(range(7)) and test_labels.tolist() == [0] * 3
 
 
 def test_split_ranks_each_class_by_content_hash():
@@ -260,6 +290,119 @@ def test_damaged_cifar_is_refused_by_name(content, says):
     with pytest.raises(LautumError) as error:
         formats.read_cifar(content, "test_batch.bin", label_bytes=1, class_count=10)
     assert "test_batch.bin" in one_line(error) and says in one_line(error)
+
+
+# Archives of PNG files
+
+
+def png(pixels) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+GREY = [np.full((28, 28), value) for value in (30, 20, 10)]
+SMALL = {"A/x.png": png(GREY[0]), "A/y.png": png(GREY[1]), "B/0.png": png(GREY[2])}
+SMALL |= {"/".join(key): b"" for key in notmnist.EMPTY if key[0] == "A"}
+PUBLISHED = notmnist.Published({"A": 2, "B": 1}, hashlib.sha256(np.stack(GREY).astype(np.uint8)).hexdigest())
+
+
+def tar_gz(files: dict[str, bytes], folder="notMNIST_small") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"{folder}/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.mkdir("notMNIST_small")
+        for name, content in files.items():
+            archive.writestr(f"notMNIST_small/{name}", content)
+    return buffer.getvalue()
+
+
+@pytest.fixture(params=["notMNIST_small.zip", "notMNIST_small.tar.gz"])
+def archive_of(request, tmp_path):
+    """Writes an archive of the given files and returns its path."""
+
+    def write(files):
+        path = tmp_path / request.param
+        path.write_bytes(zipped(files) if path.suffix == ".zip" else tar_gz(files))
+        return path
+
+    return write
+
+
+def test_archives_are_read_by_letter_and_name_without_what_is_no_image(archive_of, tmp_path, capfd):
+    others = {"A/._x.png": b"resource fork", "read me.txt": bytes(10**6)}
+    path = archive_of(dict(reversed(SMALL.items())) | others)
+    images, labels = notmnist.read(path, PUBLISHED)
+    np.testing.assert_array_equal(images[:, 0], GREY)
+    assert images.dtype == np.uint8 and labels.tolist() == [0, 0, 1] and labels.dtype == np.int64
+    assert f"{path}: left out A/RGVtb2NyYXRpY2FCb2xkT2xkc3R5bGUgQm9sZC50dGY=.png, known" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"A/y.png": None}, "holds 1 images of the letter A, expected 2"),
+        ({"B/0.png": None}, "holds 0 images of the letter B, expected 1"),
+        ({"B/1.png": SMALL["B/0.png"]}, "holds 2 images of the letter B, expected 1"),
+        ({"C/0.png": SMALL["B/0.png"]}, "C/0.png in {path} belongs to none of the letters AB"),
+        ({"./A/x.png": SMALL["B/0.png"]}, "A/x.png in {path} is there twice"),
+        ({"A/y.png": b""}, "A/y.png in {path} is not a readable PNG"),
+        ({"A/y.png": SMALL["A/y.png"][:50]}, "A/y.png in {path} is not a readable PNG"),
+        ({"A/y.png": png(np.zeros((28, 27)))}, "A/y.png in {path} is 27 x 28 of mode L, expected grey 28 x 28"),
+        ({"A/y.png": png(np.zeros((28, 28, 3)))}, "A/y.png in {path} is 28 x 28 of mode RGB, expected grey"),
+        ({"A/y.png": bytes(2**20)}, "A/y.png in {path} declares 1048576 bytes, expected at most 65536"),
+        ({"A/y.png": SMALL["B/0.png"]}, "{path} does not hold the published images"),
+        ({"A/x.png": SMALL["A/y.png"], "A/y.png": SMALL["A/x.png"]}, "{path} does not hold the published images"),
+    ],
+)
+def test_damage_within_an_archive_is_refused_by_name(archive_of, changes, says):
+    path = archive_of({name: content for name, content in (SMALL | changes).items() if content is not None})
+    with pytest.raises(LautumError) as error:
+        notmnist.read(path, PUBLISHED)
+    message = one_line(error)
+    assert says.format(path=path) in message and str(path) in message and "fetch " in message
+
+
+def test_a_link_in_an_archive_is_not_followed(tmp_path):
+    path = tmp_path / "notMNIST_small.tar.gz"
+    (tmp_path / "y.png").write_bytes(SMALL["A/y.png"])
+    with tarfile.open(path, "w:gz") as archive:
+        (tmp_path / "link.png").symlink_to(tmp_path / "y.png")
+        archive.add(tmp_path / "y.png", "notMNIST_small/A/x.png")
+        archive.add(tmp_path / "link.png", "notMNIST_small/A/y.png")
+    with pytest.raises(LautumError, match="holds 1 images of the letter A"):
+        notmnist.read(path, PUBLISHED)
+
+
+def test_a_damaged_archive_is_refused_by_name(archive_of):
+    path = archive_of(SMALL)
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"neither", b""):
+        path.write_bytes(content)
+        with pytest.raises(LautumError) as error:
+            notmnist.read(path, PUBLISHED)
+        assert f"{path} cannot be read" in one_line(error)
+
+
+def test_an_archive_member_larger_than_it_declares_is_not_unpacked(tmp_path):
+    path = tmp_path / "notMNIST_small.zip"
+    content = zipped({"A/x.png": bytes(2**24)})
+    path.write_bytes(content.replace(struct.pack("<I", 2**24), struct.pack("<I", 100)))
+    tracemalloc.start()
+    with pytest.raises(LautumError, match="cannot be read .*CRC.*A/x.png"):
+        notmnist.read(path, PUBLISHED)
+    assert tracemalloc.get_traced_memory()[1] < 2**21
+    tracemalloc.stop()
 
 
 # Places: offline folder, downloads, mirrors
@@ -490,14 +633,27 @@ def test_git_blob_ids_are_accepted_as_checksums(tmp_path):
         download.locate(remote, ["hello"], tmp_path / "downloads", tmp_path)
 
 
-def cifar_archive(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(f"cifar-binary/{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+def test_the_archive_of_notmnist_small_is_taken_from_the_first_place_that_has_it(tmp_path, server, monkeypatch):
+    folder, address = server
+    name = "notMNIST_small.zip"
+    (folder / name).write_bytes(content := zipped(SMALL))
+    remote = dataclasses.replace(download.NOTMNIST_SMALL, mirrors=(CLOSED, address), checksums={name: md5(content)})
+    monkeypatch.setattr(download, "NOTMNIST_SMALL", remote)
+    offline, downloads = tmp_path / "offline", tmp_path / "downloads"
+    assert notmnist.find(downloads, offline) == notmnist.find(downloads, None) == downloads / "notmnist" / name
+    assert notmnist.read(downloads / "notmnist" / name, PUBLISHED)[1].tolist() == [0, 0, 1]
+    (offline / "notmnist").mkdir(parents=True)
+    for placed in ("notMNIST_small.tar.gz", name):  # the latter comes before the former
+        (offline / "notmnist" / placed).write_bytes(b"packed anew")
+        assert notmnist.find(downloads, offline) == offline / "notmnist" / placed
+
+
+def test_where_to_place_the_archive_of_notmnist_small_by_hand(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    remote = dataclasses.replace(download.NOTMNIST_SMALL, mirrors=(CLOSED,))
+    monkeypatch.setattr(download, "NOTMNIST_SMALL", remote)
+    with pytest.raises(LautumError, match=f"{CLOSED}notMNIST_small.zip failed.* FOLDER/notmnist/.*_small.tar.gz"):
+        datasets.prepare("notmnist-small", tmp_path, None)
 
 
 def test_cifar_archives_are_read_without_unpacking(tmp_path, server, monkeypatch):
@@ -511,7 +667,7 @@ def test_cifar_archives_are_read_without_unpacking(tmp_path, server, monkeypatch
         ("CIFAR10", "cifar-10-binary.tar.gz", ten),
         ("CIFAR100", "cifar-100-binary.tar.gz", hundred),
     ):
-        (folder / name).write_bytes(content := cifar_archive(files))
+        (folder / name).write_bytes(content := tar_gz(files, "cifar-binary"))
         remote = dataclasses.replace(getattr(download, attribute), mirrors=(address,), checksums={name: md5(content)})
         monkeypatch.setattr(download, attribute, remote)
     incomplete = tmp_path / "offline/cifar10"

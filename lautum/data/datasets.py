@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lautum.data import builtin, download
+from lautum.data import builtin, download, notmnist
 from lautum.data.formats import read_cifar, read_idx_pair
 from lautum.errors import Damaged, LautumError, require_known
 from lautum.files import read_arrays, sha256_of_arrays, write_arrays
@@ -140,17 +140,25 @@ def without_duplicates(images: np.ndarray, labels: np.ndarray) -> Examples:
 def stratified_split(images: np.ndarray, labels: np.ndarray, train_count: int) -> tuple[Examples, Examples]:
     """Split distinct images into `train_count` and the rest, with the same share of every class up to rounding.
 
-    Within a class the images with the smallest SHA-256 of their bytes go to the first part: no random numbers, so the
-    split is the same on any machine. Both parts keep the original order.
+    Within a class as `ranked_split`.
     """
     counts = np.bincount(labels)
     shares = counts * train_count / counts.sum()
     take = np.floor(shares).astype(int)
     largest_remainders = np.argsort(take - shares, kind="stable")[: train_count - take.sum()]
     take[largest_remainders] += 1
+    return ranked_split(images, labels, take)
+
+
+def ranked_split(images: np.ndarray, labels: np.ndarray, train_counts: np.ndarray) -> tuple[Examples, Examples]:
+    """Split distinct images into `train_counts` (classes,) of each class, and the rest.
+
+    Within a class the images with the smallest SHA-256 of their bytes go to the first part: no random numbers, so the
+    split is the same on any machine. Both parts keep the original order.
+    """
     ranked = sorted(range(len(images)), key=lambda index: hashlib.sha256(images[index].tobytes()).digest())
     ranked = np.array(ranked)
-    train = np.concatenate([ranked[labels[ranked] == number][:count] for number, count in enumerate(take)])
+    train = np.concatenate([ranked[labels[ranked] == number][:count] for number, count in enumerate(train_counts)])
     is_train = np.isin(np.arange(len(images)), train)
     return (images[is_train], labels[is_train]), (images[~is_train], labels[~is_train])
 
@@ -173,6 +181,13 @@ def _notmnist(downloads: Path, offline: Path | None) -> Parts:
 def _notmnist10k(downloads: Path, offline: Path | None) -> Parts:
     distinct = without_duplicates(*_idx_examples(download.NOTMNIST, "t10k", downloads, offline))
     return Parts(*stratified_split(*distinct, train_count=7000), LETTERS, VERIFIED)
+
+
+def _notmnist_small(downloads: Path, offline: Path | None) -> Parts:
+    published = notmnist.read(notmnist.find(downloads, offline), notmnist.SMALL)
+    images, labels = without_duplicates(*published)
+    parts = ranked_split(images, labels, np.bincount(labels) - 1000)
+    return Parts(*parts, LETTERS, "published images, checksum of their pixels verified")
 
 
 def _cifar_files(
@@ -242,6 +257,12 @@ DATASETS = {
         (1, 28, 28),
         LETTERS,
         _notmnist10k,
+    ),
+    "notmnist-small": DataSet(
+        "the letters of notMNIST_small without duplicates: 8,230 + 10,000 of 28 x 28",
+        (1, 28, 28),
+        LETTERS,
+        _notmnist_small,
     ),
     "cifar10": DataSet(
         "photographs of 10 classes, 50,000 + 10,000 of 3 x 32 x 32", (3, 32, 32), CIFAR10_CLASSES, _cifar10

@@ -51,6 +51,12 @@ NOTMNIST = Remote(
     },
     "the archives at https://zenodo.org/records/8274268 hold the same letters as PNG and do not replace it",
 )
+NOTMNIST_SMALL = Remote(
+    "notmnist",
+    ("https://zenodo.org/records/8274268/files/",),
+    {"notMNIST_small.zip": "md5:3de91fb69221d9c2d5c57387101ebc6c"},
+    "or the author's notMNIST_small.tar.gz beside it: only its content is checked",
+)
 # The binary archives, not the Python ones that torchvision fetches: those must be unpickled, which can run code.
 CIFAR_MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
 CIFAR10 = Remote("cifar10", CIFAR_MIRRORS, {"cifar-10-binary.tar.gz": "md5:c32a1d4ab5d03f1284b67883e8d87530"})
