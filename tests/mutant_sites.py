@@ -20,6 +20,8 @@ UNTESTED = m.OneOf(
     *(m.Call(func=m.Name(name)) for name in ("print", "tqdm", "dataclass")),
     m.If(test=m.Name("TYPE_CHECKING") | m.Attribute(attr=m.Name("TYPE_CHECKING"))),
     m.Assign(targets=[m.AssignTarget(target=m.Name("__all__"))]),
+    m.Param(name=m.Name("remedy")),  # the advice in a message
+    m.Arg(keyword=m.Name("device")),  # where a tensor is put: on a machine without a GPU there is one place
 )
 
 

@@ -121,7 +121,9 @@ def select(site: Site, executed: dict[str, list[str]], seconds: dict[str, float]
     A continuation line may not count as executed by itself, then the statement's first line tells. What runs at import
     is tested by all tests that execute any line of the file, or else by all there are.
     """
-    if site.statement is None:
+    # A function that ran at import has executed lines, but no test by which they were.
+    at_import = site.statement is None or any(executed.get(str(line)) == [] for line in (*site.lines, site.statement))
+    if at_import:
         tests = {test for found in executed.values() for test in found} or set(seconds)
     else:
         tests = {test for line in site.lines for test in executed.get(str(line), ())}

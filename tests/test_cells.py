@@ -68,6 +68,18 @@ def test_what_is_finished_is_left_alone_and_what_is_lost_is_made_again(campaign)
     assert contents() == whole
 
 
+def test_the_cost_of_a_stage_is_what_it_did(campaign):
+    (batch,) = campaign.batches(campaign.cells()[:1])
+    finish(campaign, batch)
+    (cell,) = batch.cells
+    pretrained = campaign.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+    for path, images in ((pretrained, 3 * 32), (campaign.transferred(cell), 3 * 20)):  # steps x batch
+        cost = json.loads(path.with_suffix(".json").read_text())
+        assert cost["steps"] == 3 and cost["curve"]["step"] == [1, 2, 3] and cost["resumed_at"] == []
+        assert cost["images_per_second"] * cost["seconds"] == pytest.approx(images)
+        assert cost["seconds"] > 0 and cost["peak_memory_mb"] > 100 and cost["device"] == "cpu"
+
+
 def test_company_and_order_change_no_cell(campaign):
     (batch,) = campaign.batches(campaign.cells())
     finish(campaign, batch)

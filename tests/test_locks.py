@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from lautum.errors import LautumError
 from lautum.pipeline import locks
+from lautum.training.device import claim_gpu
 
 
 @pytest.fixture
@@ -224,6 +226,15 @@ def test_a_lock_that_cannot_be_given_back_does_not_fail_the_work(tmp_path, monke
 
     with locks.lock(tmp_path / "a.lock"):
         monkeypatch.setattr(Path, "unlink", refuse)
+
+
+def test_a_process_takes_the_first_gpu_that_is_free_and_shares_the_first_when_none_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    assert [claim_gpu(count) for count in (1, 2, 2, 2)] == [0, 0, 1, 0]
+    assert "all 2 GPUs are taken by other jobs; sharing the first" in capsys.readouterr().err
+    (folder,) = tmp_path.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
 def test_jobs_of_one_machine_take_different_gpus(tmp_path):

@@ -29,6 +29,15 @@ def test_parameter_counts(name, shape, expected):
     assert logits.shape == (2, 10)
 
 
+def test_the_wide_network_halves_the_image_in_two_of_its_groups():
+    network = networks.build("wide-resnet-16-4", (3, 32, 32), 10, seed=0).eval()
+    shapes = []
+    for block in network.blocks:
+        block.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(output.shape[1:])))
+    network(torch.zeros(1, 3, 32, 32))
+    assert shapes == [(64, 32, 32)] * 2 + [(128, 16, 16)] * 2 + [(256, 8, 8)] * 2
+
+
 def test_logits_are_the_head_on_the_features():
     network = networks.build("conv16-32-fc128", (1, 28, 28), 10, seed=0).eval()
     x = torch.randn(3, 1, 28, 28)

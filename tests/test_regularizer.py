@@ -149,3 +149,6 @@ def test_too_few_samples_are_refused_by_name():
         LautumRegularizer(x[:, :3] @ torch.ones(3, 8).triu(), w, rank=5)
     with pytest.raises(ValueError, match=r"decay must lie in \[0, 1\)"):
         LautumRegularizer(x, w, rank=5, decay=1.0)
+    for ridge in (0.0, -1e-3):
+        with pytest.raises(ValueError, match="ridge must be positive, got"):
+            LautumRegularizer(x, w, rank=5, ridge=ridge)

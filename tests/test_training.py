@@ -106,6 +106,35 @@ def test_the_seed_decides_everything(name, tmp_path):
     assert not equal(other, expected)
 
 
+SOURCE, TARGET = {"source_order", "source_augmentation"}, {"target_order", "target_augmentation"}
+PARTS = {
+    "source_only": SOURCE,
+    "mk_mmd": SOURCE | TARGET,
+    "entropy": SOURCE | TARGET,
+    "lautum": SOURCE | TARGET | {"regularizer"},
+    "mutual_information": SOURCE | TARGET | {"regularizer"},
+    "lautum_features": SOURCE | TARGET | {"regularizer"},
+    "lautum_shuffled": SOURCE | TARGET | {"regularizer", "shuffle"},
+    "lautum_source": SOURCE | {"regularizer"},
+    "supervised": {"order", "augmentation"},
+    "supervised_all_labels": {"order", "augmentation"},
+    "supervised_lautum": {"order", "augmentation", "regularizer"} | TARGET,
+    "temporal_ensembling": {"order", "order_generator", "augmentation", "ensemble", "epoch_predictions"},
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_checkpoint_has_the_names_that_earlier_versions_wrote(name, tmp_path):
+    """So that a run goes on after an update which does not touch what it computes."""
+    with pytest.raises(Interrupted):
+        run(name, tmp_path / "state.safetensors", stop_at=1)
+    state, progress = checkpoint.load(tmp_path / "state.safetensors")
+    assert state.keys() == {"network", "optimiser", "objective", "noise"}
+    assert state["objective"].keys() == PARTS[name]
+    assert {key.rstrip("0123456789") for key in state["optimiser"]} == {"moment", "square", "step"}
+    assert progress.keys() == {"step", "curve", "seconds", "images", "resumed_at", "identity"}
+
+
 def test_a_checkpoint_in_the_middle_changes_nothing(tmp_path):
     expected, _ = run("lautum", tmp_path / "none.safetensors")
     with_checkpoints, _ = run("lautum", tmp_path / "each.safetensors", interval=0.0)
