@@ -1,4 +1,4 @@
-"""What a setting is when a configuration does not say it, and what it may be: fixed, as committed results rest on it."""
+"""What a setting is when a configuration does not say it, and what it may be: fixed, as records rest on it."""
 
 import json
 from dataclasses import asdict
