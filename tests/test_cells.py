@@ -11,10 +11,12 @@ from lautum.cli import main
 from lautum.errors import Damaged, LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
+from lautum.pipeline import evaluate as evaluating
 from lautum.pipeline import receipt
 from lautum.pipeline.cells import finish
 from lautum.pipeline.split import split
 from lautum.pipeline.train import pretrain
+from lautum.training import checkpoint
 
 ROOT = Path(__file__).parent.parent
 
@@ -78,6 +80,37 @@ def test_the_cost_of_a_stage_is_what_it_did(campaign):
         assert cost["steps"] == 3 and cost["curve"]["step"] == [1, 2, 3] and cost["resumed_at"] == []
         assert cost["images_per_second"] * cost["seconds"] == pytest.approx(images)
         assert cost["seconds"] > 0 and cost["peak_memory_mb"] > 100 and cost["device"] == "cpu"
+
+
+def test_a_network_says_what_it_was_trained_on(campaign):
+    (batch,) = campaign.batches(campaign.cells()[:1])
+    finish(campaign, batch)
+    (cell,) = batch.cells
+    pretrain(campaign, cell.task, "lautum", cell.labels, cell.seed)
+    written = json.loads(campaign.split(cell.task, cell.labels, cell.seed).read_text())
+    for method in ("standard", "lautum"):
+        _, origin = checkpoint.check(campaign.pretrained(cell.task, method, cell.labels, cell.seed))
+        assert origin["key"] == campaign.pretrain_key(cell.task, method, cell.labels) and origin["seed"] == cell.seed
+        shown = {"target_train_sha256": written["target_train_sha256"], "split_sha256": written["sha256"]}
+        assert {name: origin.get(name) for name in shown} == (shown if method == "lautum" else dict.fromkeys(shown))
+    _, origin = checkpoint.check(campaign.transferred(cell))
+    assert origin["key"] == campaign.transfer_key(cell.task, cell.method, cell.labels)
+    assert {name: origin[name] for name in shown} == shown
+    record = json.loads(campaign.record(cell).read_text())
+    assert 0 < record["evaluate"]["seconds"] < 60 and record["evaluate"]["peak_memory_mb"] > 100
+
+
+def test_a_network_is_evaluated_in_the_precision_it_was_trained_in(campaign, monkeypatch):
+    values = yaml.safe_load(Path("mine.yaml").read_text())
+    values["tasks"]["digits-letters"]["precision"] = "bfloat16"
+    Path("mine.yaml").write_text(yaml.safe_dump(values))
+    rounded = Layout(config.load("mine.yaml"))
+    pretrain(rounded, "digits-letters", "standard", 20, 0)
+    used, predict = [], evaluating.predict
+    monkeypatch.setattr(evaluating, "predict", lambda network, *rest: used.append(network) or predict(network, *rest))
+    (batch,) = rounded.batches(rounded.cells()[:1])
+    finish(rounded, batch)
+    assert [network.precision for network in used] == ["bfloat16"]
 
 
 def test_company_and_order_change_no_cell(campaign):

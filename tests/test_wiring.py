@@ -60,7 +60,7 @@ def stage_data() -> StageData:
 def run(name: str, settings, folder: Path, training: bool = True, **options):
     network, seed = reference.Tiny().train(training), 3
     objective = objectives.build(name, network, stage_data(), settings, seed)
-    checkpoints = Checkpoints(folder / "unused.safetensors", "test", name)
+    checkpoints = Checkpoints(folder / "unused.safetensors", "test", name, 60.0)
     outcome = train(network, objective, settings.clip_norm, seed, checkpoints, **options)
     return network.state_dict(), outcome
 
@@ -207,7 +207,7 @@ def same(one: StageData, other: StageData) -> bool:
 def trained(network, data: StageData, objective: str, settings) -> dict:
     """The weights after a stage, from the network that it starts with."""
     built = objectives.build(objective, network, data, settings, SEED)
-    train(network, built, settings.clip_norm, SEED, Checkpoints(Path("again.safetensors"), "again", "again"))
+    train(network, built, settings.clip_norm, SEED, Checkpoints(Path("again.safetensors"), "again", "again", 60.0))
     return network.state_dict()
 
 

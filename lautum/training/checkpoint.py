@@ -65,7 +65,7 @@ class Checkpoints:
         interval: at least this many seconds between two checkpoints.
     """
 
-    def __init__(self, path: Path, identity: str, name: str, interval: float = 60.0):
+    def __init__(self, path: Path, identity: str, name: str, interval: float):
         self.path, self.identity, self.name, self.interval = path, identity, name, interval
         self.saved = time.perf_counter()
 

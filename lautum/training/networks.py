@@ -32,7 +32,7 @@ class Network(nn.Module):
     """
 
     head: nn.Linear
-    precision = "float32"
+    precision: str
 
     def body(self, x: Tensor) -> Tensor:
         """Penultimate features (B, F) in the precision of the surroundings."""
