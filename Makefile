@@ -9,7 +9,7 @@ quickstart: $(BIN)/.installed
 	snakemake --profile local --configfile config/quickstart.yaml
 
 test: $(BIN)/.installed
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 bench: $(BIN)/.installed
 	python -m lautum.studies.bench

@@ -30,20 +30,20 @@ POLL = 0.5  # seconds between two looks at a lock that somebody holds
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[bool]:
-    """Hold the lock file `path` while inside; yields whether another process held it first.
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` while inside; waits for whoever holds it.
 
     Raises LautumError when the folder cannot be written to, or `path` is a folder.
     """
     token = json.dumps(
         {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid()), "id": uuid.uuid4().hex}
     )
-    waited = _acquire(path, token)
+    _acquire(path, token)
     stop = threading.Event()
     heart = threading.Thread(target=_beat, args=(path, token, stop), daemon=True)
     heart.start()
     try:
-        yield waited
+        yield
     finally:
         stop.set()
         heart.join()
@@ -52,7 +52,7 @@ def lock(path: Path) -> Iterator[bool]:
                 path.unlink()
 
 
-def _acquire(path: Path, token: str) -> bool:
+def _acquire(path: Path, token: str) -> None:
     seen, since, waited = None, time.monotonic(), False
     while not _create(path, token):
         holder = _read(path)
@@ -70,7 +70,6 @@ def _acquire(path: Path, token: str) -> bool:
             print(f"waiting for {path}, held by {holder!r}", file=sys.stderr, flush=True)
         waited = True
         time.sleep(POLL)
-    return waited
 
 
 def _create(path: Path, token: str) -> bool:
