@@ -13,6 +13,7 @@ test: $(BIN)/.installed
 
 bench: $(BIN)/.installed
 	python -m lautum.studies.bench
+	python -m lautum.studies.overhead
 
 coverage: $(BIN)/.installed
 	python -m lautum.studies.coverage

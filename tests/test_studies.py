@@ -1,5 +1,6 @@
 """The programs behind `make coverage` and `make bench`: what they simulate and measure is what they say."""
 
+import json
 import sys
 from collections import Counter
 
@@ -9,7 +10,10 @@ import pytest
 import torch
 
 from lautum import information, mmd
-from lautum.studies import bench, coverage, peers
+from lautum.experiment import config
+from lautum.experiment.layout import Layout
+from lautum.files import write_text
+from lautum.studies import bench, coverage, overhead, peers
 
 
 def test_simulated_coverage_is_that_of_the_intervals():
@@ -103,3 +107,27 @@ def test_ratios_are_summed_up_by_median_and_quartiles_after_a_round_of_warming_u
 def test_one_off_costs_are_measured():
     row = bench.checkpoint_share(1)
     assert row["n"] == 1 and 0 < row["median"] < 1
+
+
+def test_the_overhead_of_a_campaign_is_what_is_not_training_and_prediction(tmp_path, monkeypatch):
+    def ran(folder, *command):
+        """A campaign of two stages of 3 and 4 s and an evaluation of 1 s that took 10 CPU seconds."""
+        if command[0] == "snakemake" and not (folder / "results").exists():
+            cells = Layout(config.load(folder / "overhead.yaml")).cells()
+            assert len(cells) == 3 and len({cell.method for cell in cells}) == 3
+            for name, content in (
+                ("pretrained/a/seed0", {"seconds": 3}),
+                ("transferred/a/seed0", {"seconds": 4}),
+                ("evaluated-test/a/seed0", {"evaluate": {"seconds": 1}}),
+            ):
+                write_text(folder / "results" / f"{name}.json", json.dumps(content))
+        return overhead.Spent(wall=6.0, cpu=10.0, memory=500.0)
+
+    monkeypatch.setattr(overhead, "run", ran)
+    first, again = overhead.overhead(trials=2, steps=1)
+    assert first["size"] == again["size"] == 3 and first["share"] == pytest.approx(0.2)
+
+
+def test_a_command_that_fails_ends_the_measurement_with_its_output(tmp_path):
+    with pytest.raises(SystemExit, match="configuration nowhere.yaml does not exist"):
+        overhead.run(tmp_path, "lautum", "collect", "--config", "nowhere.yaml")
