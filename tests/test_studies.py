@@ -13,6 +13,7 @@ from lautum import information, mmd
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.files import write_text
+from lautum.pipeline import environment
 from lautum.studies import bench, coverage, overhead, peers
 
 
@@ -131,3 +132,32 @@ def test_the_overhead_of_a_campaign_is_what_is_not_training_and_prediction(tmp_p
 def test_a_command_that_fails_ends_the_measurement_with_its_output(tmp_path):
     with pytest.raises(SystemExit, match="configuration nowhere.yaml does not exist"):
         overhead.run(tmp_path, "lautum", "collect", "--config", "nowhere.yaml")
+
+
+def test_bfloat16_is_left_out_where_the_processor_has_no_instructions_for_it(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "has_bfloat16", lambda: False)
+    assert {precision for *_, precision in bench.cases()} == {"float32"}
+    assert "left out: bfloat16, for which this processor has no instructions" in capsys.readouterr().err
+    monkeypatch.setattr(bench, "has_bfloat16", lambda: True)
+    assert bench.cases() == list(bench.CASES)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("flags\t\t: fpu avx2 avx512_bf16 amx_bf16\n", True),
+        ("flags\t\t: fpu sse2 avx2\n", False),
+        ("Features\t: fp asimd bf16\n", True),
+        ("processor\t: 0\n", True),
+    ],
+)
+def test_instructions_for_bfloat16_are_read_off_the_processor(text, expected, monkeypatch):
+    monkeypatch.setattr(environment.Path, "read_text", lambda path: text)
+    assert environment.has_bfloat16() == expected
+
+
+def test_a_step_is_measured_against_the_matrix_product(monkeypatch):
+    monkeypatch.setattr(peers, "IMAGES", 300)
+    monkeypatch.setattr(bench, "CASES", (("MNIST", "conv16-32-fc128", "float32"),))
+    (row,) = bench.limit_shares(2)
+    assert row["n"] == 2 and 0 < row["low"] <= row["median"] <= row["high"]

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from lautum import mmd, objectives
 from lautum.files import write_json
 from lautum.objectives import PRETRAIN, mk_mmd, source_only, two_stream
-from lautum.pipeline.environment import describe
+from lautum.pipeline.environment import describe, has_bfloat16
 from lautum.regularizer import LautumRegularizer
 from lautum.studies.peers import BATCH, SHAPES, data, lautum_by_inverses, loader_stepper, mmd_by_broadcast
 from lautum.training import checkpoint, networks
@@ -30,7 +31,7 @@ from lautum.training.networks import Network
 from lautum.training.optimiser import Adam
 
 CPU = torch.device("cpu")
-LOADER_CASES = (
+CASES = (
     ("MNIST", "conv16-32-fc128", "float32"),
     ("MNIST", "conv32-64-fc1024", "float32"),
     ("MNIST", "conv32-64-fc1024", "bfloat16"),
@@ -51,6 +52,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     select_device("cpu", threads=1)
     rows = [
+        *limit_shares(rounds),
         *step_ratios(rounds),
         *loss_ratios(rounds),
         *outside_share(rounds),
@@ -64,6 +66,33 @@ def main() -> None:
     print(f"\n{rounds} rounds; median [quartiles]; {describe(CPU, 1).cpu}, 1 thread unless said otherwise")
     for row in rows:
         print(f"{row['what']:<92} {row['median']:>7.3f} [{row['low']:.3f}, {row['high']:.3f}]  {row['target']}")
+
+
+def cases() -> list[tuple[str, str, str]]:
+    """Those of CASES that this machine can run; says which it cannot."""
+    if has_bfloat16():
+        return list(CASES)
+    print("left out: bfloat16, for which this processor has no instructions", file=sys.stderr, flush=True)
+    return [case for case in CASES if case[2] != "bfloat16"]
+
+
+def limit_shares(rounds: int) -> list[dict]:
+    """How near a training step comes to what one core can do: its FLOP/s relative to those of a matrix product.
+
+    The product is of two 1024 x 1024 matrices in the step's precision; the step's FLOPs are those of its convolutions
+    and matrix products, forward and backward.
+    """
+    rows, size = [], 1024
+    for shape, network, precision in cases():
+        step = stepper("source_only", shape, network, precision)
+        with FlopCounterMode(display=False) as counter:
+            step()
+        flops = counter.get_total_flops() / (2 * size**3)  # of a step, in products
+        matrix = torch.rand(size, size, dtype=getattr(torch, precision))
+        what = f"share of the matrix product's speed ({shape} shape, {network}, {precision}, batch {BATCH})"
+        row = ratio(what, lambda matrix=matrix: matrix @ matrix, step, rounds, 4)
+        rows.append(row | {name: flops * row[name] for name in ("median", "low", "high")})
+    return rows
 
 
 def step_ratios(rounds: int) -> list[dict]:
@@ -135,14 +164,14 @@ def loader_ratios(rounds: int) -> list[dict]:
     there are cores at the same time, as the graph runs them, beside one script that has all cores and two workers.
     """
     rows = []
-    for shape, network, precision in LOADER_CASES:
+    for shape, network, precision in cases():
         ours, theirs = stepper("source_only", shape, network, precision), loader_stepper(shape, network, 1, 0)
         what = f"throughput / DataLoader script, one thread each ({shape} shape, {network}, {precision})"
         rows.append(ratio(what, theirs, ours, max(3, rounds // 3), 10, ">= 2"))
     cores = os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, context) as jobs, ProcessPoolExecutor(1, context) as script:
-        for shape, network, precision in LOADER_CASES:
+        for shape, network, precision in cases():
             ratios = []
             for _ in range(max(3, rounds // 3) + 1):
                 rates = list(jobs.map(steps_per_second, [("ours", shape, network, precision)] * cores))
