@@ -1,11 +1,17 @@
 """Multi-kernel maximum mean discrepancy (Mk-MMD, Gretton et al. 2012) with the paper's 19 Gaussian kernels."""
 
+import math
+
 import torch
 from torch import Tensor
 
 # The paper says only "19 different Gaussian kernels with different standard deviations". Inferred: the list of Domain
 # Separation Networks (Bousmalis et al. 2016), which has exactly 19 entries and acts as the variance in exp(-d^2 / 2 s).
 VARIANCES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 5, 10, 15, 20, 25, 30, 35, 100, 1e3, 1e4, 1e5, 1e6)
+
+# Two exponents for each precision. Below the first, exp rounds to 0; above the second, exp, and its product with the
+# factor 1 / (2 v) of a derivative for v < 700, are ordinary numbers rather than subnormal ones.
+EXPONENTS = {torch.float32: (-104.0, -80.0), torch.float64: (-745.5, -700.0)}
 
 
 def multi_kernel_mmd(
@@ -46,16 +52,29 @@ class _KernelSum(torch.autograd.Function):
 
     The derivative is a second sum of the same exponentials: collecting both in one pass keeps two matrices for the
     backward step instead of nineteen.
+
+    On a CPU, exp is up to 200 times slower where its result is 0 or subnormal, as the narrow kernels' mostly is. None
+    of these results is needed to get the plain loop's sums to the last bit: what rounds to 0 is set to 0; and where a
+    kernel is below e^-80 but not 0 (numbers of float32), the widest is above e^-35, beside which any tiny number does
+    as well. (But not 0: it can decide which way a tie is rounded.)
     """
 
     @staticmethod
     def forward(ctx, squared_distances: Tensor, variances: tuple[float, ...]) -> Tensor:
         kernel = torch.zeros_like(squared_distances)
         derivative = torch.zeros_like(squared_distances)
+        # A GPU's exp is fast everywhere, and reading the maximum would make the host wait for it.
+        farthest = squared_distances.max().item() if squared_distances.is_cpu else 0.0
+        zero, tiny = EXPONENTS.get(squared_distances.dtype, (-math.inf, -math.inf))
         for variance in variances:
-            term = torch.exp(squared_distances * (-0.5 / variance))
+            factor = -0.5 / variance
+            term = squared_distances * factor
+            if farthest * factor < tiny and variance <= max(variances) / 3:
+                term = term.clamp_min(tiny).exp_().mul_(term.gt_(zero))
+            else:
+                term.exp_()
             kernel += term
-            derivative.add_(term, alpha=-0.5 / variance)
+            derivative.add_(term, alpha=factor)
         ctx.save_for_backward(derivative)
         return kernel
 

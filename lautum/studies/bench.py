@@ -99,6 +99,7 @@ def step_ratios(rounds: int) -> list[dict]:
     """A step of each pre-transfer objective relative to the two-stream step without a term on the target."""
     rows = []
     for shape, network, names in (
+        ("MNIST", "conv16-32-fc128", ("lautum", "mk_mmd")),
         ("MNIST", "conv32-64-fc1024", ("lautum", "mk_mmd", "source_only")),
         ("CIFAR", "conv32-64-fc512", ("lautum", "mk_mmd")),
     ):
