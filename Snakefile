@@ -1,4 +1,4 @@
-# The benchmark's graph: prepare -> split -> pretrain -> transfer -> evaluate -> collect -> tables, figures, report.
+# The benchmark's graph: prepare -> split -> pretrain -> cells (transfer, evaluate) -> collect -> report (tables, figures).
 #   snakemake --profile local                                            the paper's grid on this machine (config/config.yaml)
 #   snakemake --profile local --configfile config/quickstart.yaml        another campaign
 #   snakemake --profile slurm                                            the same on a cluster

@@ -163,18 +163,19 @@ def _cells(options: argparse.Namespace) -> None:
     chosen = []
     for name in options.cells:
         method, _, labels = name.rpartition(":")
-        if not labels.isdigit():
+        if not labels.isdecimal():
             raise LautumError(f"a cell is written METHOD:LABELS, e.g. standard:50, got {name!r}")
         _require_labels(layout, options.task, int(labels))
         require_known("method", method, layout.config.methods)
         chosen.append(Cell(options.task, method, int(labels), options.seed))
-    batches = layout.batches(chosen)
-    if len(batches) > 1:
+    networks = {layout.pretrained(cell.task, cell.method, cell.labels, cell.seed) for cell in chosen}
+    if len(networks) > 1:
         raise LautumError(
-            f"{' '.join(options.cells)} begin with {len(batches)} different pre-trainings; give those of one"
+            f"{' '.join(options.cells)} begin with {len(networks)} different pre-trainings; give those of one"
         )
-    _require_key(options, batches[0].key)
-    print(finish(layout, batches[0]))
+    batch = layout.batch(chosen)
+    _require_key(options, batch.key)
+    print(finish(layout, batch))
 
 
 def _layout(options: argparse.Namespace) -> Layout:

@@ -18,7 +18,6 @@ from collections.abc import Callable
 import numpy as np
 import scipy.linalg
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from lautum.averaging import effective_samples
@@ -135,11 +134,10 @@ def principal_whitening(pool: Tensor, rank: int) -> tuple[Tensor, Tensor]:
         centred = chunk - mean
         covariance += centred.T @ centred
     # Only the leading directions, in the matrix's own memory: at D = 3072 all of them would take 300 MB more. The
-    # transpose is the same matrix in the order that LAPACK can overwrite; it may use as many threads as torch does.
-    with threadpool_limits(torch.get_num_threads()):
-        variances, directions = scipy.linalg.eigh(
-            covariance.cpu().numpy().T, subset_by_index=[max(size - rank, 0), size - 1], overwrite_a=True
-        )
+    # transpose is the same matrix in the order that LAPACK can overwrite.
+    variances, directions = scipy.linalg.eigh(
+        covariance.cpu().numpy().T, subset_by_index=[max(size - rank, 0), size - 1], overwrite_a=True
+    )
     usable = int((variances > 1e-7 * variances[-1]).sum())
     if usable < rank:
         raise ValueError(

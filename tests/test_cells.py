@@ -1,7 +1,9 @@
 """The job that finishes the cells of one pre-training: one by one, none twice, and one that fails stops no other."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,14 @@ from lautum.cli import main
 from lautum.errors import Damaged, LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
+from lautum.objectives import supervised
 from lautum.pipeline import evaluate as evaluating
 from lautum.pipeline import receipt
 from lautum.pipeline.cells import finish
 from lautum.pipeline.split import split
 from lautum.pipeline.train import pretrain
 from lautum.training import checkpoint
+from lautum.training.interruption import Interrupted
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,7 +56,7 @@ def times() -> dict[str, int]:
 def test_what_is_finished_is_left_alone_and_what_is_lost_is_made_again(campaign):
     (batch,) = campaign.batches(campaign.cells())
     assert finish(campaign, batch) == batch.receipt
-    receipt.check(campaign, batch)
+    receipt.check(campaign, batch.receipt)
     whole, before = contents(), times()
     finish(campaign, batch)
     changed = {name for name, moment in times().items() if moment != before[name]}
@@ -155,6 +159,32 @@ def test_another_version_of_the_data_is_trained_on_anew(campaign):
     assert json.loads(campaign.record(cell).read_text())["split_sha256"] == other["sha256"]
 
 
+def test_a_request_to_stop_during_the_last_step_of_a_cell_is_heard_before_the_next(campaign, monkeypatch):
+    (batch,) = campaign.batches(campaign.cells())
+    step = supervised.Objective.step
+
+    def step_with_signal(self, number):
+        if number == self.steps - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, number)
+
+    monkeypatch.setattr(supervised.Objective, "step", step_with_signal)
+    with pytest.raises(Interrupted, match="stopped by SIGTERM before Cell.*standard.*40"):
+        finish(campaign, batch)
+    assert [campaign.record(cell).exists() for cell in batch.cells] == [True, False, False, False]
+
+
+def test_a_job_has_as_many_cells_as_the_configuration_says(campaign):
+    values = yaml.safe_load(Path("mine.yaml").read_text())
+    Path("mine.yaml").write_text(yaml.safe_dump(values | {"cells_per_job": 3}))
+    layout = Layout(config.load("mine.yaml"))
+    batches = layout.batches(layout.cells())
+    assert [len(batch.cells) for batch in batches] == [3, 1] and len({batch.receipt for batch in batches}) == 2
+    assert [cell for batch in batches for cell in batch.cells] == layout.cells()
+    assert layout.cells() == campaign.cells()  # and the keys of the cells are those of any other size
+    assert [layout.record(cell) for cell in layout.cells()] == [campaign.record(cell) for cell in campaign.cells()]
+
+
 def test_a_receipt_is_withdrawn_with_its_records(campaign):
     (batch,) = campaign.batches(campaign.cells())
     finish(campaign, batch)
@@ -162,17 +192,20 @@ def test_a_receipt_is_withdrawn_with_its_records(campaign):
     assert batch.receipt.exists()
     record = campaign.record(batch.cells[2])
     record.write_text(record.read_text() + " ")
-    with pytest.raises(Damaged, match="is older than .*seed0.json; run again"):
-        receipt.check(campaign, batch)
-    record.unlink()
-    receipt.withdraw(campaign, [batch])
-    assert not batch.receipt.exists()
+    with pytest.raises(Damaged, match="is not the receipt of .*seed0.json; run again"):
+        receipt.check(campaign, batch.receipt)
+    for suffix in (".json", ".safetensors"):
+        finish(campaign, batch)
+        record.with_suffix(suffix).unlink()
+        receipt.withdraw(campaign, [batch])
+        assert not batch.receipt.exists()
 
 
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
         (["standard"], "a cell is written METHOD:LABELS, e.g. standard:50, got 'standard'"),
+        (["standard:²"], "a cell is written METHOD:LABELS, e.g. standard:50, got 'standard:²'"),
         (["standard:30"], "task digits-letters has no label count 30; its label_counts are 20, 40"),
         (["standart:20"], "unknown method 'standart'; did you mean 'standard'?"),
         (["standard:20", "lautum:20"], "standard:20 lautum:20 begin with 2 different pre-trainings; give those of one"),

@@ -6,12 +6,18 @@ import shutil
 import pytest
 
 from lautum.experiment import digest
-from lautum.experiment.layout import JOBS
+from lautum.experiment.layout import TRAINING
 from lautum.objectives import PRETRAIN, TRANSFER
 
 ALL = {*PRETRAIN, *TRANSFER}
 # All that take a Lautum or mutual information.
 LAUTUM = {name for name in ALL if "lautum" in name} | {"mutual_information"}
+
+
+def forget() -> None:
+    """Sources are read once in a process."""
+    digest._module.cache_clear()
+    digest._bound.cache_clear()
 
 
 @pytest.fixture
@@ -20,15 +26,16 @@ def package(tmp_path, monkeypatch):
     copy = tmp_path / "lautum"
     shutil.copytree(digest.PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(digest, "PACKAGE", copy)
-    digest.forget()
+    forget()
     yield copy
-    digest.forget()
+    forget()
 
 
 def digests() -> dict[str, str]:
-    digest.forget()
-    found = {name: digest.code_digest(f"lautum.objectives.{name}", *JOBS) for name in ALL}
-    return found | {"split": digest.code_digest("lautum.data.splits")}
+    forget()
+    found = {name: digest.code_digest(f"lautum.objectives.{name}", TRAINING) for name in ALL}
+    others = {"split": "lautum.pipeline.split", "record": "lautum.pipeline.evaluate"}
+    return found | {name: digest.code_digest(module) for name, module in others.items()}
 
 
 def moved(before: dict[str, str]) -> set[str]:
@@ -36,29 +43,35 @@ def moved(before: dict[str, str]) -> set[str]:
 
 
 TWO_STREAM = LAUTUM | {"mk_mmd", "entropy"}
+EVALUATED = ALL | {"record"}
+LOADING = EVALUATED | {"split"}
 # What an edit of a module moves; modules that are not named here must move nothing.
 DEPENDENTS = {
     "mmd": {"mk_mmd"},
     "information": LAUTUM,
     "regularizer": LAUTUM,
     "averaging": LAUTUM,
-    "seeds": ALL,
-    "data/splits": ALL | {"split"},
-    "data/transforms": ALL,
-    "training/architectures": ALL,
+    "seeds": EVALUATED,
+    "data/__init__": LOADING,
+    "data/splits": LOADING,
+    "data/transforms": EVALUATED,
+    "training/__init__": EVALUATED,
+    "training/architectures": EVALUATED,
     "training/batches": ALL,
-    "training/device": ALL,
+    "training/checkpoint": EVALUATED,
+    "training/device": EVALUATED,
     "training/loop": ALL,
-    "training/network_file": ALL,
-    "training/networks": ALL,
+    "training/network_file": EVALUATED,
+    "training/networks": EVALUATED,
     "training/objective": ALL,
     "training/optimiser": ALL,
-    "training/__init__": ALL,
-    "pipeline/__init__": ALL,
-    "pipeline/evaluate": ALL,
-    "pipeline/loading": ALL,
+    "pipeline/__init__": LOADING,
+    "pipeline/evaluate": {"record"},
+    "pipeline/loading": LOADING,
+    "pipeline/split": {"split"},
     "pipeline/train": ALL,
-    "data/__init__": ALL | {"split"},
+    "objectives/__init__": ALL,
+    "objectives/settings": ALL,
     "objectives/two_stream": TWO_STREAM,
     "objectives/source_only": {"source_only"} | TWO_STREAM,
     "objectives/lautum": LAUTUM,
@@ -90,6 +103,11 @@ def half(x: float, name: str) -> float:
     return x / 2  # exact
 
 
+def read(path, what="a file", remedy: str = "run again"):
+    assert path, "there must be a path"
+    return open(path, what="the file", remedy="look again")
+
+
 class Settings(Base):
     """Settings."""
 
@@ -100,7 +118,7 @@ class Settings(Base):
 
 def digest_of(package, text: str) -> str:
     (package / "sample.py").write_text(text, encoding="utf-8")
-    digest.forget()
+    forget()
     return digest.code_digest("lautum.sample")
 
 
@@ -117,6 +135,10 @@ def digest_of(package, text: str) -> str:
         ('    print("halving", x)\n', ""),
         ("1e-3", "1e-2"),  # a default: the value that is used is in the key by itself
         ("chosen: usual", "inferred: from the text"),
+        ("there must be a path", "no path"),
+        ("look again", "make it again"),
+        ('"run again"', '"start again"'),
+        ('what="a file"', 'what="this"'),
     ],
 )
 def test_what_only_talks_moves_nothing(package, old, new):
@@ -160,7 +182,7 @@ def test_every_way_of_importing_is_followed(package, statement):
     found = []
     for number in (1, 2):
         (package / "extra.py").write_text(f"value = {number}\n")
-        digest.forget()
+        forget()
         found.append(digest.code_digest("lautum.objectives.mine"))
     assert found[0] != found[1]
 
@@ -173,10 +195,14 @@ def test_every_way_of_importing_is_followed(package, statement):
         ("from lautum.mmd import nothing", "lautum.objectives.mine imports 'nothing' of lautum.mmd, which has no such"),
         ("from lautum import nothing", "lautum.objectives.mine imports 'nothing' of lautum, which has no such"),
         ("import lautum\nvalue = lautum.nothing.value", "imports 'nothing' of lautum, which has no such name"),
-        ("from importlib import import_module\nimport_module(name)", "line 2: an import by a computed name"),
+        ("from importlib import import_module as load\nload(name)", "line 1: an import by a computed name"),
+        ("import importlib.util", "line 1: an import by a computed name"),
+        ("value = __import__(name)", "line 1: an import by a computed name"),
+        ("from lautum.extra import inner", "lautum.objectives.mine imports 'inner' of lautum.extra, which has no such"),
     ],
 )
 def test_what_cannot_be_followed_is_refused(package, statement, message):
+    (package / "extra.py").write_text("def function():\n    inner = 1\n")
     (package / "objectives/mine.py").write_text(statement + "\n")
     with pytest.raises(ImportError, match=re.escape(message)):
         digest.code_digest("lautum.objectives.mine")

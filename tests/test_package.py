@@ -49,6 +49,7 @@ def test_the_method_needs_nothing_of_the_benchmark():
         "assert value.isfinite() and multi_kernel_mmd(pool, pool + 1) > 0\n"
     )
     benchmark = ("pandas", "matplotlib", "statsmodels", "sklearn", "pydantic", "safetensors", "yaml", "jinja2", "tqdm")
+    benchmark += ("threadpoolctl",)
     assert "torch" in loaded_after(code, without=benchmark)
 
 

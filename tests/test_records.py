@@ -55,7 +55,7 @@ def write_record(layout: Layout, cell, correct: int, **changed: str) -> Path:
         target="letters",
         pretrain_objective="source_only",
         transfer_objective="supervised",
-        key=layout.transfer_key(cell.task, cell.method, cell.labels),
+        key=layout.record_key(cell.task, cell.method, cell.labels),
         settings=layout.settings_key(cell.task, cell.method, cell.labels),
         part="validation",
         accuracy=correct / 10,

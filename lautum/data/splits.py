@@ -68,7 +68,7 @@ def read(path: Path, remedy: str = "run again") -> SplitFile:
 
     Raises LautumError when the file is missing, Damaged when it is no split or altered, with `remedy` as the advice.
     """
-    written = schema.read(path, SplitFile, "a split", remedy)
+    written = schema.read(path, SplitFile, what="a split", remedy=remedy)
     if written.split().sha256 != written.sha256:
         raise Damaged(path, f"{path} is damaged: its content does not have the SHA-256 written in it; {remedy}")
     return written

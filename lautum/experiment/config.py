@@ -161,6 +161,8 @@ class Config(Strict):
     folders: Folders = Folders()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_seconds: float = Field(60, ge=0)  # a training job saves its state about this often
+    # Finished by one job, one after the other: more import torch less often, fewer leave more to run side by side.
+    cells_per_job: int = Field(8, ge=1)
     threads: int = Field(1, ge=1)  # CPU threads of a job; part of what makes two runs equal byte for byte
     grid: Grid
     comparisons: tuple[tuple[str, str], ...] = ()  # paired differences (method, baseline), declared before the results

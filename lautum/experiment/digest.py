@@ -16,16 +16,18 @@ NOT_CODE_OF_A_RESULT = {
     "lautum.experiment.layout": "paths and keys",
     "lautum.files": "file formats",
     "lautum.lazy": "when torch is imported",
-    "lautum.objectives": "finds an objective by its name, which is in the key",
-    "lautum.objectives.settings": "settings, which are in the key",
     "lautum.pipeline.environment": "what a record says about the machine",
     "lautum.pipeline.locks": "who writes a file first; both would write the same",
     "lautum.pipeline.run_record": "a file format",
     "lautum.schema": "file formats and messages",
-    "lautum.training.checkpoint": "a file format; what it gives back is what it was given, or refused",
     "lautum.training.interruption": "when a stage stops; resumed, it goes on as if it had not",
     "lautum.training.progress": "messages",
 }
+
+# Imports modules by their names, which are in the key: what it does itself counts, what it imports does not.
+BY_NAME = "lautum.objectives"
+# Arguments that only talk: the advice in a message, and what it calls a thing.
+TALK = ("remedy", "what")
 
 
 def code_digest(*modules: str) -> str:
@@ -35,9 +37,10 @@ def code_digest(*modules: str) -> str:
     (`import lautum.a`, `from lautum import a`, a relative import, a name that a package takes from elsewhere, an import
     inside a function), the numeric environment among them (threads, determinism, precision of matrix products).
 
-    Not in it: comments, docstrings, layout, annotations of functions; the texts of errors and of what is printed;
-    declarations of hyper-parameters (`setting(...)`), whose values are in a key themselves; the modules of
-    `NOT_CODE_OF_A_RESULT`; other packages, whose versions are in the record.
+    Not in it: comments, docstrings, layout, annotations of functions; the texts of errors, assertions and advice, and
+    what is printed; declarations of hyper-parameters (`setting(...)`), whose values are in a key themselves; the
+    modules of `NOT_CODE_OF_A_RESULT`; other packages, whose versions are in the record. What is looked up by a name
+    that is computed (`getattr`) is not followed.
 
     Equal on every version of Python: it is taken from the syntax tree, written in a form of its own.
 
@@ -61,7 +64,7 @@ def code_digest(*modules: str) -> str:
 def _module(name: str) -> tuple[str, tuple[str, ...]]:
     """SHA-256 of a module's own code, and the modules of the package that it imports."""
     tree = _tree(name)
-    imported = tuple(_imported(name, tree))
+    imported = () if name == BY_NAME else tuple(_imported(name, tree))
     return hashlib.sha256(canonical(_WithoutTalk().visit(tree)).encode()).hexdigest(), imported
 
 
@@ -97,6 +100,23 @@ class _WithoutTalk(ast.NodeTransformer):
     def visit_arg(self, node: ast.arg) -> ast.AST:
         node.annotation = None
         return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in TALK]
+        return self.generic_visit(node)
+
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        node.msg = None
+        return self.generic_visit(node)
+
+    def visit_arguments(self, node: ast.arguments) -> ast.AST:
+        # The defaults are those of the last parameters.
+        parameters = [*node.posonlyargs, *node.args]
+        named = parameters[len(parameters) - len(node.defaults) :]
+        node.defaults = [
+            default for parameter, default in zip(named, node.defaults, strict=True) if parameter.arg not in TALK
+        ]
+        return self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         # Which exception it is may matter to who catches it; what it says does not.
@@ -143,8 +163,9 @@ def _imported(module: str, tree: ast.Module) -> Iterator[str]:
                 yield found
                 if found == f"{origin}.{alias.name}":
                     bound[alias.asname or alias.name] = found
-        elif isinstance(node, ast.Call) and _called(node) in ("import_module", "__import__"):
-            raise ImportError(f"{module}, line {node.lineno}: an import by a computed name cannot be followed")
+        if _imports_by_name(node):
+            line = getattr(node, "lineno", "?")
+            raise ImportError(f"{module}, line {line}: an import by a computed name cannot be followed")
     for node in ast.walk(tree):
         # `package.module.name` after an import of the package alone.
         if isinstance(node, ast.Attribute) and (chain := _chain(node)) and chain[0] in bound:
@@ -180,7 +201,7 @@ def _resolve(origin: str, name: str, importer: str) -> str:
 def _bound(module: str) -> dict[str, tuple[str, str] | None]:
     """The names that a module has: those taken from a module of the package with that module and their name there."""
     names: dict[str, tuple[str, str] | None] = {}
-    for node in ast.walk(_tree(module)):
+    for node in _outside_functions(_tree(module)):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names[node.id] = None
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -192,6 +213,14 @@ def _bound(module: str) -> dict[str, tuple[str, str] | None]:
     return names
 
 
+def _outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a module that run when it is imported."""
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield from _outside_functions(node)
+
+
 def _chain(node: ast.expr) -> list[str]:
     """["a", "b", "c"] for the expression a.b.c, empty for others."""
     if isinstance(node, ast.Name):
@@ -201,8 +230,13 @@ def _chain(node: ast.expr) -> list[str]:
     return []
 
 
-def _called(node: ast.Call) -> str:
-    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+def _imports_by_name(node: ast.AST) -> bool:
+    """Whether this is `importlib`, by whatever name, or `__import__`."""
+    if isinstance(node, ast.Import):
+        return any(alias.name.split(".")[0] == "importlib" for alias in node.names)
+    if isinstance(node, ast.ImportFrom):
+        return not node.level and (node.module or "").split(".")[0] == "importlib"
+    return isinstance(node, ast.Name) and node.id == "__import__"
 
 
 def _is_ours(module: str) -> bool:
@@ -233,12 +267,6 @@ def _file(module: str) -> Path | None:
         if file.is_file():
             return file
     return None
-
-
-def forget() -> None:
-    """Read the sources anew, which a process does only once."""
-    _module.cache_clear()
-    _bound.cache_clear()
 
 
 def _tree(module: str) -> ast.Module:

@@ -7,7 +7,7 @@ and changing back costs nothing.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from lautum.experiment.config import Config
 from lautum.experiment.digest import code_digest
 from lautum.objectives import PRETRAIN
 
-# What hands an objective its data, and what measures the network that comes out.
-JOBS = ("lautum.pipeline.train", "lautum.pipeline.evaluate")
+TRAINING = "lautum.pipeline.train"  # hands an objective its data
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,16 @@ class Layout:
         """Key of the post-transfer stage; it covers the pre-transfer stage too."""
         return self._key(("transfer", task, method, labels), lambda: self._transfer_axes(task, method, labels))
 
+    def record_key(self, task: str, method: str, labels: int) -> str:
+        """Key of the evaluation; it covers both stages too."""
+        return self._key(
+            ("record", task, method, labels),
+            lambda: {
+                "transfer": self._transfer_axes(task, method, labels),
+                "code": code_digest("lautum.pipeline.evaluate"),
+            },
+        )
+
     def settings_key(self, task: str, method: str, labels: int) -> str:
         """As `transfer_key`, of the settings alone: ties committed records to a configuration while code moves on."""
         return self._key(
@@ -94,22 +103,32 @@ class Layout:
 
     def transferred(self, cell: Cell) -> Path:
         """The network after the post-transfer stage."""
-        return self._of_cell("transferred", cell, ".safetensors")
+        key = self.transfer_key(cell.task, cell.method, cell.labels)
+        return self._of_cell("transferred", cell, key, ".safetensors")
 
     def record(self, cell: Cell) -> Path:
         """The evaluation record of a cell; its predictions lie beside it."""
-        return self._of_cell(f"evaluated-{self.config.evaluate.part}", cell, ".json")
+        key = self.record_key(cell.task, cell.method, cell.labels)
+        return self._of_cell(f"evaluated-{self.config.evaluate.part}", cell, key, ".json")
 
     def batches(self, cells: Iterable[Cell]) -> list[Batch]:
-        """The cells by the pre-training that they begin with, in their order."""
+        """The cells by the pre-training that they begin with, `cells_per_job` at a time, in their order."""
         by_network: dict[Path, list[Cell]] = {}
         for cell in cells:
             by_network.setdefault(self.pretrained(cell.task, cell.method, cell.labels, cell.seed), []).append(cell)
-        return [self._batch(network, some) for network, some in by_network.items()]
+        size = self.config.cells_per_job
+        return [
+            self.batch(some[start : start + size])
+            for some in by_network.values()
+            for start in range(0, len(some), size)
+        ]
 
-    def _batch(self, network: Path, cells: list[Cell]) -> Batch:
+    def batch(self, cells: Sequence[Cell]) -> Batch:
+        """Cells that begin with one pre-training, to be finished by one job."""
+        first = cells[0]
+        network = self.pretrained(first.task, first.method, first.labels, first.seed)
         below = network.relative_to(self.results / "pretrained").parent
-        keys = [[cell.method, cell.labels, self.transfer_key(cell.task, cell.method, cell.labels)] for cell in cells]
+        keys = [[cell.method, cell.labels, self.record_key(cell.task, cell.method, cell.labels)] for cell in cells]
         key = hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:12]
         receipt = self.results / f"finished-{self.config.evaluate.part}" / below / f"{network.stem}-{key}.json"
         return Batch(receipt, key, tuple(cells))
@@ -118,9 +137,9 @@ class Layout:
         """Where the state of an unfinished stage is kept, given the stage's result."""
         return self.results / "checkpoints" / path.relative_to(self.results)
 
-    def _of_cell(self, stage: str, cell: Cell, suffix: str) -> Path:
+    def _of_cell(self, stage: str, cell: Cell, key: str, suffix: str) -> Path:
         folder = self.results / stage / cell.task / cell.method / f"n{cell.labels}"
-        return folder / self.transfer_key(cell.task, cell.method, cell.labels) / f"seed{cell.seed}{suffix}"
+        return folder / key / f"seed{cell.seed}{suffix}"
 
     def _split_axes(self, task: str, labels: int) -> dict:
         evaluate = self.config.evaluate
@@ -129,7 +148,7 @@ class Layout:
             "classes": self.config.tasks[task].classes,
             "labels": labels,
             "validation_images": evaluate.validation_images,
-            "code": code_digest("lautum.data.splits"),
+            "code": code_digest("lautum.pipeline.split"),
         }
         return axes | ({"validation_from": "labelled"} if evaluate.validation_from == "labelled" else {})
 
@@ -143,7 +162,7 @@ class Layout:
             "objective": objective,
             "settings": self.config.pretrain_settings(task, method).model_dump(),
             "threads": self.config.threads,
-            "code": code_digest(f"lautum.objectives.{objective}", *JOBS),
+            "code": code_digest(f"lautum.objectives.{objective}", TRAINING),
         }
         return axes | ({"split": self._split_axes(task, labels)} if PRETRAIN[objective].needs_target else {})
 
@@ -154,7 +173,7 @@ class Layout:
             "split": self._split_axes(task, labels),
             "objective": objective,
             "settings": self.config.transfer_settings(task, method).model_dump(),
-            "code": code_digest(f"lautum.objectives.{objective}", *JOBS),
+            "code": code_digest(f"lautum.objectives.{objective}", TRAINING),
         }
 
     def _key(self, name: tuple, axes: Callable[[], dict]) -> str:

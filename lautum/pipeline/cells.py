@@ -14,7 +14,7 @@ from lautum.files import set_aside, sha256_of_file
 from lautum.pipeline.evaluate import evaluate
 from lautum.pipeline.receipt import Receipt
 from lautum.pipeline.train import transfer
-from lautum.training.interruption import Interrupted
+from lautum.training.interruption import Interrupted, stop_requests
 
 
 def finish(layout: Layout, batch: Batch) -> Path:
@@ -24,17 +24,20 @@ def finish(layout: Layout, batch: Batch) -> Path:
     the process was asked to stop.
     """
     records, failed = {}, 0
-    for cell in batch.cells:
-        try:
-            transfer(layout, cell)
-            record = evaluate(layout, cell)
-            records[record.relative_to(layout.results).as_posix()] = sha256_of_file(record)
-        except Interrupted:
-            raise
-        except LautumError as error:
-            failed += 1
-            aside = f" (it is now {set_aside(error.path).name})" if isinstance(error, Damaged) else ""
-            print(f"lautum: error: {error}{aside}", file=sys.stderr, flush=True)
+    with stop_requests() as stop_requested:
+        for cell in batch.cells:
+            if stop_requested():
+                raise Interrupted(f"stopped by {stop_requested()} before {cell}; run the same command again to go on")
+            try:
+                transfer(layout, cell)
+                record = evaluate(layout, cell)
+                records[record.relative_to(layout.results).as_posix()] = sha256_of_file(record)
+            except Interrupted:
+                raise
+            except LautumError as error:
+                failed += 1
+                aside = f" (it is now {set_aside(error.path).name})" if isinstance(error, Damaged) else ""
+                print(f"lautum: error: {error}{aside}", file=sys.stderr, flush=True)
     if failed:
         raise LautumError(f"{failed} of {len(batch.cells)} cells failed; the others are finished")
     schema.write(batch.receipt, Receipt(records=records))

@@ -1,4 +1,4 @@
-"""The job that measures accuracy: the only one that opens a test set."""
+"""Measuring accuracy: the only code that opens a test set."""
 
 import time
 from pathlib import Path
@@ -27,7 +27,6 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
     A record that is there already, whole and of the same network and images, is left alone. Returns the path of the
     record, beside which lie the predictions.
     """
-    began = time.perf_counter()
     config, definition = layout.config, layout.config.tasks[cell.task]
     device = select_device(config.device, config.threads)
     pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
@@ -46,7 +45,9 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
     if _is_finished(layout, cell, network_sha256, images.sha256):
         return path
     labels = splits.task_labels(images.labels[chosen], classes)
+    began = time.perf_counter()
     predictions = predict(network, transform, torch.from_numpy(images.images[chosen]).to(device)).cpu().numpy()
+    seconds = time.perf_counter() - began
     correct = int((predictions == labels).sum())
     arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
     write_arrays(
@@ -61,7 +62,7 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
         transfer_objective=config.methods[cell.method].transfer,
         labels=cell.labels,
         seed=cell.seed,
-        key=layout.transfer_key(cell.task, cell.method, cell.labels),
+        key=layout.record_key(cell.task, cell.method, cell.labels),
         settings=layout.settings_key(cell.task, cell.method, cell.labels),
         part=config.evaluate.part,
         accuracy=correct / len(labels),
@@ -73,9 +74,9 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
         source_train_sha256=origin["source_train_sha256"],
         target_train_sha256=origin["target_train_sha256"],
         target_eval_sha256=images.sha256,
-        pretrain=schema.read(pretrained.with_suffix(".json"), StageCost, "the cost of a stage"),
-        transfer=schema.read(transferred.with_suffix(".json"), StageCost, "the cost of a stage"),
-        evaluate=EvaluationCost(seconds=time.perf_counter() - began, peak_memory_mb=peak_memory_mb(device)),
+        pretrain=schema.read(pretrained.with_suffix(".json"), StageCost, what="the cost of a stage"),
+        transfer=schema.read(transferred.with_suffix(".json"), StageCost, what="the cost of a stage"),
+        evaluate=EvaluationCost(seconds=seconds, peak_memory_mb=peak_memory_mb(device)),
         environment=describe(device, config.threads),
     )
     schema.write(path, record)

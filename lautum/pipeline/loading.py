@@ -9,7 +9,7 @@ from lautum.experiment.layout import Layout
 
 def prepared(layout: Layout, dataset: str, part: str) -> Images:
     """A prepared data set. Raises as `lautum.data.datasets.load`."""
-    return datasets.load(layout.prepared(dataset, part), f"run `lautum prepare {dataset}`")
+    return datasets.load(layout.prepared(dataset, part), remedy=f"run `lautum prepare {dataset}`")
 
 
 def target(layout: Layout, task: str, labels: int, seed: int) -> tuple[Images, Split, list[int]]:
@@ -20,7 +20,7 @@ def target(layout: Layout, task: str, labels: int, seed: int) -> tuple[Images, S
     definition = layout.config.tasks[task]
     images = prepared(layout, definition.target, "train")
     path = layout.split(task, labels, seed)
-    written = splits.read(path, f"run `lautum split` for task {task}, {labels} labels, seed {seed}")
+    written = splits.read(path, remedy=f"run `lautum split` for task {task}, {labels} labels, seed {seed}")
     if written.target_train_sha256 != images.sha256:
         raise Damaged(path, f"{path} was drawn from another version of {definition.target}; run again")
     return images, written.split(), splits.class_numbers(images.class_names, definition.classes, definition.target)

@@ -28,6 +28,8 @@ class StageCost(Strict):
     def _has_a_curve(self):
         if self.steps and not self.curve:
             raise ValueError(f"a stage of {self.steps} steps must have a training curve")
+        if len({len(values) for values in self.curve.values()}) > 1:
+            raise ValueError("the quantities of a training curve must have as many values each")
         return self
 
 
@@ -111,7 +113,7 @@ def read(layout: Layout, cell: Cell) -> tuple[RunRecord, np.ndarray, np.ndarray,
             raise Damaged(
                 path, f"{path} is the record of another run: {name} is {found!r}, expected {value!r}; run again"
             )
-    if record.key != layout.transfer_key(cell.task, cell.method, cell.labels):
+    if record.key != layout.record_key(cell.task, cell.method, cell.labels):
         raise Damaged(path, f"{path} was made with other settings; run again")
     return record, *_predictions(path, record)
 
@@ -120,7 +122,10 @@ def _predictions(path: Path, record: RunRecord) -> tuple[np.ndarray, np.ndarray,
     file = path.with_suffix(".safetensors")
     if not file.exists():
         raise Damaged(path, f"{path} has lost its predictions {file.name}; run again")
-    arrays, metadata = read_arrays(file)
+    try:
+        arrays, metadata = read_arrays(file)
+    except Damaged as error:
+        raise Damaged(path, str(error)) from error  # the record goes with its predictions
     predictions, labels = arrays.get("predictions", np.empty(0)), arrays.get("labels", np.empty(0))
     if (
         sha256_of_arrays(predictions) != record.predictions_sha256

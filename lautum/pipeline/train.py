@@ -160,7 +160,7 @@ def _is_finished(path: Path, origin: Mapping) -> bool:
     """Whether a stage's network and cost are both there, whole, and made from the same."""
     try:
         _, found = checkpoint.check(path)
-        schema.read(path.with_suffix(".json"), StageCost, "the cost of a stage")
+        schema.read(path.with_suffix(".json"), StageCost, what="the cost of a stage")
     except LautumError:
         return False
     return found == json.loads(json.dumps(origin))

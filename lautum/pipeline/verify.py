@@ -44,8 +44,9 @@ def _files(layout: Layout) -> dict:
         for network in (pretrained, layout.transferred(cell)):
             cost = network.with_suffix(".json")
             checks[network] = lambda path=network: checkpoint.check(path)
-            checks[cost] = lambda path=cost: schema.read(path, StageCost, "the cost of a stage")
+            checks[cost] = lambda path=cost: schema.read(path, StageCost, what="the cost of a stage")
         checks[layout.record(cell)] = lambda cell=cell: run_record.read(layout, cell)
-    for batch in layout.batches(layout.cells()):
-        checks[batch.receipt] = lambda batch=batch: receipt.check(layout, batch)
+    # Of this campaign or another in the same folder: a receipt names its records.
+    for path in sorted(layout.results.glob("finished-*/**/*.json")):
+        checks[path] = lambda path=path: receipt.check(layout, path)
     return checks

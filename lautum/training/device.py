@@ -4,10 +4,13 @@ import fcntl
 import os
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+import scipy.linalg  # noqa: F401  # loaded here, so that its threads can be limited
 import torch
+from threadpoolctl import threadpool_limits
 
 from lautum.errors import LautumError
 
@@ -37,11 +40,15 @@ def select_device(device: str, threads: int) -> torch.device:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.set_num_threads(threads)
+    threadpool_limits(threads)  # NumPy's and SciPy's linear algebra, which whitening uses
     return selected
 
 
+@cache
 def claim_gpu(count: int) -> int:
     """The first of the `count` visible GPUs that no other job of this user has; 0 if all are taken.
+
+    One for the whole process, however often it is asked.
 
     A scheduler shows each job its own GPUs only; without one (profile local-gpu) the jobs must agree among themselves.
     The claim ends with this process, however it ends.

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from lautum.errors import LautumError
 
@@ -15,11 +16,18 @@ class Interrupted(LautumError):
 def stop_requests() -> Iterator[Callable[[], str | None]]:
     """While inside, SIGTERM and SIGUSR1, which schedulers send before a kill, are remembered, not obeyed.
 
-    Yields a function that returns the name of the first one received, or None.
+    Yields a function that returns the name of the first one received, or None. Inside another one, both remember.
     """
     received: list[str] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(signal.Signals(number).name)
+        if callable(outer := handlers[number]):
+            outer(number, frame)
+
     signals = (signal.SIGTERM, signal.SIGUSR1)
-    previous = [signal.signal(number, lambda n, _: received.append(signal.Signals(n).name)) for number in signals]
+    handlers = {int(number): signal.getsignal(number) for number in signals}
+    previous = [signal.signal(number, remember) for number in signals]
     try:
         yield lambda: received[0] if received else None
     finally:

@@ -30,7 +30,7 @@ def load(path: Path, architecture: str, precision: str, augmentation: str, devic
 
     Raises LautumError when the file is missing, Damaged when it is not whole.
     """
-    state, origin = checkpoint.load(path, "run the stage that makes it")
+    state, origin = checkpoint.load(path, remedy="run the stage that makes it")
     classes = len(state["network"]["head.bias"])
     network = networks.build(architecture, origin["image_shape"], classes, 0, precision)
     network.load_state_dict(state["network"])
