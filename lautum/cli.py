@@ -274,66 +274,26 @@ def _trials(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from lautum.report import tables
+    from lautum.report import campaign, tables
 
     layout = _layout(options)
-    tables.write_tables(tables.build_tables(*_results(layout)), layout.report)
+    _, _, built = campaign.read(layout)
+    tables.write_tables(built, layout.report)
     print(layout.report / "accuracy.md")
 
 
 def _plot(options: argparse.Namespace) -> None:
-    from lautum.report import style, tables
+    from lautum.report import campaign, style
 
     layout = _layout(options)
-    results, expected, *rest = _results(layout)
-    built = tables.build_tables(results, expected, *rest)
-    style.write(_rendered(layout, results, expected, built), layout.report)
+    style.write(campaign.render(layout, *campaign.read(layout)), layout.report)
     print(layout.report)
 
 
 def _report(options: argparse.Namespace) -> None:
-    from lautum.report import style, tables
-    from lautum.report.page import write_report
-    from lautum.results import records, selection
+    from lautum.report import campaign
 
-    layout = _layout(options)
-    results, expected, tasks, comparisons = _results(layout)
-    built = tables.build_tables(results, expected, tasks, comparisons)
-    tables.write_tables(built, layout.report)
-    rendered = _rendered(layout, results, expected, built)
-    style.write(rendered, layout.report)
-    path = write_report(
-        layout.report,
-        name=layout.config.name,
-        command=f"snakemake --profile local --configfile {options.config}",
-        runs=tables.grid(results.runs, expected),
-        built=built,
-        rendered=rendered,
-        tasks=tasks,
-        methods={name: method.about for name, method in layout.config.methods.items()},
-        hyperparameters=config.hyper_parameters(options.config),
-        trials={path: selection.read_trials(path) for path in layout.config.trials if Path(path).exists()},
-        campaigns=[records.summary(layout.report.parent / name) for name in layout.config.campaigns],
-        trials_missing=[path for path in layout.config.trials if not Path(path).exists()],
-    )
-    print(path)
-
-
-def _rendered(layout: Layout, results, expected: list, built: dict) -> dict:
-    """The figures of a campaign, by name, as they are written."""
-    from lautum.report import figures, style, tables, training_figures
-
-    drawn = figures.build_figures(built, layout.config.evaluate.part)
-    drawn |= training_figures.build_training_figures(tables.grid(results.runs, expected), results)
-    return {name: style.render(figure) for name, figure in drawn.items()}
-
-
-def _results(layout: Layout) -> tuple:
-    """The arguments of `tables.build_tables`: collected results, the runs expected, the tasks and the comparisons."""
-    from lautum.results import records
-
-    expected = [(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()]
-    return records.read(layout), expected, layout.config.tasks, layout.config.comparisons
+    print(campaign.write(_layout(options), options.config))
 
 
 if __name__ == "__main__":

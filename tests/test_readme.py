@@ -55,7 +55,7 @@ def test_the_tables_are_those_rendered_from_the_records(name):
 def shows(*numbers: str) -> bool:
     """Whether a paragraph of the README has these numbers in this order, whatever the words between them."""
     pattern = ".*?".join(rf"(?<![\d.,]){re.escape(number)}(?![\d]|[.,]\d)" for number in numbers)
-    return any(re.search(pattern, " ".join(paragraph.split())) for paragraph in re.split(r"\n\n|\n(?=- )", README))
+    return any(re.search(pattern, " ".join(paragraph.split())) for paragraph in re.split(r"\n\n|\n(?=[*-] )", README))
 
 
 def test_runs_of_the_published_campaign_were_repeated_to_the_byte():

@@ -21,7 +21,7 @@ from lautum.objectives.settings import PretrainSettings, TransferSettings
 from lautum.schema import Strict, first_complaint
 from lautum.training.architectures import ARCHITECTURES
 
-Step = Literal["prepare", "split", "pretrain", "transfer", "evaluate", "aggregate"]  # what a job of the graph does
+Job = Literal["prepare", "split", "pretrain", "transfer", "evaluate", "aggregate"]  # what a job of the graph does
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # names become folders and Snakemake wildcards
 
 
@@ -172,7 +172,7 @@ class Config(Strict):
     campaigns: tuple[str, ...] = ()  # names of all that were run, in that order, for the report to list
     methods: dict[str, Method]
     tasks: dict[str, Task]
-    resources: dict[Step, Resources]
+    resources: dict[Job, Resources]
 
     @model_validator(mode="after")
     def _references(self):
@@ -186,7 +186,7 @@ class Config(Strict):
         for pair in self.comparisons:
             if len(set(pair)) < 2 or self.comparisons.count(pair) > 1:
                 raise ValueError(f"comparisons must be pairs of two different methods, each once, got {list(pair)}")
-        missing = ", ".join(step for step in get_args(Step) if step not in self.resources)
+        missing = ", ".join(step for step in get_args(Job) if step not in self.resources)
         if missing:
             raise ValueError(f"resources must name time and memory of every step, missing {missing}")
         require_selectable(self)

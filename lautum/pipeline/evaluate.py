@@ -25,7 +25,7 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
     """Predict every test image (while selecting, every validation image); write predictions and record.
 
     A record that is there already, whole and of the same network and images, is left alone. Returns the path of the
-    record, beside which lie the predictions.
+    record, beside which lie the predictions. Raises LautumError when a file is missing, Damaged when one is not whole.
     """
     config, definition = layout.config, layout.config.tasks[cell.task]
     device = select_device(config.device, config.threads)

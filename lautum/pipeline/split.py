@@ -8,7 +8,10 @@ from lautum.pipeline import loading
 
 
 def split(layout: Layout, task: str, labels: int, seed: int) -> Path:
-    """Draw the labelled subset of a task and write it, with its SHA-256, as JSON; returns the file's path."""
+    """Draw the labelled subset of a task and write it, with its SHA-256, as JSON; returns the file's path.
+
+    Raises LautumError when the data set is missing or too small, Damaged when it is not whole.
+    """
     definition, evaluate = layout.config.tasks[task], layout.config.evaluate
     images = loading.prepared(layout, definition.target, "train")
     classes = splits.class_numbers(images.class_names, definition.classes, definition.target)

@@ -29,7 +29,8 @@ from lautum.training.networks import Network, sha256_of_weights
 def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> Path:
     """Pre-transfer stage: a fresh network on the labelled source and, for some objectives, the unlabelled target.
 
-    Returns the path of the network, beside which lies its cost.
+    Returns the path of the network, beside which lies its cost. Raises LautumError when a file is missing or the loss
+    cannot be computed, Damaged when a file is not whole, Interrupted when the process was asked to stop.
     """
     definition, settings = layout.config.tasks[task], layout.config.pretrain_settings(task, method)
     device = select_device(layout.config.device, layout.config.threads)
@@ -66,7 +67,7 @@ def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> 
 def transfer(layout: Layout, cell: Cell) -> Path:
     """Post-transfer stage: the pretrained network on the labelled target images and, for TE, the unlabelled ones.
 
-    Returns the path of the network, beside which lies its cost.
+    Returns the path of the network, beside which lies its cost. Raises as `pretrain`.
     """
     definition, settings = layout.config.tasks[cell.task], layout.config.transfer_settings(cell.task, cell.method)
     device = select_device(layout.config.device, layout.config.threads)
