@@ -147,10 +147,9 @@ def attempt(mutant: Mutant, tests: list[str], seconds: float, copy: Path) -> tup
         path.write_bytes(original)
         compiled.unlink(missing_ok=True)
     failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", output, flags=re.MULTILINE)
-    outcomes = {0: SURVIVED, None: TIME_OUT, 1: KILLED, 2: KILLED}  # 2: the mutant cannot even be imported
-    if code not in outcomes:
+    outcome = {0: SURVIVED, None: TIME_OUT}.get(code, KILLED)
+    if outcome == KILLED and not failed:
         raise SystemExit(f"{output}\npytest ended with code {code}, which tells nothing of {mutant.key}")
-    outcome = outcomes[code]
     return outcome, failed[1] if outcome == KILLED and failed else ""
 
 
