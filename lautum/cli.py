@@ -286,7 +286,8 @@ def _plot(options: argparse.Namespace) -> None:
     from lautum.report import campaign, style
 
     layout = _layout(options)
-    style.write(campaign.render(layout, *campaign.read(layout)), layout.report)
+    drawn = campaign.draw(layout, *campaign.read(layout))
+    style.write({name: style.render(figure) for name, figure in drawn.items()}, layout.report)
     print(layout.report)
 
 

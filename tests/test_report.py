@@ -47,7 +47,7 @@ def write(folder, **changes):
         "command": "snakemake --config 'a<b & c'",
         "runs": runs,
         "built": built,
-        "rendered": {name: style.render(figure) for name, figure in drawn.items()},
+        "rendered": {name: style.render(figure, ["svg"]) for name, figure in drawn.items()},
         "tasks": tasks,
         "methods": {name: f"what {name} is" for name in synthetic.METHODS},
         "hyperparameters": synthetic.HYPERPARAMETERS,

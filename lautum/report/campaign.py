@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.report import figures, style, tables, training_figures
 from lautum.report.page import write_report
-from lautum.report.style import Rendered
 from lautum.report.table_text import Table
 from lautum.results import records, selection
 from lautum.results.records import Results
@@ -25,19 +26,19 @@ def read(layout: Layout) -> tuple[Results, list[Run], dict[str, Table]]:
     return results, expected, tables.build_tables(results, expected, layout.config.tasks, layout.config.comparisons)
 
 
-def render(layout: Layout, results: Results, expected: list[Run], built: Mapping[str, Table]) -> dict[str, Rendered]:
-    """The figures by name, as they are written."""
+def draw(layout: Layout, results: Results, expected: list[Run], built: Mapping[str, Table]) -> dict[str, Figure]:
+    """The figures by name; the arguments are what `read` returns."""
     drawn = figures.build_figures(dict(built), layout.config.evaluate.part)
-    drawn |= training_figures.build_training_figures(tables.grid(results.runs, expected), results)
-    return {name: style.render(figure) for name, figure in drawn.items()}
+    return drawn | training_figures.build_training_figures(tables.grid(results.runs, expected), results)
 
 
 def write(layout: Layout, path: Path | str) -> Path:
     """Write everything, of the configuration in the file `path`; returns the path of the page."""
     results, expected, built = read(layout)
     tables.write_tables(built, layout.report)
-    rendered = render(layout, results, expected, built)
-    style.write(rendered, layout.report)
+    drawn = draw(layout, results, expected, built)
+    style.write({name: style.render(figure) for name, figure in drawn.items()}, layout.report)
+    drawn = draw(layout, results, expected, built)  # afresh, see `style.render`
     trials = layout.config.trials
     return write_report(
         layout.report,
@@ -45,7 +46,7 @@ def write(layout: Layout, path: Path | str) -> Path:
         command=f"snakemake --profile local --configfile {path}",
         runs=tables.grid(results.runs, expected),
         built=built,
-        rendered=rendered,
+        rendered={name: style.render(figure, ["svg"]) for name, figure in drawn.items()},
         tasks=layout.config.tasks,
         methods={name: method.about for name, method in layout.config.methods.items()},
         hyperparameters=config.hyper_parameters(path),

@@ -145,7 +145,7 @@ def _budgets(trials: Mapping[str, pd.DataFrame], methods: list[str]) -> dict[str
 
 
 def _pictures(figures: dict[str, Figure]) -> dict[str, str]:
-    return {title: _embedded(style.render(figure)) for title, figure in figures.items()}
+    return {title: _embedded(style.render(figure, ["svg"])) for title, figure in figures.items()}
 
 
 def _as_text(table: pd.DataFrame) -> Table:

@@ -6,7 +6,7 @@ grey.
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 
@@ -49,13 +49,17 @@ def add_legend(figure: Figure, handles: list, fontsize: str = "medium") -> None:
 Rendered = dict[str, bytes]  # a figure's files by suffix
 
 
-def render(figure: Figure) -> Rendered:
-    """A figure as PNG (200 dpi), PDF and SVG, without date or random identifiers: equal figures give equal bytes."""
+def render(figure: Figure, suffixes: Sequence[str] = tuple(METADATA)) -> Rendered:
+    """A figure as PNG (200 dpi), PDF and SVG, without date or random identifiers: equal figures give equal bytes.
+
+    A figure is laid out anew each time it is saved, not always to the last digit as before: a fresh one, saved in the
+    same formats, gives the same bytes.
+    """
     files = {}
     with matplotlib.rc_context({"svg.hashsalt": "lautum"}):
-        for suffix, metadata in METADATA.items():
+        for suffix in suffixes:
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, dpi=200, metadata=metadata)
+            figure.savefig(buffer, format=suffix, dpi=200, metadata=METADATA[suffix])
             files[suffix] = buffer.getvalue()
     return files
 
