@@ -138,6 +138,21 @@ def test_the_same_campaign_elsewhere_gives_the_same_bytes(finished, tmp_path):
         assert (tmp_path / name).read_bytes() == (finished / name).read_bytes(), name
 
 
+def test_a_lost_record_is_made_again_alone(finished):
+    (record,) = (finished / "results/evaluated-test/digits-letters/temporal_ensembling").rglob("seed0.json")
+    others = {path: path.stat().st_mtime_ns for path in (finished / "results").rglob("seed*") if path.stem != "seed0"}
+    whole = json.loads(record.read_text())
+    record.unlink()
+    (receipt,) = (finished / "results/finished-test/digits-letters/source_only").rglob("seed0-*.json")
+    target = str(receipt.relative_to(finished))
+    output = snakemake(finished, target, "--cores", "1", "--rerun-triggers", "mtime", "input")
+    assert re.findall(r"^(?:local)?rule (\w+):$", output, flags=re.MULTILINE) == ["cells"]
+    again = json.loads(record.read_text())
+    assert again["predictions_sha256"] == whole["predictions_sha256"] and again["transfer"] == whole["transfer"]
+    for path, moment in others.items():
+        assert path.stat().st_mtime_ns == moment or "finished-test" in path.parts
+
+
 def test_a_grid_of_one_method_has_no_differences_to_draw(finished):
     (finished / "one.yaml").write_text(yaml.safe_dump(changed(grid={"methods": ["lautum"]}) | {"name": "one"}))
     snakemake(finished, "--cores", "2", "--scheduler", "greedy", "--configfile", str(finished / "one.yaml"))
