@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from importlib.util import cache_from_source
@@ -36,7 +37,7 @@ from tqdm import tqdm
 ROOT = Path(__file__).parent.parent
 REPORT, REASONS = ROOT / "reports/mutants.csv", ROOT / "tests/mutants_survivors.yaml"
 RECORD = ROOT / ".pytest_cache/mutants.json"  # what `measure` found, for a run that goes on
-COLUMNS = ["file", "line", "operator", "before", "after", "outcome", "test", "seconds", "code"]
+COLUMNS = ["file", "line", "operator", "before", "after", "outcome", "test", "seconds", "code", "tests"]
 CORE = [
     "lautum/objectives/*.py",
     "lautum/training/*.py",
@@ -61,6 +62,7 @@ LEFT_OUT = {
     "tests/test_readme.py": "reads documents",
     "tests/test_mutants.py": "tests this script",
 }
+DECLARED = "tests/test_settings.py"  # reads what classes declare, which executes no line of theirs
 SURVIVED, NOT_EXECUTED, KILLED, TIME_OUT = "survived", "not executed", "killed", "time-out"
 MEMORY = 8 * 2**30  # bytes that a mutant may ask for
 
@@ -125,6 +127,7 @@ def select(site: Site, executed: dict[str, list[str]], seconds: dict[str, float]
     at_import = site.statement is None or any(executed.get(str(line)) == [] for line in (*site.lines, site.statement))
     if at_import:
         tests = {test for found in executed.values() for test in found} or set(seconds)
+        tests |= {test for test in seconds if test.startswith(DECLARED)}
     else:
         tests = {test for line in site.lines for test in executed.get(str(line), ())}
         tests = tests or set(executed.get(str(site.statement), ()))
@@ -169,6 +172,19 @@ def write_report(rows: list[dict]) -> None:
     os.replace(partial, REPORT)
 
 
+def digest(paths: Iterable[Path]) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(paths))).hexdigest()[:12]
+
+
+def is_known(row: dict, code: str, tests: str) -> bool:
+    """Whether an earlier row still holds: the core is the same, and so are the tests, or one of them has killed it.
+
+    Whoever takes a test away that has killed a mutant begins anew.
+    """
+    killed = row["outcome"] in (KILLED, TIME_OUT)
+    return row["code"] == code and (killed or row["tests"] == tests)
+
+
 def run(count: int, seed: int, workers: int, top: Path) -> list[dict]:
     """Try those mutants of the sample that are not yet in the report; the rows of all."""
     copies = [top / str(number) for number in range(workers)]
@@ -177,17 +193,16 @@ def run(count: int, seed: int, workers: int, top: Path) -> list[dict]:
     sample = list(
         islice(mutants({name: path.read_text(encoding="utf-8") for name, path in files.items()}, seed), count)
     )
-    sources = sorted((*copies[0].glob("lautum/**/*.py"), *copies[0].glob("tests/**/*.py")))
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    earlier = {key: row for key, row in read_report().items() if row["code"] == code}
+    code, tests = digest(files.values()), digest(copies[0].glob("tests/**/*.py"))
+    earlier = {key: row for key, row in read_report().items() if is_known(row, code, tests)}
     rows = [earlier[mutant.key] for mutant in sample if mutant.key in earlier]
     todo = [mutant for mutant in sample if mutant.key not in earlier]
     if not todo:
         return rows
     record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
-    if record.get("code") != code:
+    if record.get("code") != [code, tests]:
         print("running all tests without a mutant, twice: which lines do they execute?", file=sys.stderr, flush=True)
-        record = {"code": code} | measure(copies[0])
+        record = {"code": [code, tests]} | measure(copies[0])
         RECORD.parent.mkdir(exist_ok=True)
         RECORD.write_text(json.dumps(record), encoding="utf-8")
     free = queue.SimpleQueue()
@@ -197,12 +212,12 @@ def run(count: int, seed: int, workers: int, top: Path) -> list[dict]:
         free.put(copy)
 
     def row(mutant: Mutant) -> dict:
-        tests = select(mutant.site, record["lines"].get(mutant.file, {}), record["seconds"])
+        chosen = select(mutant.site, record["lines"].get(mutant.file, {}), record["seconds"])
         copy, began = free.get(), time.perf_counter()
-        outcome, test = attempt(mutant, tests, sum(record["seconds"][name] for name in tests), copy)
+        outcome, test = attempt(mutant, chosen, sum(record["seconds"][name] for name in chosen), copy)
         free.put(copy)
         seconds = f"{time.perf_counter() - began:.1f}"
-        return dict(zip(COLUMNS, (*mutant.key, outcome, test, seconds, code), strict=True))
+        return dict(zip(COLUMNS, (*mutant.key, outcome, test, seconds, code, tests), strict=True))
 
     bar = tqdm(total=len(sample), initial=len(rows), unit="mutant", smoothing=0)
     with bar, ThreadPoolExecutor(workers) as pool:

@@ -92,6 +92,13 @@ def test_what_is_measured_is_a_training_step(name, monkeypatch):
 bench_build = bench.build
 
 
+def test_the_reference_of_the_step_times_adds_nothing_to_the_loss(monkeypatch):
+    monkeypatch.setattr(peers, "IMAGES", 300)
+    objective, *_ = bench.build("two_stream", "MNIST", "conv16-32-fc128")
+    loss, images, scalars = objective.step(0)
+    assert loss.item() == scalars["source_cross_entropy"].item() and images == 2 * bench.BATCH
+
+
 def test_the_script_it_is_compared_with_trains_too(monkeypatch):
     monkeypatch.setattr(peers, "IMAGES", 300)
     peers.loader_stepper("CIFAR", "conv16-32-fc128", threads=1, workers=0)()

@@ -135,6 +135,13 @@ def test_a_checkpoint_has_the_names_that_earlier_versions_wrote(name, tmp_path):
     assert progress.keys() == {"step", "curve", "seconds", "images", "resumed_at", "identity"}
 
 
+def test_equal_states_give_equal_bytes_in_whatever_order_their_names_come(tmp_path):
+    one, two = torch.ones(2), torch.zeros(3)
+    checkpoint.save(tmp_path / "first", {"a": one, "b": {"c": two}}, {"x": 1, "y": 2})
+    checkpoint.save(tmp_path / "second", {"b": {"c": two}, "a": one}, {"y": 2, "x": 1})
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
 def test_a_checkpoint_in_the_middle_changes_nothing(tmp_path):
     expected, _ = run("lautum", tmp_path / "none.safetensors")
     with_checkpoints, _ = run("lautum", tmp_path / "each.safetensors", interval=0.0)

@@ -355,6 +355,7 @@ def test_the_device_is_selected_with_its_threads_and_repeatable_kernels(numerics
     assert select_device("cpu", 2) == torch.device("cpu")
     assert is_repeatable(2)
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert torch.utils.deterministic.fill_uninitialized_memory is False
     with pytest.raises(RuntimeError, match="deterministic"):
         torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
 
