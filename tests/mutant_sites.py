@@ -64,8 +64,6 @@ class Sites(cst.CSTVisitor):
             return False
         if m.matches(node, m.Call(func=m.Name("setting"))):
             self.texts.update((node, *m.findall(node, m.SimpleString())))
-        if isinstance(node, cst.Assert) and node.msg:
-            self.texts.update((node.msg, *m.findall(node.msg, m.SimpleString())))
         for kind, operator in mutation_operators:
             if isinstance(node, kind) and node not in self.texts:
                 name = operator.__name__.removeprefix("operator_")

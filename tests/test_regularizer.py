@@ -31,6 +31,7 @@ def test_too_few_inputs_and_ranks_below_one_are_refused():
     x, w = sample(100, 5, 2)
     with pytest.raises(ValueError, match="rank must be at least 1, got 0"):
         LautumRegularizer(x, w, rank=0)
+    assert LautumRegularizer(x, w, rank=1)(x, w) > 0
     regularizer = LautumRegularizer(x, w, rank=3)
     for inputs, outputs in ((x[:1], w[:1]), (x[:50], w[:49])):
         with pytest.raises(ValueError, match="need at least 2 inputs and as many outputs"):

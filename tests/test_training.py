@@ -82,6 +82,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(name, tmp_path):
     assert resumed.resumed_at == [4, 12]
     assert equal(weights, expected)
     assert resumed.curve == uninterrupted.curve
+    assert all(type(step) is int for step in resumed.curve["step"])
     assert resumed.images == uninterrupted.images
 
 
