@@ -60,17 +60,42 @@ CONF
     printf 'CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n' > "$1/cgroup.conf"
 }
 
+process() { # $1: a pid; prints what no other process has had: the pid and its start
+    echo "$1 $(sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d ' ' -f 20)"
+}
+
+claim() { # makes this lab the machine's Slurm: takes down one whose tests were killed, waits for one whose tests still run
+    local other owner
+    mkdir -p /etc/slurm
+    for _ in $(seq 1200); do
+        # Jobs lose SLURM_CONF on their way through nested srun, so the files must be where Slurm looks by itself.
+        if ln -s "$1/slurm.conf" /etc/slurm/slurm.conf 2> /dev/null; then
+            for name in gres.conf cgroup.conf; do ln -sf "$1/$name" "/etc/slurm/$name"; done
+            return
+        fi
+        other=$(dirname "$(readlink /etc/slurm/slurm.conf || true)")
+        # A link into a folder that has gone is a lab's too: nothing else leaves one.
+        if [ -e "$other" ] && [ ! -e "$other/dev/fakegpu0" ]; then
+            echo "lab.sh: this machine has a Slurm already (/etc/slurm/slurm.conf)" >&2
+            exit 2
+        fi
+        owner=$(cat "$other/owner" 2> /dev/null || true)
+        if [ "$owner" = "$(process "${owner%% *}")" ]; then sleep 1; else down "$other"; fi
+    done
+    echo "lab.sh: the Slurm of $other is still in use by process ${owner%% *}" >&2
+    exit 2
+}
+
 up() {
     need_root
-    [ ! -e /etc/slurm/slurm.conf ] || { echo "lab.sh: this machine has a Slurm already (/etc/slurm/slurm.conf)" >&2; exit 2; }
     configure "$1"
-    mkdir -p /etc/slurm /run/munge
-    # Jobs lose SLURM_CONF on their way through nested srun, so the files must be where Slurm looks by itself.
-    for name in slurm.conf gres.conf cgroup.conf; do ln -s "$1/$name" "/etc/slurm/$name"; done
-    if [ ! -S /run/munge/munge.socket.2 ]; then
+    process "$PPID" > "$1/owner"
+    claim "$1"
+    mkdir -p /run/munge
+    if ! munge -n > /dev/null 2>&1; then # asked, because a killed munged leaves its socket behind
         chown munge: /run/munge && chmod 0755 /run/munge
         install_key
-        setpriv --reuid=munge --regid=munge --clear-groups munged --pid-file=/run/munge/lab.pid --log-file=/run/munge/lab.log
+        setpriv --reuid=munge --regid=munge --clear-groups munged --force --pid-file=/run/munge/lab.pid --log-file=/run/munge/lab.log
         cp /run/munge/lab.pid "$1/munged.pid"
     fi
     slurmctld
