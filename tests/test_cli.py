@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from lautum import files
-from lautum.cli import main
+from lautum.cli import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
 CELL = ["--task", "digits-letters", "--labels", "20", "--seed", "0"]
@@ -108,6 +108,19 @@ def test_names_and_numbers_that_do_not_exist(campaign, capsys):
     assert "objective lautum uses the unlabelled target images, so it needs --labels" in message
     assert "unknown data set 'mnst'; did you mean 'mnist'?" in fails(capsys, "prepare", "mnst")
     assert "none.yaml does not exist" in fails(capsys, "collect", "--config", "none.yaml")
+
+
+def test_the_command_line_itself(capsys):
+    assert "unknown step 'pretran'; did you mean 'pretrain'? allowed: prepare, " in fails(capsys, "pretran")
+    for command in COMMANDS:
+        assert "option '--confg'; did you mean '--config'?" in fails(capsys, command, "--confg", "x.yaml")
+    # Also when it stands for one that must be given, and never as an abbreviation of a known one.
+    message = fails(capsys, "split", "--task", "x", "--label=20", "--seed", "0")
+    assert "unknown `lautum split` option '--label'; did you mean '--labels'?" in message
+    message = fails(capsys, "split", "--task", "x", "--labels", "-20", "--seed", "0")
+    assert "argument --labels: must be a number, 0 or above, got '-20'; see `lautum split --help`" in message
+    assert "the following arguments are required: --task, --labels, --seed" in fails(capsys, "split")
+    assert "the following arguments are required: STEP" in fails(capsys)
 
 
 def test_a_changed_setting_stops_a_planned_job(campaign, capsys):
