@@ -1,4 +1,4 @@
-"""The accuracies that the paper reports, and the names it gives its methods and data sets.
+"""The accuracies that the paper reports, and the names it gives its methods.
 
 Source: D. Jakubovitz, R. Giryes, M. R. D. Rodrigues, "Lautum Regularization for Semi-Supervised Transfer Learning",
 2019, section 4. Every accuracy is one number without an interval. Those of Table 2 are multiples of 0.1 %, as single
@@ -8,17 +8,6 @@ runs on its 1,000 test images would be.
 TABLE_SOURCES = {"mnist-notmnist": "Table 1", "cifar10-cifar100": "Table 2"}
 
 METHOD_NAMES = {"standard": "Standard", "temporal_ensembling": "TE", "mk_mmd": "Mk-MMD", "lautum": "Lautum"}
-
-DATASET_NAMES = {
-    "mnist": "MNIST",
-    "notmnist": "notMNIST",
-    "notmnist10k": "notMNIST (10,000)",
-    "notmnist-small": "notMNIST small",
-    "cifar10": "CIFAR-10",
-    "cifar100": "CIFAR-100",
-    "digits": "digits",
-    "letters": "letters",
-}
 
 # (paper task, labelled target images): target test accuracy in percent, in the order of METHOD_NAMES.
 _ROWS = {
@@ -46,11 +35,6 @@ def accuracy(paper_task: str | None, method: str, labels: int) -> float:
 def method_name(method: str) -> str:
     """The paper's name of a method, or the configured name of one that it does not have."""
     return METHOD_NAMES.get(method, method)
-
-
-def transfer_name(source: str, target: str) -> str:
-    """E.g. 'MNIST → notMNIST'."""
-    return " → ".join(DATASET_NAMES.get(name, name) for name in (source, target))
 
 
 def comparison_name(method: str, baseline: str) -> str:

@@ -238,42 +238,28 @@ def _letters(downloads: Path, offline: Path | None) -> Parts:
 
 @dataclass(frozen=True)
 class DataSet:
-    description: str
+    """All that a data set needs to take part."""
+
+    title: str  # in tables and figures
     image_shape: tuple[int, int, int]  # C, H, W
     class_names: tuple[str, ...]
     read: Callable[[Path, Path | None], Parts]  # (downloads, offline)
 
 
 DATASETS = {
-    "mnist": DataSet("handwritten digits, 60,000 + 10,000 of 28 x 28", (1, 28, 28), DIGITS, _mnist),
-    "notmnist": DataSet(
-        "letters A-J from many fonts, 60,000 + 10,000 of 28 x 28, duplicates as published",
-        (1, 28, 28),
-        LETTERS,
-        _notmnist,
-    ),
-    "notmnist10k": DataSet(
-        "the 10,000 test letters of notmnist without duplicates: 7,000 + 2,804 of 28 x 28",
-        (1, 28, 28),
-        LETTERS,
-        _notmnist10k,
-    ),
-    "notmnist-small": DataSet(
-        "the letters of notMNIST_small without duplicates: 8,230 + 10,000 of 28 x 28",
-        (1, 28, 28),
-        LETTERS,
-        _notmnist_small,
-    ),
-    "cifar10": DataSet(
-        "photographs of 10 classes, 50,000 + 10,000 of 3 x 32 x 32", (3, 32, 32), CIFAR10_CLASSES, _cifar10
-    ),
-    "cifar100": DataSet(
-        "photographs of 100 classes, 50,000 + 10,000 of 3 x 32 x 32", (3, 32, 32), CIFAR100_CLASSES, _cifar100
-    ),
-    "digits": DataSet(
-        "built in: scikit-learn's handwritten digits, 1,397 + 400 of 16 x 16", (1, 16, 16), DIGITS, _digits
-    ),
-    "letters": DataSet(
-        "built in: letters A-J from matplotlib's fonts, 2,000 + 1,000 of 16 x 16", (1, 16, 16), LETTERS, _letters
-    ),
+    # Handwritten digits, 60,000 + 10,000.
+    "mnist": DataSet("MNIST", (1, 28, 28), DIGITS, _mnist),
+    # Letters A-J from many fonts, 60,000 + 10,000, duplicates as published.
+    "notmnist": DataSet("notMNIST", (1, 28, 28), LETTERS, _notmnist),
+    # The 10,000 test letters of notmnist without duplicates: 7,000 + 2,804.
+    "notmnist10k": DataSet("notMNIST (10,000)", (1, 28, 28), LETTERS, _notmnist10k),
+    # The letters of notMNIST_small without duplicates: 8,230 + 10,000.
+    "notmnist-small": DataSet("notMNIST small", (1, 28, 28), LETTERS, _notmnist_small),
+    # Photographs, 50,000 + 10,000.
+    "cifar10": DataSet("CIFAR-10", (3, 32, 32), CIFAR10_CLASSES, _cifar10),
+    "cifar100": DataSet("CIFAR-100", (3, 32, 32), CIFAR100_CLASSES, _cifar100),
+    # Built in: scikit-learn's handwritten digits, 1,397 + 400.
+    "digits": DataSet("digits", (1, 16, 16), DIGITS, _digits),
+    # Built in: letters A-J from matplotlib's fonts, 2,000 + 1,000.
+    "letters": DataSet("letters", (1, 16, 16), LETTERS, _letters),
 }

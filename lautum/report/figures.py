@@ -12,9 +12,8 @@ from lautum.report.tables import Table
 PAPER_LABEL = "paper (one run)"
 
 
-def accuracy_figure(table: pd.DataFrame, part: str = "test") -> Figure:
+def accuracy_figure(table: pd.DataFrame, part: str = "test", title: str = "") -> Figure:
     """Accuracy against number of labelled images, one line per method, for the rows of one task of `accuracy_table`."""
-    task = table.iloc[0]
     labels = sorted(table["labels"].unique())
     methods = list(table["method"].unique())
     spacing = 0.6 / max(len(methods), 5)
@@ -36,9 +35,7 @@ def accuracy_figure(table: pd.DataFrame, part: str = "test") -> Figure:
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.set_xlabel(f"Labelled target images{_missing(table)}")
     axes.set_ylabel(f"Target {part} accuracy (%)")
-    axes.set_title(
-        f"{paper.transfer_name(task['source'], task['target'])}\nmean and 95 % t interval, {_seeds(table['n'])}"
-    )
+    axes.set_title(f"{title}\nmean and 95 % t interval, {_seeds(table['n'])}")
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
     add_legend(figure, handles)
@@ -91,7 +88,11 @@ def build_figures(tables: dict[str, Table], part: str) -> dict[str, Figure]:
     `tables` comes from `tables.build_tables`.
     """
     accuracy, differences = tables["accuracy"].numbers, tables["differences"].numbers
-    figures = {f"{task}-accuracy": accuracy_figure(rows, part) for task, rows in accuracy.groupby("task", sort=False)}
+    titles = tables["accuracy"].cells["Source → Target"]
+    figures = {
+        f"{task}-accuracy": accuracy_figure(rows, part, titles[rows.index[0]])
+        for task, rows in accuracy.groupby("task", sort=False)
+    }
     for task, rows in differences.groupby("task", sort=False):
         methods = list(accuracy.loc[accuracy["task"] == task, "method"].unique())
         figures[f"{task}-differences"] = difference_figure(rows, methods, part)

@@ -94,7 +94,7 @@ def _task(task: str, runs: pd.DataFrame, info, built: Mapping[str, Table], image
     """What the page shows of one task."""
     return {
         "name": task,
-        "transfer": paper.transfer_name(info.source, info.target),
+        "transfer": built["accuracy"].cells.loc[built["accuracy"].numbers["task"] == task, "Source → Target"].iloc[0],
         "paper_source": paper.TABLE_SOURCES.get(info.paper_table),
         "labels": [int(count) for count in runs["labels"].unique()],
         "seeds": ranges(runs["seed"]),

@@ -1,11 +1,14 @@
 """Tables as text: the cells, captions and formats of what `lautum.report.tables` computes."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lautum import paper
+from lautum.data.datasets import DATASETS
 from lautum.results import statistics
 
 ACCURACY = "Accuracy (%)"
@@ -51,12 +54,18 @@ class Table(NamedTuple):
         return pd.Series(self.numbers["best"] if "best" in self.numbers else False, index=self.cells.index)
 
 
-def accuracy_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """`accuracy_table` as text, in the layout of the paper's Tables 1 and 2."""
+def transfer_name(source: str, target: str, titles: Mapping[str, str] = MappingProxyType({})) -> str:
+    """E.g. 'MNIST → notMNIST'; `titles` are those of data sets that are not built in, by name."""
+    known = {name: data_set.title for name, data_set in DATASETS.items()} | dict(titles)
+    return " → ".join(known.get(name, name) for name in (source, target))
+
+
+def accuracy_cells(table: pd.DataFrame, titles: Mapping[str, str] = MappingProxyType({})) -> pd.DataFrame:
+    """`accuracy_table` as text, in the layout of the paper's Tables 1 and 2; `titles` as in `transfer_name`."""
     rows = [
         {
             "Method": paper.method_name(row.method),
-            "Source → Target": paper.transfer_name(row.source, row.target),
+            "Source → Target": transfer_name(row.source, row.target, titles),
             "# labelled": str(row.labels),
             ACCURACY: _estimate(row.mean, row.n, row.n_expected),
             "95 % CI": _interval(row.low, row.high, row.n),

@@ -8,6 +8,7 @@ are fractions in numeric tables and percent in text.
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -187,14 +188,19 @@ def cost_table(runs: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def build_tables(results: Results, expected, tasks: Mapping, comparisons) -> dict[str, Table]:
-    """The tables `accuracy`, `differences`, `claims`, `pretraining` and `costs`. Raises LautumError as `grid` does."""
+def build_tables(
+    results: Results, expected, tasks: Mapping, comparisons, titles: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Table]:
+    """The tables `accuracy`, `differences`, `claims`, `pretraining` and `costs`.
+
+    `titles` as in `table_text.transfer_name`. Raises LautumError as `grid` does.
+    """
     runs = grid(results.runs, expected)
     part = part_of(runs)
     accuracy, differences = accuracy_table(runs, tasks), difference_table(runs, results, tasks, comparisons)
     claims, pretraining, costs = claim_table(differences), pretraining_table(runs, results), cost_table(runs)
     tables = {
-        "accuracy": (accuracy, table_text.accuracy_cells(accuracy)),
+        "accuracy": (accuracy, table_text.accuracy_cells(accuracy, titles)),
         "differences": (differences, table_text.difference_cells(differences)),
         "claims": (claims, table_text.claim_cells(claims)),
         "pretraining": (pretraining, table_text.pretraining_cells(pretraining)),
