@@ -6,9 +6,13 @@ The paper's method, for any PyTorch code (needs torch, NumPy and SciPy alone):
 
     from lautum import LautumRegularizer, lautum_information, mutual_information, multi_kernel_mmd
 
+The results of a campaign as data frames (docs/results.md says what is in them):
+
+    results = lautum.load("reports/published")
+
 The benchmark, from the bottom up; each folder imports only what stands above it in this list:
 
-    lautum              the method, errors, files, seeds, the paper's figures, and the command line, which stands on top
+    lautum              the method, errors, files, seeds, the paper's figures
     lautum.data         data sets, splits, transforms
     lautum.training     the training loop and what it needs
     lautum.objectives   what is trained on: one file each
@@ -17,17 +21,30 @@ The benchmark, from the bottom up; each folder imports only what stands above it
     lautum.results      records, statistics, selection of hyper-parameters
     lautum.report       tables, figures, the page
     lautum.studies      programs of their own: theorem, estimator, coverage, benchmark
+    lautum.cli          the command line
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lautum.information import lautum_information, mutual_information
     from lautum.mmd import multi_kernel_mmd
     from lautum.regularizer import LautumRegularizer
+    from lautum.results.collected import Results
 
 __version__ = "0.1.0"
-__all__ = ["LautumRegularizer", "lautum_information", "multi_kernel_mmd", "mutual_information"]
+__all__ = ["LautumRegularizer", "lautum_information", "load", "multi_kernel_mmd", "mutual_information"]
+
+
+def load(folder: Path | str) -> "Results":
+    """The results that `lautum collect` left in a campaign's `folder`, as data frames; needs no configuration.
+
+    Raises LautumError when there are none, a file is not what `collect` writes, or accuracies and predictions disagree.
+    """
+    from lautum.results import collected
+
+    return collected.load(folder)
 
 
 def __getattr__(name: str):

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from lautum.results.records import CURVE_AXES, Results
+from lautum.results.collected import CURVE_AXES, Results
 
 TASKS = {
     "mnist-notmnist10k": SimpleNamespace(

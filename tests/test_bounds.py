@@ -16,7 +16,7 @@ from lautum.pipeline.evaluate import evaluate
 from lautum.pipeline.split import split
 from lautum.pipeline.train import pretrain, transfer
 from lautum.report import tables
-from lautum.results import records, selection
+from lautum.results import collected, records, selection
 
 ROOT = Path(__file__).parent.parent
 
@@ -99,4 +99,4 @@ def test_validation_images_of_each_seed_have_their_own_truth():
     runs = pd.DataFrame(cells, columns=["task", "method", "labels", "seed", "part"])
     predictions = {"t/m/n20/seed0": first, "t/m/n20/seed1": second}
     predictions |= {"t/n20/seed0/labels": first, "t/n20/seed1/labels": second}
-    assert records.Results(runs, predictions, {}, pd.DataFrame(), {}).correct(runs).all()
+    assert collected.Results(runs, predictions, {}, pd.DataFrame(), {}).correct(runs).all()

@@ -59,6 +59,7 @@ def test_the_public_names_are_the_method():
     from lautum.regularizer import LautumRegularizer
 
     public = [lautum.LautumRegularizer, lautum.lautum_information, lautum.multi_kernel_mmd, lautum.mutual_information]
+    assert set(lautum.__all__) == {name.__name__ for name in public} | {"load"}
     assert public == [LautumRegularizer, lautum_information, multi_kernel_mmd, mutual_information]
     with pytest.raises(AttributeError, match="module 'lautum' has no attribute 'Lautum'"):
         lautum.Lautum  # noqa: B018

@@ -13,7 +13,7 @@ from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.files import sha256_of_arrays, write_arrays, write_json, write_text
 from lautum.pipeline.run_record import RunRecord
-from lautum.results import records, selection
+from lautum.results import collected, records, selection
 
 ROOT = Path(__file__).parent.parent
 
@@ -46,7 +46,7 @@ def write_record(layout: Layout, cell, correct: int, **changed: str) -> Path:
     environment = {"device": "cpu", "cpu": "none", "cores": 2, "threads": 1, "python": "3", "torch": "0", "lautum": "0"}
     environment |= {"commit": "0123456789abcdef+changes"}
     environment |= {column: value for column, value in changed.items() if column == "device"}
-    hashes = {column: column for column in records.IN_COMMON if column.endswith("_sha256")}
+    hashes = {column: column for column in collected.IN_COMMON if column.endswith("_sha256")}
     hashes |= {column: value for column, value in changed.items() if column != "device"}
     record = RunRecord(
         **vars(cell),
@@ -141,7 +141,7 @@ def test_what_was_made_with_other_settings_is_not_kept(campaign):
         records.collect(Layout(config.load(path)), keep=True)
 
 
-@pytest.mark.parametrize("column", records.IN_COMMON)
+@pytest.mark.parametrize("column", collected.IN_COMMON)
 def test_what_cannot_be_compared_with_the_rest_is_not_kept(campaign, column):
     _, layout = campaign
     first, _, second, other_seed = layout.cells()
@@ -322,11 +322,11 @@ def test_collected_files_that_do_not_belong_are_refused(campaign):
 
 def test_a_campaign_in_one_row(campaign):
     _, layout = campaign
-    assert records.summary(layout.report)["Part"] == "not run"
+    assert collected.summary(layout.report)["Part"] == "not run"
     for cell in layout.cells()[:3]:
         write_record(layout, cell, 5)
     records.collect(layout)
-    assert records.summary(layout.report) == {
+    assert collected.summary(layout.report) == {
         "Campaign": "trial",
         "Part": "validation",
         "Tasks": "digits-letters",

@@ -112,10 +112,10 @@ def test_difference_uses_common_seeds_only(built):
 
 def test_difference_intervals_come_from_the_predictions(built):
     results = synthetic.results()
-    labels = results.predictions["digits-letters/labels"]
+    labels = results.arrays["digits-letters/labels"]
     scores = [
-        (results.predictions[f"digits-letters/lautum/n100/seed{seed}"] == labels).astype(float)
-        - (results.predictions[f"digits-letters/standard/n100/seed{seed}"] == labels)
+        (results.arrays[f"digits-letters/lautum/n100/seed{seed}"] == labels).astype(float)
+        - (results.arrays[f"digits-letters/standard/n100/seed{seed}"] == labels)
         for seed in range(5)
     ]
     numbers, _ = row(built["differences"], task="digits-letters", method="lautum", baseline="standard", labels=100)

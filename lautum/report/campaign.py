@@ -10,8 +10,8 @@ from lautum.experiment.layout import Layout
 from lautum.report import figures, style, tables, training_figures
 from lautum.report.page import write_report
 from lautum.report.table_text import Table
-from lautum.results import records, selection
-from lautum.results.records import Results
+from lautum.results import collected, records, selection
+from lautum.results.collected import Results
 
 Run = tuple[str, str, int, int]  # task, method, labels, seed
 
@@ -51,6 +51,6 @@ def write(layout: Layout, path: Path | str) -> Path:
         methods={name: method.about for name, method in layout.config.methods.items()},
         hyperparameters=config.hyper_parameters(path),
         trials={trial: selection.read_trials(trial) for trial in trials if Path(trial).exists()},
-        campaigns=[records.summary(layout.report.parent / name) for name in layout.config.campaigns],
+        campaigns=[collected.summary(layout.report.parent / name) for name in layout.config.campaigns],
         trials_missing=[trial for trial in trials if not Path(trial).exists()],
     )

@@ -14,7 +14,7 @@ from lautum.files import write_text
 from lautum.report import selection_figures, style, table_text, tables
 from lautum.report.style import Rendered
 from lautum.report.table_text import Table
-from lautum.results.records import ranges
+from lautum.results.collected import ranges
 
 DATA = {
     "source_train_sha256": "source, training images",

@@ -19,9 +19,8 @@ from lautum.files import write_text
 from lautum.report import table_text
 from lautum.report.table_text import Table
 from lautum.results import statistics
-from lautum.results.records import Results, require_comparable
+from lautum.results.collected import RUN, Results, require_comparable
 
-RUN = ["task", "method", "labels", "seed"]
 BOOTSTRAP_SEED = 0
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from lautum import paper
 from lautum.report.style import STYLES, WIDTH, add_legend
-from lautum.results.records import Results
+from lautum.results.collected import Results
 
 # Logged quantity: axis label. A panel is drawn for each that a curve of the task has.
 PRETRAIN_PANELS = {
@@ -88,10 +88,8 @@ def confusion_figure(runs: pd.DataFrame, results: Results, task: str) -> Figure 
             axes.set_visible(False)
             continue
         cells = done[done["method"] == method]
-        names = [f"{task}/{method}/n{count}/seed{seed}" for seed in cells["seed"]]
-        runs_of_cell = zip(names, cells.itertuples(), strict=True)
         matrix = np.mean(
-            [confusion(results.truth(cell), results.predictions[name], len(classes)) for name, cell in runs_of_cell],
+            [confusion(results.truth(cell), results.predicted(cell), len(classes)) for cell in cells.itertuples()],
             axis=0,
         )
         image = axes.imshow(100 * matrix, vmin=0, vmax=100, cmap="cividis")

@@ -1,0 +1,224 @@
+"""What `lautum collect` wrote for a campaign, read back as data frames: `load`, the one door for tables, figures, the
+page, comparisons, and whoever analyses results with tools of their own.
+
+    import lautum
+
+    results = lautum.load("reports/published")
+    results.runs.groupby(["task", "labels", "method"])["accuracy"].mean()
+
+docs/results.md describes every column.
+"""
+
+import json
+import re
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lautum.errors import Damaged, LautumError, nearest
+from lautum.experiment.layout import Cell
+from lautum.files import read_arrays, sha256_of_arrays
+from lautum.pipeline import run_record
+
+# What runs must have in common to be compared, and for which of them.
+IN_COMMON = {
+    "source_train_sha256": ["task"],
+    "target_train_sha256": ["task"],
+    "target_eval_sha256": ["task"],
+    "split_sha256": ["task", "labels", "seed"],
+    "device": ["task", "labels", "seed"],
+}
+RUN = ["task", "method", "labels", "seed"]
+CURVE_AXES = ["task", "stage", "methods", "labels", "seed", "step"]
+REMEDY = "run `lautum collect`"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The finished runs of a campaign."""
+
+    runs: pd.DataFrame  # one row for each cell, with run_record.COLUMNS
+    # "task/method/n50/seed0": predicted classes, uint8 (N,); "task/labels": the true ones, of validation images
+    # "task/n50/seed0/labels"
+    arrays: dict[str, np.ndarray]
+    classes: dict[str, list[str]]  # of each task, in the order of its class numbers
+    curves: pd.DataFrame  # CURVE_AXES and a column for each logged quantity, NaN where a stage does not log it
+    examples: dict[str, np.ndarray]  # "task/images" uint8 (n, C, H, W), "task/labels" uint8 (n,)
+
+    def predicted(self, cell) -> np.ndarray:
+        """The class that a cell (a row of `runs`) predicted for each image it was evaluated on, uint8 (N,)."""
+        return self.arrays[cell_name(cell)]
+
+    def truth(self, cell) -> np.ndarray:
+        """The true class of each of these images, uint8 (N,)."""
+        return self.arrays[truth_name(cell, cell.part)]
+
+    def correct(self, cells: pd.DataFrame) -> np.ndarray:
+        """Which images each of `cells` (rows of one task's runs) predicted correctly, bool (cells, N)."""
+        return np.stack([self.predicted(cell) == self.truth(cell) for cell in cells.itertuples()])
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """Every two runs of one task, label count and seed, which differ in the method alone; each pair both ways.
+
+        Columns: task, labels, method, baseline, seed, difference (accuracy of method minus that of baseline).
+        """
+        runs = self.runs[[*RUN, "accuracy"]]
+        pairs = runs.merge(runs, on=["task", "labels", "seed"], suffixes=("", "_baseline"))
+        pairs = pairs.query("method != method_baseline").rename(columns={"method_baseline": "baseline"})
+        pairs["difference"] = pairs["accuracy"] - pairs["accuracy_baseline"]
+        columns = ["task", "labels", "method", "baseline", "seed", "difference"]
+        return pairs.reset_index(drop=True).reindex(columns=columns)
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row for each evaluated image of each run.
+
+        Columns: task, method, labels, seed, image (its number among the task's evaluated images), truth and predicted
+        (class numbers: `classes` has the names), correct.
+        """
+        tables = [
+            pd.DataFrame({"truth": self.truth(run), "predicted": self.predicted(run)}).rename_axis("image")
+            for run in self.runs.itertuples()
+        ]
+        axes = [tuple(run) for run in self.runs[RUN].itertuples(index=False)]
+        table = pd.concat(tables, keys=axes, names=RUN).reset_index()
+        # A text in each of a million rows would take a hundred times their space.
+        table = table.astype({"task": "category", "method": "category"})
+        return table.assign(correct=table["truth"] == table["predicted"])
+
+
+def load(folder: Path | str, cells: Iterable[Cell] | None = None) -> Results:
+    """The results that `lautum collect` left in a campaign's `folder`, e.g. reports/published; needs no configuration.
+
+    With `cells`, only what belongs to these. Raises LautumError when there are no results, a file is not what `collect`
+    writes, or accuracies and predictions disagree.
+    """
+    folder = Path(folder)
+    runs = read_runs(folder)
+    curves = read_csv(folder / "curves.csv", CURVE_AXES, ["seed", "step"], REMEDY, {"labels": str})
+    if cells is not None:
+        named = set(cells)
+        runs = runs[[cell in named for cell in cells_of(runs)]].reset_index(drop=True)
+        axes = list(zip(curves["task"], curves["methods"], curves["labels"], curves["seed"], strict=True))
+        shown = {curve for curve in set(axes) if named.intersection(sharing_cells(*curve))}
+        curves = curves[[curve in shown for curve in axes]]
+    path = folder / "predictions.safetensors"
+    try:
+        arrays, metadata = read_arrays(path, f"{REMEDY} again")
+        examples, _ = read_arrays(folder / "examples.safetensors", f"{REMEDY} again")
+    except Damaged as error:
+        raise LautumError(str(error)) from error  # not a result: it stays where it is
+    try:
+        classes = json.loads(metadata["json"])
+    except (KeyError, ValueError):
+        raise LautumError(f"{path} is not what `lautum collect` writes; run it again") from None
+    for run in runs.itertuples():
+        _require_predictions(path, arrays, run)
+    return Results(runs, arrays, classes, curves, examples)
+
+
+def _require_predictions(path: Path, arrays: dict[str, np.ndarray], run) -> None:
+    predicted, labels = arrays.get(cell_name(run)), arrays.get(truth_name(run, run.part))
+    if predicted is None or labels is None or len(predicted) != len(labels):
+        raise LautumError(f"{path} lacks the {run.n_images} predictions of {cell_name(run)}; {REMEDY} again")
+    intact = sha256_of_arrays(predicted) == run.predictions_sha256 and (predicted == labels).sum() == run.correct
+    if not intact or abs(run.accuracy - run.correct / len(labels)) > 1e-9:
+        raise LautumError(f"{path}: the predictions of {cell_name(run)} are not those of its record; {REMEDY} again")
+
+
+def read_runs(folder: Path, remedy: str = REMEDY) -> pd.DataFrame:
+    """The runs alone, which is quick. Raises LautumError when there are none, with `remedy` as the advice."""
+    if not folder.exists() and (others := [path.parent.name for path in folder.parent.glob("*/records.csv")]):
+        raise LautumError(f"{folder} does not exist{nearest(folder.name, sorted(others))}")
+    numbers = ["labels", "seed", "accuracy", "n_images", "correct"]
+    texts: dict[Hashable, type] = {"key": str, "settings": str, "commit": str}
+    return read_csv(folder / "records.csv", run_record.COLUMNS, numbers, remedy, texts)
+
+
+def read_csv(
+    path: Path, columns: Sequence[str], numbers: Sequence[str], remedy: str, types: dict[Hashable, type] | None = None
+) -> pd.DataFrame:
+    """A table that a step of the graph wrote: with at least `columns`, of which `numbers` hold nothing else.
+
+    Raises LautumError, with `remedy` as the advice, when it is missing or something else.
+    """
+    try:
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    except FileNotFoundError:
+        raise LautumError(f"{path} does not exist; {remedy}") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise LautumError(f"{path} is not what was written there ({error}); {remedy}") from None
+    lacking = [column for column in columns if column not in table.columns]
+    if lacking:
+        raise LautumError(f"{path} has no column {', '.join(lacking)}; {remedy}")
+    for column in numbers:
+        wrong = pd.to_numeric(table[column], errors="coerce").isna()
+        if wrong.any():
+            line = int(wrong.to_numpy().argmax()) + 2
+            raise LautumError(f"{path}, line {line}: no number in column {column}; {remedy}")
+    return table
+
+
+def require_comparable(runs: pd.DataFrame, remedy: str) -> None:
+    """Refuse rows of COLUMNS that do not have IN_COMMON, with a LautumError that ends in `remedy`."""
+    for column, axes in IN_COMMON.items():
+        differ = runs.groupby(axes)[column].transform("nunique") > 1
+        if differ.any():
+            where = ", ".join(f"{axis} {value}" for axis, value in runs.loc[differ, axes].iloc[0].items())
+            raise LautumError(f"records of {where} differ in {column}, so they cannot be compared; {remedy}")
+
+
+def summary(folder: Path) -> dict:
+    """What a campaign's records hold, in words: one row of the report's list of campaigns."""
+    if not (folder / "records.csv").exists():
+        return {
+            "Campaign": folder.name,
+            "Part": "not run",
+            "Tasks": "",
+            "Methods": 0,
+            "Seeds": "",
+            "Runs": 0,
+            "Code": "",
+        }
+    runs = read_runs(folder)
+    return {
+        "Campaign": folder.name,
+        "Part": ", ".join(runs["part"].unique()),
+        "Tasks": ", ".join(runs["task"].unique()),
+        "Methods": runs["method"].nunique(),
+        "Seeds": ranges(runs["seed"]),
+        "Runs": len(runs),
+        "Code": ", ".join(re.sub(r"^([0-9a-f]{7})[0-9a-f]*", r"\1", commit) for commit in runs["commit"].unique()),
+    }
+
+
+def ranges(numbers: pd.Series) -> str:
+    """1, 2, 3, 7 as "1–3, 7"."""
+    ordered = pd.Series(sorted(numbers.unique()))
+    runs = ordered.groupby(ordered.diff().ne(1).cumsum()).agg(["min", "max"])
+    return ", ".join(f"{low}" if low == high else f"{low}–{high}" for low, high in runs.itertuples(index=False))
+
+
+def cell_name(cell) -> str:
+    """Under which a cell's predictions are kept."""
+    return f"{cell.task}/{cell.method}/n{cell.labels}/seed{cell.seed}"
+
+
+def truth_name(cell, part: str) -> str:
+    """Where the true classes of a cell's images are: every cell has the same test images, but not validation images."""
+    return f"{cell.task}/labels" if part == "test" else f"{cell.task}/n{cell.labels}/seed{cell.seed}/labels"
+
+
+def sharing_cells(task: str, methods: str, labels: str, seed: int) -> list[Cell]:
+    """The cells that a curve stands for, from its row in curves.csv."""
+    return [Cell(task, method, int(count), seed) for method in methods.split("+") for count in labels.split("+")]
+
+
+def cells_of(runs: pd.DataFrame) -> list[Cell]:
+    """The cells that rows are of."""
+    return [Cell(*axes) for axes in runs[RUN].itertuples(index=False, name=None)]
