@@ -12,9 +12,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Strict(BaseModel):
-    """Frozen; a key that does not exist is refused with the nearest one that does."""
+    """Frozen; a key that does not exist is refused with the nearest one that does.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    So is a value of another type (true is no 1, "3" no 3; an integer is a real number, too) and what is not finite.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -30,7 +33,8 @@ def first_complaint(error: ValidationError) -> str:
     """The first of pydantic's complaints as one line: where, what, and the value when it is short."""
     complaint = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in complaint["loc"])
-    message = complaint["msg"].removeprefix("Value error, ")
+    message = complaint["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    message = message if len(message) <= 500 else f"{message[:500]}..."
     value = complaint.get("input")
     told = complaint["type"] in ("value_error", "json_invalid") or isinstance(value, dict) or len(repr(value)) > 100
     shown = "" if told else f", got {value!r}"

@@ -1,5 +1,7 @@
 """The configuration at the door: what ships is accepted, what is wrong is refused in one line that says why."""
 
+import datetime
+import math
 import re
 from importlib import import_module
 from pathlib import Path
@@ -19,11 +21,12 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "config").glob("*.yaml"))
 
 
+BASE = {"extends": str(ROOT / "config/config.yaml"), "name": "mine"}
+
+
 def write(folder: Path, values) -> Path:
     path = folder / "mine.yaml"
-    path.write_text(
-        values if isinstance(values, str) else yaml.safe_dump({"extends": str(ROOT / "config/config.yaml")} | values)
-    )
+    path.write_text(values if isinstance(values, str) else yaml.safe_dump(BASE | values))
     return path
 
 
@@ -98,13 +101,18 @@ def test_shared_stage_settings_reach_only_objectives_that_have_them(tmp_path):
 
 BAD = [
     ({"naem": "x"}, "unknown key 'naem'; did you mean 'name'?"),
+    ({"grid": {"seeds": 1_000_000_000}}, "seeds is a count of .* at most 10000, .*, got 1000000000"),
+    ({"grid": {"seeds": [2**31]}}, "grid.seeds.0: Input should be less than 2147483648, got 2147483648"),
+    ({"grid": {"methods": ["lautum", "lautum"]}}, "grid.methods: must be a non-empty list without repetitions"),
+    ({"grid": {"seeds": 10_000}}, "the grid has 240000 cells, tasks x methods x label counts x seeds; at most 100000"),
+    ({"threads": 10**9}, "threads: Input should be less than or equal to 1024"),
     (
         {"grid": {"task": ["digits-letters"]}},
         "grid: unknown key 'task'; did you mean 'tasks'? allowed: tasks, methods, seeds",
     ),
     ({"grid": {"tasks": ["mnist-notmnst"]}}, "unknown task 'mnist-notmnst'; did you mean 'mnist-notmnist'?"),
     ({"grid": {"methods": ["lautm"]}}, "unknown method 'lautm'; did you mean 'lautum'?"),
-    ({"grid": {"seeds": 0}}, "seeds is a count of at least 1 or a list of seeds, got 0"),
+    ({"grid": {"seeds": 0}}, "seeds is a count of at least 1 .* or a list of seeds, got 0"),
     ({"grid": {"seeds": [1, 1]}}, "grid.seeds: must be a non-empty list without repetitions, got [1, 1]"),
     ({"grid": {"seeds": "many"}}, "grid.seeds: .*got 'many'"),
     ({"comparisons": [["lautum", "mkmmd"]]}, "unknown method 'mkmmd'; did you mean 'mk_mmd'?"),
@@ -126,7 +134,7 @@ BAD = [
     ({"comparisons": [["lautum", "lautum"]]}, "comparisons must be pairs of two different methods, each once"),
     ({"comparisons": [["lautum", "standard"]] * 2}, "comparisons must be pairs of two different methods, each once"),
     (task(seeds=[]), "tasks.digits-letters.seeds: must be a non-empty list without repetitions"),
-    (task(seeds=0), "seeds is a count of at least 1 or a list of seeds, got 0"),
+    (task(seeds=0), "seeds is a count of at least 1 .* or a list of seeds, got 0"),
     (task(precision="float16"), "precision: Input should be 'float32' or 'bfloat16', got 'float16'"),
     (task(classes=["A", "K"]), "unknown class of letters 'K'"),
     (task(classes=["A"]), "classes must name at least 2 classes, each once"),
@@ -149,8 +157,29 @@ BAD = [
         "tasks.digits-letters.pretrain.steps: source 'guessed' must begin with one of paper",
     ),
     ({"evaluate": {"part": "validation"}}, "part: validation goes with validation_images above 0, got 0"),
+    (task(pretrain={"steps": True}), "method standard: steps: Input should be a valid integer, got True"),
+    (task(pretrain={"steps": "yes"}), "method standard: steps: Input should be a valid integer, got 'yes'"),
+    (task(pretrain={"steps": 7.0}), "method standard: steps: Input should be a valid integer, got 7.0"),
+    (task(pretrain={"learning_rate": "1"}), "learning_rate: Input should be a valid number, got '1'"),
+    (task(pretrain={"learning_rate": math.inf}), "learning_rate: Input should be a finite number, got inf"),
+    (task(pretrain={"weight": math.nan}), "weight: Input should be a finite number, got nan"),
+    (task(pretrain={"weight": datetime.date(2001, 1, 1)}), "weight: Input should be a valid number, got '2001-01-01'"),
+    (task(classes=[1, 2]), "classes.0: Input should be a valid string, got 1"),
+    (task(label_counts=50), "label_counts: Input should be a list, got 50"),
+    ({"checkpoint_seconds": math.inf}, "checkpoint_seconds: Input should be a finite number"),
+    ({"name": 5}, "name: Input should be a valid string, got 5"),
+    ({"name": "-n"}, "name: name '-n' may hold .*the first a letter or digit"),
+    ({"methods": {"-x": {"pretrain": "lautum", "transfer": "supervised"}}}, "name '-x' may hold"),
+    ({"campaigns": ["../../etc"]}, "name '../../etc' may hold"),
+    *[({"folders": {"results": path}}, "folders.results: path") for path in ("", "-r", "a{task}", "r" * 256, "a\tb")],
+    ({"folders": {"data": "a\0"}}, "(folders.data): a control character is not allowed"),
+    (
+        {"folders": {"data": "$NO_SUCH/x"}},
+        "this machine has no variable $NO_SUCH; write the path out",
+    ),
+    ({"folders": {"data": "~no-such-user/x"}}, "this machine has no such user; write the path out"),
     ({"device": "gpu"}, "device: Input should be 'auto', 'cpu' or 'cuda', got 'gpu'"),
-    ({"name": "a b"}, "name: String should match pattern"),
+    ({"name": "a b"}, "name: name 'a b' may hold letters, digits"),
 ]
 
 
@@ -171,11 +200,55 @@ def test_what_is_wrong_is_named_in_one_line(values, message, tmp_path):
         ("- 1\n", "must be a mapping"),
         ("extends: mine.yaml\n", "extends itself"),
         ("extends: nowhere.yaml\n", "nowhere.yaml does not exist; see config/"),
+        ("extends: [1]\n", "`extends` is the path of a file, or a list of such, got 1"),
+        ("extends: /dev/zero\n", "/dev/zero cannot be read: it is not a file"),
+        ("extends: .\n", "cannot be read: it is not a file"),
+        (f"extends: {'x' * 300}\n", "cannot be read: File name too long"),
+        ('extends: "a\\0"\n', "a control character is not allowed"),
     ],
 )
 def test_files_that_are_no_configuration(content, message, tmp_path):
     with pytest.raises(LautumError, match=message):
         config.load(write(tmp_path, content))
+
+
+def test_a_name_is_not_inherited(tmp_path):
+    published = ROOT / "config/published.yaml"
+    (tmp_path / "mine.yaml").write_text(f"extends: {published}\ngrid: {{seeds: 3}}\n")
+    with pytest.raises(LautumError, match="mine.yaml needs a `name`"):
+        config.load(tmp_path / "mine.yaml")
+    (tmp_path / "mine.yaml").write_text(f"extends: {published}\nname: published\n")
+    with pytest.raises(LautumError, match="the name 'published' is taken by .*published.yaml, which it extends"):
+        config.load(tmp_path / "mine.yaml")
+
+
+def test_files_that_extend_each_other_along_many_ways_are_read_once(tmp_path):
+    (tmp_path / "0.yaml").write_text(f"extends: {ROOT / 'config/config.yaml'}\n")
+    for level in range(1, 30):  # half a billion ways down
+        for side in "ab":
+            below = [f"{level - 1}{other}.yaml" for other in "ab"] if level > 1 else "0.yaml"
+            (tmp_path / f"{level}{side}.yaml").write_text(yaml.safe_dump({"extends": below, "name": f"{level}{side}"}))
+    assert len(config_files.files(tmp_path / "29a.yaml")) == 1 + 1 + 2 * 28 + 1
+    assert config.load(tmp_path / "29a.yaml").name == "29a"
+
+
+def test_a_chain_without_end_is_refused(tmp_path):
+    for number in range(900):
+        (tmp_path / f"{number}.yaml").write_text(f"extends: {number + 1}.yaml\nname: n{number}\n")
+    with pytest.raises(LautumError, match="a configuration consists of 100 files at most"):
+        config.load(tmp_path / "0.yaml")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(LautumError, match="loop cannot be read: Too many levels of symbolic links"):
+        config.load(write(tmp_path, {"extends": "loop"}))
+
+
+def test_folders_may_name_the_home_and_variables(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    folders = {"data": "~/data", "results": "${SCRATCH}/r", "reports": "$SCRATCH/a b;$(c)'\"&", "offline": "~"}
+    loaded = config.load(write(tmp_path, {"folders": folders})).folders
+    assert (loaded.data, loaded.results, loaded.offline) == ("/home/me/data", "/scratch/me/r", "/home/me")
+    assert loaded.reports == "/scratch/me/a b;$(c)'\"&"  # nothing else is the shell's
 
 
 def test_a_task_can_have_seeds_of_its_own(tmp_path):

@@ -164,7 +164,8 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     main = tmp_path / "main.yaml"
     main.write_text(
         yaml.safe_dump(
-            {"extends": [str(ROOT / "config/config.yaml"), str(winners)], "grid": {"tasks": ["digits-letters"]}}
+            {"extends": [str(ROOT / "config/config.yaml"), str(winners)], "name": "main"}
+            | {"grid": {"tasks": ["digits-letters"]}}
         )
     )
     best, trial = (
@@ -173,7 +174,7 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     assert (best.rank, best.weight) == (trial.rank, trial.weight)
     # On the seeds that they were selected on they are not reported.
     text = main.read_text()
-    main.write_text(text + "name: again\ntasks: {digits-letters: {seeds: [3, 1001]}}\n")
+    main.write_text(text + "tasks: {digits-letters: {seeds: [3, 1001]}}\n")
     with pytest.raises(LautumError, match="method standard: its hyper-parameters were selected on seeds 1001; results"):
         config.load(main)
     main.write_text(text)

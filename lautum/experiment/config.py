@@ -6,15 +6,16 @@ that sets it.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from lautum import paper
 from lautum.data.datasets import DATASETS
 from lautum.errors import LautumError, nearest, require_known
 from lautum.experiment import config_files
 from lautum.experiment.checks import require_consistent
+from lautum.experiment.fields import FilePath, Name, Names, Seeds
 from lautum.experiment.search import Search, expand, require_selectable
 from lautum.objectives import PRETRAIN, TRANSFER
 from lautum.objectives.settings import PretrainSettings, TransferSettings
@@ -22,32 +23,17 @@ from lautum.schema import Strict, first_complaint
 from lautum.training.architectures import ARCHITECTURES
 
 Job = Literal["prepare", "split", "pretrain", "transfer", "evaluate", "aggregate"]  # what a job of the graph does
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # names become folders and Snakemake wildcards
+MOST_CELLS = 100_000
 
 
 class Folders(Strict):
-    """Where files go, relative to the working directory."""
+    """Where files go, relative to the working directory; `~` and `$NAME` are replaced by what they stand for."""
 
-    data: str = "data"  # prepared data sets and downloads; can be shared by several campaigns
-    results: str = "results"  # splits, networks, evaluations
-    reports: str = "reports"  # tables, figures and records, in a folder named after the campaign
-    offline: str | None = None  # data set files used before any download; the variable LAUTUM_OFFLINE takes precedence
-
-
-def _count_or_list(value):
-    if isinstance(value, bool) or (isinstance(value, int) and value < 1):
-        raise ValueError(f"seeds is a count of at least 1 or a list of seeds, got {value}")
-    return tuple(range(value)) if isinstance(value, int) else value
-
-
-def _distinct(values: tuple) -> tuple:
-    if not values or len(set(values)) < len(values):
-        raise ValueError(f"must be a non-empty list without repetitions, got {list(values)}")
-    return values
-
-
-Seeds = Annotated[tuple[NonNegativeInt, ...], BeforeValidator(_count_or_list), AfterValidator(_distinct)]
-Names = Annotated[tuple[str, ...], AfterValidator(_distinct)]
+    data: FilePath = "data"  # prepared data sets and downloads; can be shared by several campaigns
+    results: FilePath = "results"  # splits, networks, evaluations
+    reports: FilePath = "reports"  # tables, figures and records, in a folder named after the campaign
+    # Data set files used before any download; the variable LAUTUM_OFFLINE takes precedence.
+    offline: FilePath | None = None
 
 
 class Grid(Strict):
@@ -88,7 +74,7 @@ class Task(Strict):
     target: str
     classes: tuple[str, ...] | None = None  # target classes by name; None: all
     seeds: Seeds | None = None  # instead of the grid's
-    label_counts: tuple[int, ...] = Field(min_length=1)
+    label_counts: tuple[int, ...] = Field(min_length=1, max_length=100)
     network: str
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products; weights are float32
     augmentation: Literal["none", "flip-shift"] = "none"
@@ -157,28 +143,26 @@ class Resources(Strict):
 class Config(Strict):
     """A campaign: a grid, the definitions it refers to, and where files go."""
 
-    name: str = Field(pattern=NAME)
+    name: Name
     folders: Folders = Folders()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_seconds: float = Field(60, ge=0)  # a training job saves its state about this often
     # Finished by one job, one after the other: more import torch less often, fewer leave more to run side by side.
     cells_per_job: int = Field(8, ge=1)
-    threads: int = Field(1, ge=1)  # CPU threads of a job; part of what makes two runs equal byte for byte
+    threads: int = Field(1, ge=1, le=1024)  # CPU threads of a job; part of what makes two runs equal byte for byte
     grid: Grid
-    comparisons: tuple[tuple[str, str], ...] = ()  # paired differences (method, baseline), declared before the results
+    # Paired differences (method, baseline), declared before the results.
+    comparisons: tuple[tuple[str, str], ...] = Field((), max_length=1000)
     evaluate: Evaluate = Evaluate(validation_images=0)
     search: Search | None = None  # the campaign is one of trials of hyper-parameters
-    trials: tuple[str, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
-    campaigns: tuple[str, ...] = ()  # names of all that were run, in that order, for the report to list
-    methods: dict[str, Method]
-    tasks: dict[str, Task]
+    trials: tuple[FilePath, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
+    campaigns: tuple[Name, ...] = ()  # names of all that were run, in that order, for the report to list
+    methods: dict[Name, Method] = Field(max_length=10_000)
+    tasks: dict[Name, Task] = Field(max_length=1000)
     resources: dict[Job, Resources]
 
     @model_validator(mode="after")
     def _references(self):
-        for name in (*self.methods, *self.tasks):
-            if not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-                raise ValueError(f"name {name!r} may hold letters, digits, '.', '-' and '_' only")
         for name in self.grid.tasks:
             require_known("task", name, self.tasks)
         for name in (*self.grid.methods, *(name for pair in self.comparisons for name in pair)):
@@ -186,6 +170,12 @@ class Config(Strict):
         for pair in self.comparisons:
             if len(set(pair)) < 2 or self.comparisons.count(pair) > 1:
                 raise ValueError(f"comparisons must be pairs of two different methods, each once, got {list(pair)}")
+        cells = sum(len(self.tasks[task].label_counts) * len(self.seeds(task)) for task in self.grid.tasks)
+        cells *= len(self.grid.methods)
+        if cells > MOST_CELLS:
+            raise ValueError(
+                f"the grid has {cells} cells, tasks x methods x label counts x seeds; at most {MOST_CELLS}"
+            )
         missing = ", ".join(step for step in get_args(Job) if step not in self.resources)
         if missing:
             raise ValueError(f"resources must name time and memory of every step, missing {missing}")

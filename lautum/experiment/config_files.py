@@ -1,62 +1,88 @@
 """Configuration files as nested mappings: `extends`, merging, and values that carry their source."""
 
+import os
 from pathlib import Path
 
-import yaml
-
 from lautum.errors import LautumError
+from lautum.experiment import yaml_reader
 from lautum.objectives.settings import SOURCES
 
-# The reader in C where PyYAML was built with it: ten times faster.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MOST_FILES = 100  # that a configuration may consist of
 
 
 def files(path: Path | str) -> list[Path]:
     """The configuration file and all that it extends: every file before those that extend it, and only once.
 
-    Raises LautumError for a file that extends itself.
+    Raises LautumError when one of them is no configuration or extends itself.
     """
-    return [file for file, _ in _read(Path(path), ()).values()]
+    return [file for file, _ in _read(Path(path))]
 
 
 def read(path: Path | str) -> dict:
-    """The file's mapping merged over what it extends: one file, or several.
+    """The file's mapping merged over what it extends: one file, or several. Lists are tuples.
 
-    Of several the later ones win; but what extends another wins over that one wherever it stands.
+    Of several the later ones win; but what extends another wins over that one wherever it stands. A name is not
+    inherited, or the campaign would take the place of another one's report.
+
+    Raises LautumError when a file is no configuration or extends itself, or when this one has no name of its own.
     """
     merged: dict = {}
-    for file, values in _read(Path(path), ()).values():
-        own = {key: value for key, value in values.items() if key != "extends"}
-        merged = _merge(merged, own, file.name)
+    *bases, (last, own) = _read(Path(path))
+    if "name" not in own:
+        raise LautumError(
+            f"{last} needs a `name`, which its report goes by; that of a file that it extends would replace that "
+            "one's report"
+        )
+    for file, values in bases:
+        if values.get("name") == own["name"]:
+            raise LautumError(f"{last}: the name {own['name']!r} is taken by {file}, which it extends; choose another")
+    for file, values in (*bases, (last, own)):
+        merged = _merge(merged, {key: value for key, value in values.items() if key != "extends"}, file.name)
     return merged
 
 
-def _read(path: Path, extended_by: tuple[Path, ...]) -> dict[Path, tuple[Path, dict]]:
-    """Path and mapping of the file and all that it extends, by resolved path: a file can be reached along several."""
-    if path.resolve() in extended_by:
-        raise LautumError(f"{path} extends itself; remove one `extends`")
-    values, found = _parse(path), {}
-    for base in _bases(path, values):
-        for resolved, file in _read(base, (*extended_by, path.resolve())).items():
-            found.setdefault(resolved, file)
-    return found | {path.resolve(): (path, values)}
+def _read(path: Path) -> list[tuple[Path, dict]]:
+    """Path and mapping of all that the file extends, each once though it can be reached along several, and its own."""
+    found: dict[str, tuple[Path, dict]] = {}
+
+    def visit(path: Path, extended_by: tuple[str, ...]) -> None:
+        real = os.path.realpath(path)
+        if real in extended_by:
+            raise LautumError(f"{path} extends itself; remove one `extends`")
+        if real in found:
+            return
+        if len(found) + len(extended_by) == MOST_FILES:
+            raise LautumError(f"{path}: a configuration consists of {MOST_FILES} files at most")
+        values = _parse(path)
+        for base in _bases(path, values):
+            visit(base, (*extended_by, real))
+        found[real] = path, values
+
+    visit(path, ())
+    return list(found.values())
 
 
 def _bases(path: Path, values: dict) -> list[Path]:
-    bases = values.get("extends", [])
-    return [path.parent / str(base) for base in (bases if isinstance(bases, list) else [bases])]
+    bases = values.get("extends", ())
+    bases = bases if isinstance(bases, tuple) else (bases,)
+    for base in bases:
+        if not (isinstance(base, str) and base):
+            raise LautumError(f"{path}: `extends` is the path of a file, or a list of such, got {base!r}")
+    return [path.parent / base for base in bases]
 
 
 def _parse(path: Path) -> dict:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+        values = yaml_reader.read(path)
     except FileNotFoundError:
         raise LautumError(
             f"configuration {path} does not exist; see config/ for the ones that come with the suite "
             "(a winners.yaml is what a tuning campaign ends with)"
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise LautumError(f"configuration {path} cannot be read: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise LautumError(f"configuration {path} cannot be read: {error.strerror}") from None
+    except LautumError as error:
+        raise LautumError(f"configuration {path} cannot be read: {error}") from None
     if not isinstance(values, dict):
         raise LautumError(f"configuration {path} must be a mapping of keys to values")
     return values

@@ -19,14 +19,15 @@ from lautum.objectives import PRETRAIN, TRANSFER
 from lautum.objectives.settings import SOURCES
 from lautum.schema import Strict
 
+MOST_TRIALS = 1000  # of all methods together
 DESIGN_SEED = 20191105  # fixes the quasi-random points; any number would do
 
 
 class Range(Strict):
     """The values that a hyper-parameter may take in a search, in its own unit (see `lautum.objectives.settings`)."""
 
-    low: float = Field(allow_inf_nan=False)
-    high: float = Field(allow_inf_nan=False)
+    low: float
+    high: float
     scale: Literal["linear", "log"] = "log"
     source: str  # why these bounds
 
@@ -58,7 +59,7 @@ class Space(Strict):
 class Search(Strict):
     """How hyper-parameters are selected; `space` has an entry for each method of the grid."""
 
-    trials: int = Field(ge=2)  # for each method
+    trials: int = Field(ge=2, le=MOST_TRIALS)  # for each method
     rungs: tuple[int, ...] = Field(min_length=1)  # numbers of seeds after which trials are compared
     space: dict[str, Space]
 
@@ -150,6 +151,8 @@ def expand(values: dict) -> dict:
     except ValidationError:
         return values
     search, methods, tasks, names = outline.search, dict(values["methods"]), dict(values["tasks"]), []
+    if (trials := search.trials * len(outline.grid.methods)) > MOST_TRIALS:
+        raise LautumError(f"search.trials of all methods together are {trials}; at most {MOST_TRIALS}")
     for method in outline.grid.methods:
         require_known("method in grid.methods", method, methods)
         if method not in search.space:
@@ -162,7 +165,7 @@ def expand(values: dict) -> dict:
                 own = tasks[task].get("methods", {})
                 both = {stage: own.get(method, {}).get(stage, {}) | settings[stage] for stage in settings}
                 tasks[task] = tasks[task] | {"methods": own | {names[-1]: both}}
-    return values | {"methods": methods, "tasks": tasks, "grid": values["grid"] | {"methods": names}}
+    return values | {"methods": methods, "tasks": tasks, "grid": values["grid"] | {"methods": tuple(names)}}
 
 
 def _trials(search: Search, method: str, definition: _MethodOutline) -> list[dict[str, dict]]:
