@@ -186,9 +186,9 @@ def shown(monkeypatch) -> list[StageData]:
     """What the stages' objectives are given, stage by stage."""
     seen, build = [], objectives.build
 
-    def spy(name, network, data, settings, seed):
+    def spy(name, network, data, *others):
         seen.append(data)
-        return build(name, network, data, settings, seed)
+        return build(name, network, data, *others)
 
     monkeypatch.setattr(objectives, "build", spy)
     return seen

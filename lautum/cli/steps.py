@@ -9,7 +9,6 @@ from lautum.cli.command import Command, config_file, count, load_layout
 from lautum.errors import LautumError, require_known
 from lautum.experiment import config
 from lautum.experiment.layout import Cell, Layout
-from lautum.objectives import PRETRAIN
 
 
 def _prepare(options: Namespace) -> None:
@@ -20,7 +19,9 @@ def _prepare(options: Namespace) -> None:
     tasks = [loaded.tasks[name] for name in loaded.grid.tasks]
     wanted = options.datasets or dict.fromkeys(name for task in tasks for name in (task.source, task.target))
     for name in wanted:
-        for path in datasets.prepare(name, Path(loaded.folders.data), Path(offline) if offline else None):
+        for path in datasets.prepare(
+            name, Path(loaded.folders.data), Path(offline) if offline else None, loaded.catalogue.datasets
+        ):
             print(path)
 
 
@@ -95,10 +96,10 @@ def _cell(layout: Layout, options: Namespace) -> Cell:
 def _method_with(layout: Layout, options: Namespace) -> tuple[str, int]:
     """A method (and label count) of the grid whose pre-transfer stage is the one asked for."""
     require_known("task", options.task, layout.config.tasks)
-    require_known("pretrain objective", options.objective, PRETRAIN)
+    require_known("pretrain objective", options.objective, layout.config.catalogue.pretrain)
     if options.labels is not None:
         _require_labels(layout, options.task, options.labels)
-    elif PRETRAIN[options.objective].needs_target:
+    elif layout.config.catalogue.pretrain[options.objective].needs_target:
         raise LautumError(f"objective {options.objective} uses the unlabelled target images, so it needs --labels")
     labels = options.labels or layout.config.tasks[options.task].label_counts[0]
     methods = [name for name in layout.config.grid.methods if layout.config.methods[name].pretrain == options.objective]
@@ -156,7 +157,7 @@ def _method(parser: ArgumentParser) -> None:
 
 
 def _objective(parser: ArgumentParser) -> None:
-    parser.add_argument("--objective", required=True, help=f"one of {', '.join(PRETRAIN)}")
+    parser.add_argument("--objective", required=True, help="a pre-transfer objective, e.g. lautum")
     parser.add_argument("--labels", type=count, metavar="N", help="labelled target images")
 
 

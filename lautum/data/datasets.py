@@ -6,7 +6,7 @@ Two files, so that code which trains is never even given the test images.
 import hashlib
 import json
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,23 +61,28 @@ class Parts:
     source: str
 
 
-def prepare(name: str, folder: Path, offline: Path | None) -> tuple[Path, Path]:
+def prepare(
+    name: str, folder: Path, offline: Path | None, known: Mapping[str, "DataSet"] | None = None
+) -> tuple[Path, Path]:
     """Write `folder`/NAME-train.safetensors and `folder`/NAME-test.safetensors and return their paths.
+
+    `known` are all data sets by name (None: those that are built in).
 
     Original files are looked for in `offline` (subfolders mnist, notmnist, cifar10, cifar100; published file names),
     then in `folder`/downloads, then on the mirrors.
 
     Raises LautumError when `name` is unknown, a file is nowhere to be had or damaged, or `folder` cannot be written to.
     """
-    require_known("data set", name, DATASETS)
+    known = DATASETS if known is None else known
+    require_known("data set", name, known)
     if offline is not None and not offline.is_dir():
         raise LautumError(
             f"the offline folder {offline} does not exist; create it, or correct LAUTUM_OFFLINE or `folders.offline`"
         )
-    parts = DATASETS[name].read(folder / "downloads", offline)
+    parts = known[name].read(folder / "downloads", offline)
     paths = []
     for part, (images, labels) in (("train", parts.train), ("test", parts.test)):
-        paths.append(folder / f"{name}-{part}.safetensors")
+        paths.append(folder / known[name].prepared(name, part))
         metadata = {
             "dataset": name,
             "part": part,
@@ -244,6 +249,13 @@ class DataSet:
     image_shape: tuple[int, int, int]  # C, H, W
     class_names: tuple[str, ...]
     read: Callable[[Path, Path | None], Parts]  # (downloads, offline)
+    # Of what is not built in, which may be something else under the same name in the next configuration.
+    sha256: str = ""  # hex, of its content
+    code: str = ""  # digest of the code that reads it
+
+    def prepared(self, name: str, part: str) -> str:
+        """The name of a prepared file: NAME-train.safetensors, or NAME-HASH-train.safetensors if it is not built in."""
+        return "-".join(filter(None, (name, (self.sha256 or self.code)[:12], part))) + ".safetensors"
 
 
 DATASETS = {

@@ -3,13 +3,13 @@
 import math
 
 from lautum.averaging import effective_samples
-from lautum.data.datasets import DATASETS
 
 
 def require_consistent(config, task: str, method: str) -> None:
     """Refuse a pair of a `Config`'s grid whose jobs would fail or must not run; raises ValueError."""
     definition, where = config.tasks[task], f"tasks.{task}, method {method}"
-    source, target = DATASETS[definition.source], DATASETS[definition.target]
+    datasets = config.catalogue.datasets
+    source, target = datasets[definition.source], datasets[definition.target]
     pretrain, transfer = config.pretrain_settings(task, method), config.transfer_settings(task, method)
     if transfer.head == "keep" and len(source.class_names) != definition.class_count:
         raise ValueError(

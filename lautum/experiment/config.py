@@ -8,19 +8,17 @@ that sets it.
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
 from lautum import paper
-from lautum.data.datasets import DATASETS
 from lautum.errors import LautumError, nearest, require_known
-from lautum.experiment import config_files
+from lautum.experiment import catalogue, config_files
+from lautum.experiment.catalogue import Catalogue
 from lautum.experiment.checks import require_consistent
 from lautum.experiment.fields import FilePath, Name, Names, Seeds
 from lautum.experiment.search import Search, expand, require_selectable
-from lautum.objectives import PRETRAIN, TRANSFER
 from lautum.objectives.settings import PretrainSettings, TransferSettings
 from lautum.schema import Strict, first_complaint
-from lautum.training.architectures import ARCHITECTURES
 
 Job = Literal["prepare", "split", "pretrain", "transfer", "evaluate", "aggregate"]  # what a job of the graph does
 MOST_CELLS = 100_000
@@ -53,9 +51,10 @@ class Method(Strict):
     trial_of: str | None = None  # while selecting hyper-parameters: the method that this is a trial of
 
     @model_validator(mode="after")
-    def _known_objectives(self):
-        require_known("pretrain objective", self.pretrain, PRETRAIN)
-        require_known("transfer objective", self.transfer, TRANSFER)
+    def _known_objectives(self, info: ValidationInfo):
+        known = _catalogue(info)
+        require_known("pretrain objective", self.pretrain, known.pretrain)
+        require_known("transfer objective", self.transfer, known.transfer)
         return self
 
 
@@ -82,26 +81,29 @@ class Task(Strict):
     pretrain: dict = {}  # settings of the pre-transfer stage, for every objective that has them
     transfer: dict = {}  # likewise post-transfer
     methods: dict[str, MethodSettings] = {}
+    _target_classes: tuple[str, ...] = PrivateAttr()  # all of them
 
     @model_validator(mode="after")
-    def _values(self):
-        require_known("network", self.network, ARCHITECTURES)
+    def _values(self, info: ValidationInfo):
+        known = _catalogue(info)
+        known.require_network(self.network)
         if self.paper_table is not None:
             require_known("paper_table", self.paper_table, paper.TABLE_SOURCES)
-        require_known("data set", self.source, DATASETS)
-        require_known("data set", self.target, DATASETS)
+        require_known("data set", self.source, known.datasets)
+        require_known("data set", self.target, known.datasets)
+        self._target_classes = known.datasets[self.target].class_names
         for count in self.label_counts:
             if count < 1 or self.label_counts.count(count) > 1:
                 raise ValueError(f"label_counts must be distinct positive integers, got {list(self.label_counts)}")
         if self.classes is not None and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)):
             raise ValueError(f"classes must name at least 2 classes, each once, got {list(self.classes)}")
         for name in self.classes or ():
-            require_known(f"class of {self.target}", name, DATASETS[self.target].class_names)
+            require_known(f"class of {self.target}", name, self._target_classes)
         for count in self.label_counts:
             if count % self.class_count:
                 raise ValueError(f"label_counts must be multiples of the {self.class_count} classes, got {count}")
-        _stage_keys("pretrain", self.pretrain, PRETRAIN.values())
-        _stage_keys("transfer", self.transfer, TRANSFER.values())
+        _stage_keys("pretrain", self.pretrain, known.pretrain.values())
+        _stage_keys("transfer", self.transfer, known.transfer.values())
         return self
 
     def own(self, method: str) -> MethodSettings:
@@ -111,7 +113,7 @@ class Task(Strict):
     @property
     def class_count(self) -> int:
         """Number of target classes that take part."""
-        return len(self.classes or DATASETS[self.target].class_names)
+        return len(self.classes or self._target_classes)
 
 
 class Evaluate(Strict):
@@ -157,12 +159,15 @@ class Config(Strict):
     search: Search | None = None  # the campaign is one of trials of hyper-parameters
     trials: tuple[FilePath, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
     campaigns: tuple[Name, ...] = ()  # names of all that were run, in that order, for the report to list
+    plugins: tuple[str, ...] = ()  # see `lautum.experiment.plugins`
     methods: dict[Name, Method] = Field(max_length=10_000)
     tasks: dict[Name, Task] = Field(max_length=1000)
     resources: dict[Job, Resources]
+    _catalogue: Catalogue = PrivateAttr()
 
     @model_validator(mode="after")
-    def _references(self):
+    def _references(self, info: ValidationInfo):
+        self._catalogue = _catalogue(info)
         for name in self.grid.tasks:
             require_known("task", name, self.tasks)
         for name in (*self.grid.methods, *(name for pair in self.comparisons for name in pair)):
@@ -200,14 +205,24 @@ class Config(Strict):
         """The seeds of a task: its own, or else the grid's."""
         return self.tasks[task].seeds or self.grid.seeds
 
+    @property
+    def catalogue(self) -> Catalogue:
+        """What can be named here."""
+        return self._catalogue
+
+    def pretrain_schema(self, method: str) -> type[PretrainSettings]:
+        """What pre-transfer settings a method has."""
+        return self._catalogue.objectives[self.methods[method].pretrain].Settings
+
     def pretrain_settings(self, task: str, method: str) -> PretrainSettings:
         """The pre-transfer settings of a method in a task: the task's, overridden by the method's own."""
-        schema, own = PRETRAIN[self.methods[method].pretrain], self.tasks[task].own(method).pretrain
+        schema, own = self.pretrain_schema(method), self.tasks[task].own(method).pretrain
         return schema.model_validate(_that_exist(schema, self.tasks[task].pretrain) | own)
 
     def transfer_settings(self, task: str, method: str) -> TransferSettings:
         """The post-transfer settings of a method in a task."""
-        schema, own = TRANSFER[self.methods[method].transfer], self.tasks[task].own(method).transfer
+        schema = self._catalogue.objectives[self.methods[method].transfer].Settings
+        own = self.tasks[task].own(method).transfer
         return schema.model_validate(_that_exist(schema, self.tasks[task].transfer) | own)
 
 
@@ -216,11 +231,23 @@ def load(path: Path | str) -> Config:
 
     Raises LautumError naming the file, the key, the value and what is allowed.
     """
-    values, _ = config_files.split_sources(expand(config_files.read(Path(path))))
+    values, _, known = _read(Path(path))
     try:
-        return Config.model_validate(values)
+        return Config.model_validate(values, context={"catalogue": known})
     except ValidationError as error:
         raise LautumError(f"{path}: {first_complaint(error)}") from None
+
+
+def _read(path: Path) -> tuple[Any, dict[tuple, str], Catalogue]:
+    """The values of a configuration, their sources, and what it can name."""
+    values = config_files.read(path)
+    known = catalogue.read(values.get("plugins", ()))
+    values, sources = config_files.split_sources(expand(values, known))
+    return values, sources, known
+
+
+def _catalogue(info: ValidationInfo) -> Catalogue:
+    return (info.context or {}).get("catalogue", catalogue.BUILT_IN)
 
 
 def hyper_parameters(path: Path | str) -> list[dict[str, Any]]:
@@ -229,17 +256,14 @@ def hyper_parameters(path: Path | str) -> list[dict[str, Any]]:
     One dictionary for each (task, method, stage, name).
     """
     config = load(path)
-    _, sources = config_files.split_sources(expand(config_files.read(Path(path))))
-    rows = []
+    (_, sources, _), rows = _read(Path(path)), []
     for task in config.grid.tasks:
         for name in config.grid.methods:
-            method = config.methods[name]
-            rows += _hyper_parameters(
-                config.pretrain_settings(task, name), task, name, "pretrain", method.pretrain, sources
-            )
-            rows += _hyper_parameters(
-                config.transfer_settings(task, name), task, name, "transfer", method.transfer, sources
-            )
+            for stage, settings in (
+                ("pretrain", config.pretrain_settings(task, name)),
+                ("transfer", config.transfer_settings(task, name)),
+            ):
+                rows += _hyper_parameters(settings, task, name, stage, getattr(config.methods[name], stage), sources)
     return rows
 
 

@@ -37,8 +37,17 @@ def read(path: Path | str) -> dict:
         if values.get("name") == own["name"]:
             raise LautumError(f"{last}: the name {own['name']!r} is taken by {file}, which it extends; choose another")
     for file, values in (*bases, (last, own)):
-        merged = _merge(merged, {key: value for key, value in values.items() if key != "extends"}, file.name)
+        own = {key: value for key, value in values.items() if key != "extends"} | _located(values, file.parent)
+        merged = _merge(merged, own, file.name)
     return merged
+
+
+def _located(values: dict, folder: Path) -> dict:
+    """The entries of a file that name other files, whose paths are relative to it."""
+    plugins = values.get("plugins")
+    if not isinstance(plugins, tuple):
+        return {}
+    return {"plugins": tuple(str(folder / str(name)) if str(name).endswith(".py") else name for name in plugins)}
 
 
 def _read(path: Path) -> list[tuple[Path, dict]]:

@@ -2,11 +2,15 @@
 
 import ast
 import hashlib
+import re
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
+# What the packages are called that `lautum.experiment.plugins` makes of folders: this and a hash of the folder's path.
+FOLDER = "lautum_plugins_"
 
 # Modules of which no number of a result depends: what they decide or hold is in the key or in the record itself.
 NOT_CODE_OF_A_RESULT = {
@@ -45,7 +49,8 @@ def code_digest(*modules: str) -> str:
     Equal on every version of Python: it is taken from the syntax tree, written in a form of its own.
 
     Args:
-        modules: dotted names, e.g. "lautum.objectives.mk_mmd".
+        modules: dotted names, e.g. "lautum.objectives.mk_mmd"; also of modules of other packages, which must have been
+            imported. Of those are followed what they import of their own package, and of this one.
 
     Raises ImportError for a name of the package that does not exist, and for an import by a computed name.
     """
@@ -57,7 +62,9 @@ def code_digest(*modules: str) -> str:
             continue
         found[name], imported = _module(name)
         waiting += [*imported, *_packages(name)]
-    return hashlib.sha256("".join(f"{name} {found[name]}\n" for name in sorted(found)).encode()).hexdigest()
+    # Where a plugin lies is no part of what it computes.
+    lines = sorted(f"{re.sub(f'^{FOLDER}[0-9a-f]*', 'plugins', name)} {value}\n" for name, value in found.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 @cache
@@ -154,15 +161,22 @@ def _imported(module: str, tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                if _is_ours(alias.name):
+                root = alias.name.split(".")[0]
+                if _is_ours(alias.name, module):
                     yield _require(alias.name, module)
-                    bound[alias.asname or "lautum"] = alias.name if alias.asname else "lautum"
-        elif isinstance(node, ast.ImportFrom) and _is_ours(origin := _origin(module, node)):
+                    bound[alias.asname or root] = alias.name if alias.asname else root
+                elif _lies_beside(root, module):
+                    raise ImportError(
+                        f"{module}, line {node.lineno}: write `from . import {root}` for a file beside it"
+                    )
+        elif isinstance(node, ast.ImportFrom) and _is_ours(origin := _origin(module, node), module):
             for alias in node.names:
                 found = origin if alias.name == "*" else _resolve(origin, alias.name, module)
                 yield found
                 if found == f"{origin}.{alias.name}":
                     bound[alias.asname or alias.name] = found
+        elif isinstance(node, ast.ImportFrom) and _lies_beside(root := (node.module or "").split(".")[0], module):
+            raise ImportError(f"{module}, line {node.lineno}: write `from .{root} import` for a file beside it")
         if _imports_by_name(node):
             line = getattr(node, "lineno", "?")
             raise ImportError(f"{module}, line {line}: an import by a computed name cannot be followed")
@@ -209,7 +223,7 @@ def _bound(module: str) -> dict[str, tuple[str, str] | None]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             origin = _origin(module, node) if isinstance(node, ast.ImportFrom) else ""
             for alias in node.names:
-                names[alias.asname or alias.name] = (origin, alias.name) if _is_ours(origin) else None
+                names[alias.asname or alias.name] = (origin, alias.name) if _is_ours(origin, module) else None
     return names
 
 
@@ -239,14 +253,21 @@ def _imports_by_name(node: ast.AST) -> bool:
     return isinstance(node, ast.Name) and node.id == "__import__"
 
 
-def _is_ours(module: str) -> bool:
-    return module.split(".")[0] == "lautum"
+def _is_ours(module: str, importer: str) -> bool:
+    """Whether a module is of this package, or of that of the plugin that imports it."""
+    return module.split(".")[0] in ("lautum", importer.split(".")[0])
+
+
+def _lies_beside(name: str, module: str) -> bool:
+    """Whether a plugin's folder has a file of this name, which the plugin does not get by an absolute import."""
+    return module.startswith(FOLDER) and _file(f"{module.split('.')[0]}.{name}") is not None
 
 
 def _packages(module: str) -> list[str]:
     """The packages that a module lies in: importing it runs them too."""
     parts = module.split(".")
-    return [".".join(parts[:length]) for length in range(1, len(parts))]
+    packages = [".".join(parts[:length]) for length in range(1, len(parts))]
+    return [package for package in packages if not package.startswith(FOLDER) and _file(package)]
 
 
 def _require(module: str, importer: str) -> str:
@@ -262,10 +283,12 @@ def _is_package(module: str) -> bool:
 
 def _file(module: str) -> Path | None:
     """The source file of a module or package of this name; None if there is none."""
-    path = PACKAGE.joinpath(*module.split(".")[1:])
-    for file in (path.with_suffix(".py") if path != PACKAGE else path / "__init__.py", path / "__init__.py"):
-        if file.is_file():
-            return file
+    root, *names = module.split(".")
+    for folder in [PACKAGE] if root == "lautum" else map(Path, getattr(sys.modules.get(root), "__path__", [])):
+        path = folder.joinpath(*names)
+        for file in ([path.with_suffix(".py")] if names else []) + [path / "__init__.py"]:
+            if file.is_file():
+                return file
     return None
 
 

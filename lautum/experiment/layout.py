@@ -13,7 +13,6 @@ from pathlib import Path
 
 from lautum.experiment.config import Config
 from lautum.experiment.digest import code_digest
-from lautum.objectives import PRETRAIN
 
 TRAINING = "lautum.pipeline.train"  # hands an objective its data
 
@@ -59,7 +58,7 @@ class Layout:
 
     def prepared(self, dataset: str, part: str) -> Path:
         """A prepared data set; `part` is "train" or "test"."""
-        return Path(self.config.folders.data) / f"{dataset}-{part}.safetensors"
+        return Path(self.config.folders.data) / self.config.catalogue.datasets[dataset].prepared(dataset, part)
 
     def split(self, task: str, labels: int, seed: int) -> Path:
         """The labelled subset of a task."""
@@ -68,7 +67,7 @@ class Layout:
 
     def pretrained_scope(self, method: str, labels: int) -> str:
         """`shared` when the objective never sees the target, else the label count that defines the unlabelled part."""
-        return f"n{labels}" if PRETRAIN[self.config.methods[method].pretrain].needs_target else "shared"
+        return f"n{labels}" if self.config.pretrain_schema(method).needs_target else "shared"
 
     def pretrain_key(self, task: str, method: str, labels: int) -> str:
         """Key of the pre-transfer stage: equal for all methods and label counts that can share its result."""
@@ -85,7 +84,7 @@ class Layout:
             ("record", task, method, labels),
             lambda: {
                 "transfer": self._transfer_axes(task, method, labels),
-                "code": code_digest("lautum.pipeline.evaluate"),
+                "code": code_digest("lautum.pipeline.evaluate", *self._code_of(None, task)),
             },
         )
 
@@ -150,7 +149,17 @@ class Layout:
             "validation_images": evaluate.validation_images,
             "code": code_digest("lautum.pipeline.split"),
         }
+        axes |= self._data_axes("target", self.config.tasks[task].target)
         return axes | ({"validation_from": "labelled"} if evaluate.validation_from == "labelled" else {})
+
+    def _data_axes(self, role: str, dataset: str) -> dict:
+        """What tells a data set that is not built in from another one of its name."""
+        definition = self.config.catalogue.datasets[dataset]
+        known = {name: value for name in ("sha256", "code") if (value := getattr(definition, name))}
+        return {f"{role}_content": known} if known else {}
+
+    def _code_of(self, objective: str | None, task: str) -> list[str]:
+        return self.config.catalogue.code_of(objective, self.config.tasks[task].network)
 
     def _pretrain_axes(self, task: str, method: str, labels: int) -> dict:
         definition, objective = self.config.tasks[task], self.config.methods[method].pretrain
@@ -162,9 +171,12 @@ class Layout:
             "objective": objective,
             "settings": self.config.pretrain_settings(task, method).model_dump(),
             "threads": self.config.threads,
-            "code": code_digest(f"lautum.objectives.{objective}", TRAINING),
+            "code": code_digest(*self._code_of(objective, task), TRAINING),
         }
-        return axes | ({"split": self._split_axes(task, labels)} if PRETRAIN[objective].needs_target else {})
+        axes |= self._data_axes("source", definition.source)
+        return axes | (
+            {"split": self._split_axes(task, labels)} if self.config.pretrain_schema(method).needs_target else {}
+        )
 
     def _transfer_axes(self, task: str, method: str, labels: int) -> dict:
         objective = self.config.methods[method].transfer
@@ -173,7 +185,7 @@ class Layout:
             "split": self._split_axes(task, labels),
             "objective": objective,
             "settings": self.config.transfer_settings(task, method).model_dump(),
-            "code": code_digest(f"lautum.objectives.{objective}", TRAINING),
+            "code": code_digest(*self._code_of(objective, task), TRAINING),
         }
 
     def _key(self, name: tuple, axes: Callable[[], dict]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from lautum.errors import LautumError, nearest, require_known
-from lautum.objectives import PRETRAIN, TRANSFER
+from lautum.experiment.catalogue import Catalogue
 from lautum.objectives.settings import SOURCES
 from lautum.schema import Strict
 
@@ -140,7 +140,7 @@ class _Outline(BaseModel):
     tasks: dict[str, _TaskOutline]
 
 
-def expand(values: dict) -> dict:
+def expand(values: dict, catalogue: Catalogue) -> dict:
     """A configuration's mapping with the methods of its grid replaced by their trials; unchanged without `search`.
 
     What is malformed is left as it is, for the configuration's own check to refuse. Raises LautumError for a method
@@ -157,7 +157,7 @@ def expand(values: dict) -> dict:
         require_known("method in grid.methods", method, methods)
         if method not in search.space:
             raise LautumError(f"search.space has no entry for method {method!r}{nearest(method, search.space)}")
-        for number, settings in enumerate(_trials(search, method, outline.methods[method])):
+        for number, settings in enumerate(_trials(search, method, outline.methods[method], catalogue)):
             names.append(f"{method}-t{number:02d}")
             methods[names[-1]] = methods[method] | {"trial_of": method}
             for task in outline.grid.tasks:
@@ -168,15 +168,15 @@ def expand(values: dict) -> dict:
     return values | {"methods": methods, "tasks": tasks, "grid": values["grid"] | {"methods": tuple(names)}}
 
 
-def _trials(search: Search, method: str, definition: _MethodOutline) -> list[dict[str, dict]]:
+def _trials(search: Search, method: str, definition: _MethodOutline, catalogue: Catalogue) -> list[dict[str, dict]]:
     """The settings of each trial of a method, {stage: {name: {value, source}}}."""
     fields: dict[tuple[str, str], tuple[Range, bool]] = {}
     space = search.space[method]
-    require_known("pretrain objective", definition.pretrain, PRETRAIN)
-    require_known("transfer objective", definition.transfer, TRANSFER)
+    require_known("pretrain objective", definition.pretrain, catalogue.pretrain)
+    require_known("transfer objective", definition.transfer, catalogue.transfer)
     for stage, objective, schema, ranges in (
-        ("pretrain", definition.pretrain, PRETRAIN[definition.pretrain], space.pretrain),
-        ("transfer", definition.transfer, TRANSFER[definition.transfer], space.transfer),
+        ("pretrain", definition.pretrain, catalogue.pretrain[definition.pretrain], space.pretrain),
+        ("transfer", definition.transfer, catalogue.transfer[definition.transfer], space.transfer),
     ):
         for name, allowed in ranges.items():
             if name not in schema.model_fields:

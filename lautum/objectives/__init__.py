@@ -10,9 +10,10 @@ suite, so nothing here imports torch at the top of a file (see `lautum.lazy`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pkgutil import iter_modules
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
 from lautum.objectives.settings import PretrainSettings, StageSettings, TransferSettings
@@ -28,19 +29,29 @@ def _files() -> dict[str, ModuleType]:
     return {name: module for name, module in modules.items() if "Settings" in vars(module)}
 
 
-_FILES = _files()
+# What they hold by name.
+FILES = _files()
 # The settings of each objective by its name, for the two stages of the paper's Figure 1.
 PRETRAIN: dict[str, type[PretrainSettings]] = {
-    name: module.Settings for name, module in _FILES.items() if issubclass(module.Settings, PretrainSettings)
+    name: module.Settings for name, module in FILES.items() if issubclass(module.Settings, PretrainSettings)
 }
 TRANSFER: dict[str, type[TransferSettings]] = {
-    name: module.Settings for name, module in _FILES.items() if issubclass(module.Settings, TransferSettings)
+    name: module.Settings for name, module in FILES.items() if issubclass(module.Settings, TransferSettings)
 }
 
 
-def build(name: str, network: Network, data: StageData, settings: StageSettings, seed: int) -> Objective:
+def build(
+    name: str,
+    network: Network,
+    data: StageData,
+    settings: StageSettings,
+    seed: int,
+    files: Mapping[str, ModuleType] = MappingProxyType(FILES),
+) -> Objective:
     """The objective `name`, e.g. "lautum", over a network and the data of its stage.
+
+    `files` are those that hold objectives, by name: also the plugins of a configuration.
 
     Raises ValueError when it cannot be computed with these settings, e.g. from too few images for the rank.
     """
-    return _FILES[name].Objective(network, data, settings, seed)
+    return files[name].Objective(network, data, settings, seed)

@@ -32,7 +32,12 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
     pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
     transferred = layout.transferred(cell)
     network, transform, origin = network_file.load(
-        transferred, definition.network, definition.precision, definition.augmentation, device
+        transferred,
+        definition.network,
+        definition.precision,
+        definition.augmentation,
+        device,
+        config.catalogue.networks,
     )
     if config.evaluate.part == "test":
         images = loading.prepared(layout, definition.target, "test")

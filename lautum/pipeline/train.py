@@ -50,7 +50,14 @@ def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> 
             )
         unlabelled = torch.from_numpy(target.images[drawn.unlabelled]).to(device)
         origin |= {"target_train_sha256": target.sha256, "split_sha256": drawn.sha256}
-    network = networks.build(definition.network, image_shape, len(source.class_names), seed, definition.precision)
+    network = networks.build(
+        definition.network,
+        image_shape,
+        len(source.class_names),
+        seed,
+        definition.precision,
+        layout.config.catalogue.networks,
+    )
     objective = layout.config.methods[method].pretrain
     stage = Stage(
         f"{task} {objective} {layout.pretrained_scope(method, labels)} seed {seed}",
@@ -73,7 +80,12 @@ def transfer(layout: Layout, cell: Cell) -> Path:
     device = select_device(layout.config.device, layout.config.threads)
     path = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
     network, transform, origin = network_file.load(
-        path, definition.network, definition.precision, definition.augmentation, device
+        path,
+        definition.network,
+        definition.precision,
+        definition.augmentation,
+        device,
+        layout.config.catalogue.networks,
     )
     target, drawn, classes = loading.target(layout, cell.task, cell.labels, cell.seed)
     if origin.get("target_train_sha256", target.sha256) != target.sha256:
@@ -133,7 +145,14 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
         if _is_finished(path, origin):
             return path
         try:
-            objective = objectives.build(stage.objective, stage.network, stage.data, stage.settings, stage.seed)
+            objective = objectives.build(
+                stage.objective,
+                stage.network,
+                stage.data,
+                stage.settings,
+                stage.seed,
+                layout.config.catalogue.objectives,
+            )
             identity = json.dumps(origin, sort_keys=True)
             checkpoints = Checkpoints(state, identity, stage.name, layout.config.checkpoint_seconds)
             trained = train(stage.network, objective, stage.settings.clip_norm, stage.seed, checkpoints)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -25,14 +26,21 @@ def save(path: Path, network: Network, transform: InputTransform, origin: Mappin
     checkpoint.save(path, {"network": network.state_dict(), "transform": statistics}, origin)
 
 
-def load(path: Path, architecture: str, precision: str, augmentation: str, device: torch.device) -> Loaded:
-    """The network of a file that `save` wrote, on `device`.
+def load(
+    path: Path,
+    architecture: str,
+    precision: str,
+    augmentation: str,
+    device: torch.device,
+    plugins: Mapping[str, type[Network]] = MappingProxyType({}),
+) -> Loaded:
+    """The network of a file that `save` wrote, on `device`; `plugins` as in `networks.build`.
 
     Raises LautumError when the file is missing, Damaged when it is not whole.
     """
     state, origin = checkpoint.load(path, remedy="run the stage that makes it")
     classes = len(state["network"]["head.bias"])
-    network = networks.build(architecture, origin["image_shape"], classes, 0, precision)
+    network = networks.build(architecture, tuple(origin["image_shape"]), classes, 0, precision, plugins)
     network.load_state_dict(state["network"])
     network.to(device).to(memory_format=torch.channels_last)
     mean, std = (state["transform"][name].to(device) for name in ("mean", "std"))

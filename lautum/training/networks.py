@@ -1,5 +1,8 @@
 """Networks by name: images (B, C, H, W) -> penultimate `features` (B, F) -> `head` -> logits (B, K)."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -118,13 +121,24 @@ CLASSES: dict[str, type[Network]] = {"ConvNet": ConvNet, "WideResNet": WideResNe
 
 
 def build(
-    name: str, image_shape: tuple[int, int, int], num_classes: int, seed: int, precision: str = "float32"
+    name: str,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    seed: int,
+    precision: str = "float32",
+    plugins: Mapping[str, type[Network]] = MappingProxyType({}),
 ) -> Network:
-    """The named network, initialised from `seed` alone (the caller's random state is untouched)."""
+    """The named network, initialised from `seed` alone (the caller's random state is untouched).
+
+    `plugins` are classes by name of networks that are not the suite's own.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive("initialisation", name, seed))
-        kind, arguments = ARCHITECTURES[name]
-        network = CLASSES[kind](image_shape, num_classes, **arguments)
+        if name in plugins:
+            network = plugins[name](image_shape, num_classes)
+        else:
+            kind, arguments = ARCHITECTURES[name]
+            network = CLASSES[kind](image_shape, num_classes, **arguments)
     network.precision = precision
     return network
 

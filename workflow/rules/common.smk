@@ -1,7 +1,9 @@
 # One configuration for the graph and its jobs: both read the same file through lautum.experiment.config. No torch here, every job parses this.
 import os
+import re
 import shlex
 import sys
+from pathlib import Path
 
 from lautum.results import selection
 from lautum.experiment.layout import Layout

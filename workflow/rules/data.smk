@@ -1,21 +1,31 @@
 # Data sets as prepared files, and the labelled subset of every seed.
 
+# By what their files are called: the name, and of what is not built in a part of a hash.
+DATA_SETS = {
+    LAYOUT.prepared(name, "train").name.removesuffix("-train.safetensors"): name
+    for name in LAYOUT.config.catalogue.datasets
+}
+
 
 rule prepare:
     output:
-        train=LAYOUT.prepared("{dataset}", "train"),
-        test=LAYOUT.prepared("{dataset}", "test"),
+        train=Path(LAYOUT.config.folders.data) / "{prepared}-train.safetensors",
+        test=Path(LAYOUT.config.folders.data) / "{prepared}-test.safetensors",
     log:
-        log_of("prepare", "{dataset}"),
+        log_of("prepare", "{prepared}"),
     benchmark:
-        benchmark_of("prepare", "{dataset}")
+        benchmark_of("prepare", "{prepared}")
+    wildcard_constraints:
+        prepared="|".join(map(re.escape, DATA_SETS)),
     conda:
         "../../environment.yml"
     resources:
         mem_mb=memory("prepare"),
         runtime=minutes("prepare"),
+    params:
+        dataset=lambda wc: DATA_SETS[wc.prepared],
     shell:
-        "lautum prepare {wildcards.dataset} > {log} 2>&1"
+        "lautum prepare {params.dataset:q} > {log} 2>&1"
 
 
 rule split:

@@ -1,0 +1,133 @@
+"""Plugins: a user's own objectives, networks and data sets, named under `plugins:` in a configuration.
+
+A plugin is one Python file, and its name is the name of what it brings: an objective, as the files of
+`lautum/objectives/` do (`Settings` and `Objective`); a network (a class `Network`, derived from
+`lautum.training.networks.Network` and called with the image shape and the number of classes); a data set (`DATA_SET`, a
+`lautum.data.datasets.DataSet`). It may bring one of each.
+
+It is the user's own code and is imported when the configuration is read, so that whatever is wrong with it is said
+before any job starts.
+"""
+
+import hashlib
+import re
+import sys
+import traceback
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from lautum.data.datasets import DataSet
+from lautum.errors import LautumError
+from lautum.experiment.digest import FOLDER, code_digest
+from lautum.objectives.settings import SOURCES, PretrainSettings, TransferSettings
+from lautum.training.objective import Objective
+
+
+def load(entry: str) -> ModuleType:
+    """Import a plugin: the path of a file, or the dotted name of a module in an installed package.
+
+    A file may import those beside it as a package's modules do (`from . import helpers`). Raises LautumError when there
+    is no such plugin, when it cannot be imported or followed to all its code, or when what it brings is incomplete.
+    """
+    name = _module_of_file(Path(entry)) if entry.endswith(".py") else _module_of_package(entry)
+    try:
+        module = import_module(name)
+    except SyntaxError as error:
+        where = f"{Path(error.filename or entry).name}, line {error.lineno}"
+        raise LautumError(f"plugin {entry} cannot be read: {where}: {error.msg}") from None
+    except Exception as error:
+        raise LautumError(f"plugin {entry} cannot be imported: {_place(error)}{_described(error)}") from None
+    try:
+        code_digest(name)
+    except ImportError as error:
+        raise LautumError(f"plugin {entry}: {re.sub(f'{FOLDER}[0-9a-f]*[.]', '', str(error))}") from None
+    require_complete(module, entry)
+    return module
+
+
+def brings_objective(module: ModuleType) -> bool:
+    """Whether a plugin brings an objective."""
+    return "Settings" in vars(module) or "Objective" in vars(module)
+
+
+def brings_network(module: ModuleType) -> bool:
+    """Whether a plugin brings a network: one that is defined, not imported, there."""
+    return getattr(vars(module).get("Network"), "__module__", None) == module.__name__
+
+
+def brings_data_set(module: ModuleType) -> bool:
+    """Whether a plugin brings a data set."""
+    return "DATA_SET" in vars(module)
+
+
+def require_complete(module: ModuleType, entry: str) -> None:
+    """Raise LautumError when a plugin brings nothing, or something that jobs would fail with."""
+    if not (brings_objective(module) or brings_network(module) or brings_data_set(module)):
+        raise LautumError(f"plugin {entry} brings nothing: it must define Settings and Objective, Network, or DATA_SET")
+    if brings_objective(module):
+        _require_objective(module, entry)
+    if brings_network(module):
+        from lautum.training.networks import Network  # imports torch, as the plugin does
+
+        if not (isinstance(module.Network, type) and issubclass(module.Network, Network)):
+            raise LautumError(f"plugin {entry}: Network must be a class derived from lautum.training.networks.Network")
+    if brings_data_set(module) and not isinstance(module.DATA_SET, DataSet):
+        raise LautumError(f"plugin {entry}: DATA_SET must be a lautum.data.datasets.DataSet")
+
+
+def _require_objective(module: ModuleType, entry: str) -> None:
+    settings, objective = vars(module).get("Settings"), vars(module).get("Objective")
+    if not (isinstance(settings, type) and issubclass(settings, PretrainSettings | TransferSettings)):
+        raise LautumError(
+            f"plugin {entry}: it must define a class Settings derived from PretrainSettings or TransferSettings of "
+            "lautum.objectives.settings"
+        )
+    if not (isinstance(objective, type) and issubclass(objective, Objective)):
+        raise LautumError(
+            f"plugin {entry}: it must define a class Objective derived from lautum.training.objective.Objective"
+        )
+    lacking = [name for name in ("schedule", "step") if getattr(objective, name) is getattr(Objective, name)]
+    if lacking:
+        raise LautumError(f"plugin {entry}: Objective must define {' and '.join(lacking)}")
+    for name, field in settings.model_fields.items():
+        declared = field.json_schema_extra
+        source = str(declared.get("source", "")) if isinstance(declared, dict) else ""
+        if source.split(":")[0] not in SOURCES:
+            raise LautumError(
+                f"plugin {entry}: Settings.{name} must be declared with setting(default, unit, source, description) "
+                f"of lautum.objectives.settings, its source beginning with one of {', '.join(SOURCES)}"
+            )
+
+
+def _module_of_file(path: Path) -> str:
+    """The name that a file is imported by, as a module of a package that is its folder."""
+    if not path.is_file():
+        raise LautumError(f"plugin {path} does not exist; paths are relative to the configuration that names them")
+    if not path.stem.isidentifier():
+        raise LautumError(f"plugin {path}: its name may hold letters, digits and '_' only, and not begin with a digit")
+    folder = path.resolve().parent
+    package = f"{FOLDER}{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    if package not in sys.modules:
+        sys.modules[package] = ModuleType(package)
+        sys.modules[package].__path__ = [str(folder)]
+    return f"{package}.{path.stem}"
+
+
+def _module_of_package(entry: str) -> str:
+    if not all(part.isidentifier() for part in entry.split(".")):
+        raise LautumError(f"plugin {entry!r} is neither the path of a .py file nor the name of a module")
+    if "." not in entry:
+        raise LautumError(f"plugin {entry!r} is in no package; give the path of its file, {entry}.py")
+    return entry
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _place(error: Exception) -> str:
+    """Where in the user's code an error was raised; empty when it was not there."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    own = [frame for frame in frames if Path(frame.filename) != Path(__file__)]
+    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}: " if own else ""

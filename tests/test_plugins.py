@@ -1,0 +1,249 @@
+"""Objectives, networks and data sets from outside: named, checked and keyed as the built-in ones are."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lautum.errors import LautumError
+from lautum.experiment import config
+from lautum.experiment.layout import Layout
+
+ROOT = Path(__file__).parent.parent
+OBJECTIVE = '''
+"""An objective."""
+
+from lautum.objectives import supervised
+from lautum.objectives.settings import setting
+
+
+class Settings(supervised.Settings):
+    """As supervised, with a factor."""
+
+    factor: float = setting(2.0, "times", "chosen: for the test", "factor of the loss", gt=0)
+
+
+class Objective(supervised.Objective):
+    """A multiple of the cross-entropy."""
+
+    def step(self, step):
+        loss, images, scalars = super().step(step)
+        return type(super().step(step))(self.settings.factor * loss, images, scalars)
+'''
+NETWORK = """
+from torch import nn
+
+from lautum.training import networks
+
+
+class Network(networks.Network):
+    def __init__(self, image_shape, num_classes):
+        super().__init__()
+        channels, height, width = image_shape
+        self.linear = nn.Linear(channels * height * width, 8)
+        self.head = nn.Linear(8, num_classes)
+
+    def body(self, x):
+        return self.linear(x.flatten(1)).relu()
+"""
+DATA_SET = """
+import numpy as np
+
+from lautum.data.datasets import DataSet, Parts
+
+
+def _read(downloads, offline):
+    images = np.arange(60 * 256, dtype=np.int64).reshape(60, 1, 16, 16).astype(np.uint8)
+    examples = images, np.arange(60) % 3
+    return Parts(examples, examples, ("a", "b", "c"), "counted")
+
+
+DATA_SET = DataSet("Counted", (1, 16, 16), ("a", "b", "c"), _read)
+"""
+
+
+def campaign(folder: Path, *plugins: str, **values) -> Path:
+    """A configuration in `folder` with these plugins and a method of the objective `mine`."""
+    values = {
+        "extends": str(ROOT / "config/config.yaml"),
+        "name": "mine",
+        "plugins": list(plugins),
+        "methods": {"mine": {"pretrain": "source_only", "transfer": "mine2"}},
+        "grid": {"tasks": ["digits-letters"], "methods": ["standard", "mine"], "seeds": 1},
+        "comparisons": [],
+    } | values
+    path = folder / "campaign.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def write(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+
+
+def keys(folder: Path, *plugins: str, **values) -> dict[str, tuple[str, ...]]:
+    """The keys of both methods."""
+    layout = Layout(config.load(campaign(folder, *plugins, **values)))
+    names = "pretrain_key", "transfer_key", "record_key", "settings_key"
+    return {
+        method: tuple(getattr(layout, name)("digits-letters", method, 50) for name in names)
+        for method in ("standard", "mine")
+    }
+
+
+def test_a_file_beside_the_configuration_brings_an_objective(tmp_path):
+    write(tmp_path, mine2=OBJECTIVE)
+    task = {"transfer": {"steps": 7}, "methods": {"mine": {"transfer": {"factor": 3}}}}
+    path = campaign(tmp_path, "mine2.py", tasks={"digits-letters": task})
+    settings = config.load(path).transfer_settings("digits-letters", "mine")
+    assert (settings.factor, settings.steps) == (3, 7)
+    rows = [row for row in config.hyper_parameters(path) if (row["method"], row["name"]) == ("mine", "factor")]
+    assert [(row["objective"], row["value"], row["unit"]) for row in rows] == [("mine2", 3, "times")]
+
+
+def test_paths_are_relative_to_the_file_that_names_them(tmp_path, monkeypatch):
+    write(tmp_path / "base", mine2=OBJECTIVE)
+    campaign(tmp_path / "base", "mine2.py")
+    (tmp_path / "other.yaml").write_text("extends: base/campaign.yaml\nname: other\n")
+    monkeypatch.chdir(tmp_path / "base")
+    assert config.load("../other.yaml").catalogue.objectives["mine2"]
+
+
+def test_what_is_wrong_with_a_value_is_said_as_for_a_built_in_objective(tmp_path):
+    write(tmp_path, mine2=OBJECTIVE)
+    for value, message in (
+        ({"factr": 1}, "unknown key 'factr'; did you mean 'factor'?"),
+        ({"factor": 0}, "factor: Input should be greater than 0, got 0"),
+    ):
+        task = {"methods": {"mine": {"transfer": value}}}
+        with pytest.raises(LautumError, match=re.escape(message)):
+            config.load(campaign(tmp_path, "mine2.py", tasks={"digits-letters": task}))
+    with pytest.raises(LautumError, match="unknown transfer objective 'mine2'"):
+        config.load(campaign(tmp_path))
+
+
+HELPED = OBJECTIVE.replace("self.settings.factor *", "helpers.twice(self.settings.factor) *").replace(
+    "from lautum.objectives import", "from . import helpers\nfrom lautum.objectives import"
+)
+
+
+def test_the_code_of_a_plugin_and_of_what_it_imports_beside_it_is_in_the_keys_of_what_uses_it(tmp_path):
+    variants = {
+        "first": {"mine2": HELPED, "helpers": "def twice(x):\n    return 2 * x\n"},
+        "same": {"mine2": "# a comment\n" + HELPED, "helpers": 'def twice(x):\n    """2 x"""\n    return 2 * x\n'},
+        "edited": {"mine2": HELPED.replace("super().step(step)\n", "super().step(step + 0)\n"), "helpers": ""},
+        "helper": {"mine2": HELPED, "helpers": "def twice(x):\n    return 3 * x\n"},
+    }
+    variants["edited"]["helpers"] = variants["first"]["helpers"]
+    found = {}
+    for name, files in variants.items():
+        write(tmp_path / name, **files)
+        found[name] = keys(tmp_path / name, "mine2.py")
+    first = found["first"]
+    assert found["same"] == first
+    for name in ("edited", "helper"):
+        assert found[name]["standard"] == first["standard"]
+        pretrain, transfer, record, settings = found[name]["mine"]
+        assert pretrain == first["mine"][0] and settings == first["mine"][3]
+        assert transfer != first["mine"][1] and record != first["mine"][2]
+
+
+def test_the_code_of_a_network_is_in_the_keys_of_all_that_have_it(tmp_path):
+    found = {}
+    for name, text in {"first": NETWORK, "same": NETWORK, "other": NETWORK.replace(".relu()", ".tanh()")}.items():
+        write(tmp_path / name, mine2=OBJECTIVE, small=text)
+        task = {"network": "small"}
+        found[name] = keys(tmp_path / name, "mine2.py", "small.py", tasks={"digits-letters": task})
+    assert found["first"] == found["same"]
+    for method in ("standard", "mine"):
+        *moved, settings = zip(found["first"][method], found["other"][method], strict=True)
+        assert all(one != other for one, other in moved) and settings[0] == settings[1]
+
+
+def test_a_data_set_of_a_plugin_has_files_that_another_of_its_name_cannot_take(tmp_path):
+    paths, found = set(), {}
+    for name, text in {"first": DATA_SET, "other": DATA_SET.replace("% 3", "// 20")}.items():
+        write(tmp_path / name, mine2=OBJECTIVE, counted=text)
+        transfer = {"head": "reinitialise"}
+        task = {"target": "counted", "label_counts": [30], "transfer": transfer}
+        path = campaign(tmp_path / name, "mine2.py", "counted.py", tasks={"digits-letters": task})
+        layout = Layout(config.load(path))
+        assert layout.config.tasks["digits-letters"].class_count == 3
+        paths.add(layout.prepared("counted", "train").name)
+        found[name] = [layout.transfer_key("digits-letters", "mine", 30), layout.split("digits-letters", 30, 0)]
+    assert len(paths) == 2 and all(re.fullmatch(r"counted-[0-9a-f]{12}-train\.safetensors", path) for path in paths)
+    assert all(one != other for one, other in zip(found["first"], found["other"], strict=True))
+    assert layout.prepared("letters", "test").name == "letters-test.safetensors"
+
+
+def test_a_module_of_a_package_is_a_plugin_too(tmp_path, monkeypatch):
+    write(tmp_path / "my_methods_of_a_test", __init__="", mine2=HELPED.replace("from . import", "from .sub import"))
+    write(tmp_path / "my_methods_of_a_test/sub", helpers="def twice(x):\n    return 2 * x\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    loaded = config.load(campaign(tmp_path, "my_methods_of_a_test.mine2"))
+    assert loaded.catalogue.code_of("mine2", "conv16-32-fc128") == ["my_methods_of_a_test.mine2"]
+    before = keys(tmp_path, "my_methods_of_a_test.mine2")["mine"]
+    for name in [name for name in sys.modules if name.startswith("my_methods_of_a_test")]:
+        del sys.modules[name]
+    assert keys(tmp_path, "my_methods_of_a_test.mine2")["mine"] == before
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("mine2", "x = (\n", "plugin .*mine2.py cannot be read: mine2.py, line 1: '\\(' was never closed"),
+        ("mine2", "x = 1\ny = z\n", "mine2.py cannot be imported: mine2.py, line 2: NameError: name 'z' is not"),
+        ("mine2", "import nothing_at_all\n", "line 1: ModuleNotFoundError: No module named 'nothing_at_all'"),
+        ("mine2", "x = 1\n", "mine2.py brings nothing: it must define Settings and Objective, Network, or DATA_SET"),
+        ("mine2", "Settings = 1\n", "it must define a class Settings derived from PretrainSettings or Transfer"),
+        ("mine2", OBJECTIVE.split("class Objective")[0], "it must define a class Objective derived from"),
+        (
+            "mine2",
+            OBJECTIVE.split("class Objective")[0] + "from lautum.training.objective import Objective\n",
+            "Objective must define schedule and step",
+        ),
+        (
+            "mine2",
+            OBJECTIVE.replace('setting(2.0, "times", "chosen: for the test", "factor of the loss", gt=0)', "2.0"),
+            r"Settings.factor must be declared with setting\(default, unit, source, description\)",
+        ),
+        ("mine2", OBJECTIVE.replace("chosen: ", ""), "Settings.factor must be declared with .* one of paper, infer"),
+        ("mine2", OBJECTIVE + "import importlib\n", "mine2, line .*: an import by a computed name cannot be followed"),
+        ("mine2", "class Network:\n    pass\n", "Network must be a class derived from lautum.training.networks.Net"),
+        ("mine2", "DATA_SET = 1\n", "DATA_SET must be a lautum.data.datasets.DataSet"),
+        ("lautum", OBJECTIVE, "there is 'lautum' built in among the objectives; rename the file"),
+        ("my-method", OBJECTIVE, "its name may hold letters, digits and '_' only"),
+        ("digits", DATA_SET, "there is 'digits' built in among the datasets"),
+    ],
+)
+def test_a_plugin_that_cannot_work_is_refused_in_one_line(name, text, message, tmp_path):
+    (tmp_path / f"{name}.py").write_text(text)
+    with pytest.raises(LautumError, match=message) as refused:
+        config.load(campaign(tmp_path, f"{name}.py"))
+    assert "\n" not in str(refused.value) and "lautum_plugins_" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("plugins", "message"),
+    [
+        (["absent.py"], "absent.py does not exist; paths are relative to the configuration"),
+        (["mine2.py", "again/mine2.py"], "there is 'mine2' of another plugin among the objectives"),
+        (["mine2"], "'mine2' is in no package; give the path of its file, mine2.py"),
+        (["no module"], "'no module' is neither the path of a .py file nor the name of a module"),
+        (["nothing.at_all"], "nothing.at_all cannot be imported: ModuleNotFoundError: No module named 'nothing'"),
+        (["absolute.py"], "line 1: write `from . import helpers` for a file beside it"),
+        ("mine2.py", "plugins must be a list of files and modules, got mine2.py"),
+    ],
+)
+def test_what_is_no_plugin_is_refused(plugins, message, tmp_path, monkeypatch):
+    write(tmp_path, mine2=OBJECTIVE, absolute="import helpers\n" + OBJECTIVE, helpers="x = 1\n")
+    write(tmp_path / "again", mine2=OBJECTIVE)
+    monkeypatch.syspath_prepend(str(tmp_path))  # or the import itself would fail
+    path = campaign(tmp_path)
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"plugins": plugins}))
+    with pytest.raises(LautumError, match=re.escape(message)):
+        config.load(path)
