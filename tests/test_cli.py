@@ -68,7 +68,7 @@ def test_a_cell_by_hand_and_a_partial_report(campaign, capsys):
     run("collect")
     captured = capsys.readouterr()
     assert "1 of 8 cells" in captured.out
-    assert "missing: digits-letters standard, 20 labels, seed 0" in captured.err
+    assert "missing: digits-letters standard, 20 labels, seeds 0–1" in captured.err
     for step in ("table", "plot", "report"):
         run(step)
     table = Path("reports/mine/accuracy.md").read_text()
@@ -78,10 +78,10 @@ def test_a_cell_by_hand_and_a_partial_report(campaign, capsys):
     before = [path.read_bytes() for path in collected]
     only("evaluated-test/**/seed0.json").unlink()
     only("splits/**/seed0.json").unlink()
-    assert "nothing to collect" in fails(capsys, "collect")
-    run("collect", "--keep")
+    assert "nothing to collect" in fails(capsys, "collect", "--drop")
+    run("collect")
     captured = capsys.readouterr()
-    assert "1 of 8 cells" in captured.out and "1 of them were kept" in captured.out
+    assert "1 of 8 cells" in captured.out and "kept from what was collected before, not in results: 1 " in captured.out
     assert [path.read_bytes() for path in collected] == before
     assert "missing" in Path("reports/mine/index.html").read_text()
 

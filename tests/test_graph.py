@@ -158,6 +158,20 @@ def test_a_grid_of_one_method_has_no_differences_to_draw(finished):
     snakemake(finished, "--cores", "2", "--scheduler", "greedy", "--configfile", str(finished / "one.yaml"))
     names = {path.name for path in (finished / "reports/one").iterdir()}
     assert "digits-letters-accuracy.png" in names and "digits-letters-differences.png" not in names
+    # A seed leaves the grid: its run stays in the table all the same.
+    table = (finished / "reports/one/records.csv").read_text()
+    smaller = changed(grid={"methods": ["lautum"], "seeds": [1]}) | {"name": "one"}
+    (finished / "one.yaml").write_text(yaml.safe_dump(smaller))
+    options = ["--cores", "1", "--configfile", str(finished / "one.yaml")]
+    collected, log = "results/collected/one", finished / "results/logs/collect/one.log"
+    snakemake(finished, collected, *options)
+    header, *rows = table.splitlines()
+    assert (finished / "reports/one/records.csv").read_text().splitlines() == [header, *reversed(rows)]
+    assert "not in results: 1 " in log.read_text()
+    # A table that is gone is collected again.
+    (finished / "reports/one/records.csv").unlink()
+    snakemake(finished, collected, *options)
+    assert len((finished / "reports/one/records.csv").read_text().splitlines()) == 2
 
 
 def test_a_search_runs_its_rungs_and_names_its_winners(finished):

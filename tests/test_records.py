@@ -84,9 +84,9 @@ def test_finished_cells_are_collected_and_missing_ones_named(campaign):
     cells = layout.cells()
     for cell, correct in zip(cells[:3], (5, 6, 7), strict=True):
         write_record(layout, cell, correct)
-    path, kept, missing = records.collect(layout)
+    collected = records.collect(layout)
     results = records.read(layout)
-    assert path == layout.report / "records.csv" and kept == [] and missing == cells[3:]
+    assert collected == records.Collected(layout.report / "records.csv", [], [], cells[3:])
     assert results.runs["correct"].tolist() == [5, 6, 7]
     assert results.correct(results.runs).sum(axis=1).tolist() == [5, 6, 7]
     assert results.classes == {"digits-letters": ["A", "B"]}
@@ -111,34 +111,140 @@ def test_a_campaign_run_in_parts_is_collected_as_if_run_at_once(campaign):
     at_once = contents(layout)
     for cell in cells[2:]:
         remove(layout, cell)
-    records.collect(layout)
+    records.collect(layout, drop=True)
     # Cell 1 is there in both parts: the newer result replaces the older one.
     for cell in cells[:2]:
         remove(layout, cell)
     for cell, correct in zip(cells[1:], (7, 3, 4), strict=True):
         write_record(layout, cell, correct)
-    _, kept, missing = records.collect(layout, keep=True)
+    collected = records.collect(layout)
     results = records.read(layout)
-    assert kept == cells[:1] and missing == [] and results.runs["correct"].tolist() == [1, 7, 3, 4]
+    assert collected.kept == cells[:1] and collected.missing == [] and results.runs["correct"].tolist() == [1, 7, 3, 4]
     last = results.curves[(results.curves["stage"] == "transfer") & (results.curves["step"] == 2)]
     assert last["loss"].tolist() == [1, 7, 3, 4] and results.classes == {"digits-letters": ["A", "B"]}
     write_record(layout, cells[1], 2)
-    records.collect(layout, keep=True)
+    records.collect(layout)
     assert contents(layout) == at_once
 
 
-def test_what_was_made_with_other_settings_is_not_kept(campaign):
+def change(path: Path, old: str, new: str) -> Layout:
+    path.write_text(path.read_text().replace(old, new))
+    return Layout(config.load(path))
+
+
+def test_a_table_never_shrinks_without_a_word(campaign):
+    path, layout = campaign
+    cells = layout.cells()
+    for cell in cells:
+        write_record(layout, cell, 5)
+    records.collect(layout)
+    whole = contents(layout)
+    # The results folder is emptied, and one cell run again by hand.
+    for cell in cells:
+        remove(layout, cell)
+    write_record(layout, cells[2], 5)
+    assert records.collect(layout).kept == [*cells[:2], cells[3]]
+    assert contents(layout) == whole
+    remove(layout, cells[2])
+    assert records.collect(layout).kept == cells
+    assert contents(layout) == whole
+    # Seed 8 and a method leave the grid, and come back.
+    smaller = change(path, "methods: [slow, fast], seeds: [7, 8]", "methods: [fast], seeds: [7]")
+    write_record(smaller, cells[2], 6)
+    assert records.collect(smaller).kept == [cells[0], cells[1], cells[3]]
+    assert records.read(smaller).runs["correct"].tolist() == [6]
+    stages = records.read(smaller).curves.groupby(["stage", "methods"])["seed"].unique()
+    assert {stage: list(seeds) for stage, seeds in stages.items()} == {
+        ("pretrain", "fast"): [7],
+        ("transfer", "fast"): [7],
+    }
+    assert sorted(collected.load(layout.report).runs["correct"]) == [5, 5, 5, 6]
+    write_record(smaller, cells[2], 5)
+    records.collect(smaller)
+    remove(layout, cells[2])
+    again = change(path, "methods: [fast], seeds: [7]", "methods: [slow, fast], seeds: [7, 8]")
+    assert set(records.collect(again).kept) == set(cells)
+    assert contents(layout) == whole
+
+
+def test_what_is_dropped_is_named(campaign):
+    _, layout = campaign
+    cells = layout.cells()
+    for cell in cells:
+        write_record(layout, cell, 5)
+    records.collect(layout)
+    for cell in cells[1:]:
+        remove(layout, cell)
+    done = records.collect(layout, drop=True)
+    assert done.dropped == cells[1:] == done.missing and done.kept == []
+    assert collected.in_words(done.dropped) == [
+        "digits-letters slow, 50 labels, seed 8",
+        "digits-letters fast, 50 labels, seeds 7–8",
+    ]
+    assert len(collected.load(layout.report).runs) == 1
+
+
+def test_what_was_made_with_other_settings_is_not_mixed_with_the_rest(campaign):
     path, layout = campaign
     for cell in layout.cells():
         write_record(layout, cell, 5)
     records.collect(layout)
-    path.write_text(path.read_text().replace("learning_rate: 0.01", "learning_rate: 0.02"))
-    changed = Layout(config.load(path))
-    _, _, missing = records.collect(changed, keep=True)
-    assert {cell.method for cell in missing} == {"fast"} and len(missing) == 2
-    path.write_text(path.read_text().replace("0.0001", "0.0002"))
-    with pytest.raises(LautumError, match="nothing to collect"):
-        records.collect(Layout(config.load(path)), keep=True)
+    before = contents(layout)
+    changed = change(path, "learning_rate: 0.01", "learning_rate: 0.02")
+    slow, slow_again, fast, fast_again = changed.cells()
+    write_record(changed, fast, 6)
+    with pytest.raises(LautumError, match="fast/n50/seed8 was made with other settings .*`lautum collect --drop`"):
+        records.collect(changed)
+    assert contents(layout) == before
+    write_record(changed, fast_again, 7)
+    for cell in (slow, slow_again):
+        remove(layout, cell)
+    assert records.collect(changed).kept == [slow, slow_again]
+    assert records.read(changed).runs["correct"].tolist() == [5, 5, 6, 7]
+    changed = change(path, "0.0001", "0.0002")
+    assert records.collect(changed, drop=True).dropped == [slow, slow_again]
+
+
+def test_what_was_evaluated_on_other_images_is_not_mixed_with_the_rest(campaign):
+    path, layout = campaign
+    slow, *_, fast_again = layout.cells()
+    write_record(layout, fast_again, 5)
+    records.collect(layout)
+    remove(layout, fast_again)
+    predictions = layout.record(slow).with_suffix(".safetensors")
+    smaller = change(path, "methods: [slow, fast], seeds: [7, 8]", "methods: [slow], seeds: [8]")
+    (slow,) = smaller.cells()
+    record = json.loads(write_record(smaller, slow, 5).read_text())
+    predictions = smaller.record(slow).with_suffix(".safetensors")
+    arrays = load_file(predictions)
+    other = np.where(arrays["predictions"] == arrays["labels"], arrays["labels"], 11).astype(np.uint8)[::-1]
+    labels = arrays["labels"][::-1]
+    write_arrays(predictions, {"predictions": other, "labels": labels}, {"classes": "A,B"})
+    write_json(smaller.record(slow), record | {"predictions_sha256": sha256_of_arrays(other)})
+    with pytest.raises(LautumError, match="fast/n50/seed8 was evaluated on other images than those in .*--drop"):
+        records.collect(smaller)
+    assert records.collect(smaller, drop=True).dropped == [fast_again]
+
+
+def test_earlier_results_that_are_not_whole_are_not_lost_in_silence(campaign, capsys):
+    _, layout = campaign
+    first, second = layout.cells()[:2]
+    for cell in (first, second):
+        write_record(layout, cell, 5)
+    records.collect(layout)
+    remove(layout, first)
+    table, predictions = layout.report / "records.csv", layout.report / "predictions.safetensors"
+    for path, pattern in ((table, "has no column task"), (predictions, "cannot be read")):
+        whole = path.read_bytes()
+        path.write_bytes(b"short\n")
+        with pytest.raises(LautumError, match=f"{path.name} {pattern}.*restore it, or leave out what only it has with"):
+            records.collect(layout)
+        assert path.read_bytes() == b"short\n"
+        path.write_bytes(whole)
+    table.write_bytes(b"short\n")
+    assert records.collect(layout, drop=True).dropped == []
+    assert "records.csv.damaged" in capsys.readouterr().err
+    assert (layout.report / "records.csv.damaged").read_bytes() == b"short\n"
 
 
 @pytest.mark.parametrize("column", collected.IN_COMMON)
@@ -152,12 +258,12 @@ def test_what_cannot_be_compared_with_the_rest_is_not_kept(campaign, column):
     remove(layout, first)
     for cell in (second, other_seed):
         write_record(layout, cell, 5, **{column: "other"})
-    with pytest.raises(LautumError, match=f"task digits-letters.* differ in {column}, .* or collect without --keep"):
-        records.collect(layout, keep=True)
+    with pytest.raises(LautumError, match=f"task digits-letters.* differ in {column}, .*collect --drop"):
+        records.collect(layout)
     assert contents(layout) == before
     remove(layout, other_seed)
     write_record(layout, second, 5)
-    assert records.collect(layout, keep=True)[1] == [first]
+    assert records.collect(layout).kept == [first]
 
 
 def test_each_seed_has_a_split_of_its_own(campaign):
@@ -167,7 +273,7 @@ def test_each_seed_has_a_split_of_its_own(campaign):
     records.collect(layout)
     remove(layout, first)
     write_record(layout, second, 5, split_sha256="that of the other seed")
-    assert records.collect(layout, keep=True)[1] == [first]
+    assert records.collect(layout).kept == [first]
 
 
 def test_a_collection_that_was_interrupted_is_made_whole_by_the_next(campaign):
@@ -179,10 +285,10 @@ def test_a_collection_that_was_interrupted_is_made_whole_by_the_next(campaign):
     old = (layout.report / "records.csv").read_bytes()
     remove(layout, first)
     write_record(layout, second, 7)
-    records.collect(layout, keep=True)
+    records.collect(layout)
     whole = contents(layout)
     (layout.report / "records.csv").write_bytes(old)  # as if it had been stopped before this, the last of the files
-    records.collect(layout, keep=True)
+    records.collect(layout)
     assert contents(layout) == whole
 
 
@@ -195,7 +301,7 @@ def test_the_curve_of_a_shared_stage_is_kept_with_any_of_those_that_share_it(cam
     assert set(curves.loc[curves["stage"] == "pretrain", "methods"]) == {"slow+fast"}
     remove(layout, fast)
     write_record(layout, fast_again, 5)
-    records.collect(layout, keep=True)
+    records.collect(layout)
     curves = records.read(layout).curves
     assert curves.groupby(["stage", "methods", "seed"]).size().to_dict() == {
         ("pretrain", "slow+fast", 7): 2,
@@ -204,13 +310,6 @@ def test_the_curve_of_a_shared_stage_is_kept_with_any_of_those_that_share_it(cam
         ("transfer", "fast", 8): 2,
     }
     assert not records.read(layout, [slow]).curves.empty  # it is the pre-training of slow as well
-
-
-def test_nothing_collected_before_is_nothing_to_keep(campaign):
-    _, layout = campaign
-    cell = layout.cells()[0]
-    write_record(layout, cell, 5)
-    assert records.collect(layout, keep=True)[1:] == ([], layout.cells()[1:])
 
 
 def test_a_shared_pretraining_has_one_curve(campaign):
@@ -270,7 +369,7 @@ def test_nothing_finished_leaves_what_was_collected(campaign):
     before = (layout.report / "records.csv").read_bytes()
     path.unlink()
     with pytest.raises(LautumError, match="nothing to collect: no cell of the grid is finished"):
-        records.collect(layout)
+        records.collect(layout, drop=True)
     assert (layout.report / "records.csv").read_bytes() == before
 
 

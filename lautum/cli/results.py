@@ -8,17 +8,23 @@ from lautum.cli.command import Command, config_file, count, load_layout
 
 def _collect(options: Namespace) -> None:
     from lautum.results import records, selection
+    from lautum.results.collected import in_words
 
     layout = load_layout(options)
     cells = selection.cells(layout)
-    path, kept, missing = records.collect(layout, cells, options.keep)
-    print(f"{len(cells) - len(missing)} of {len(cells)} cells -> {path}")
-    if options.keep:
-        print(f"{len(kept)} of them were kept from what was collected before; the column commit names the code of each")
-    for cell in missing[:10]:
-        print(f"missing: {cell.task} {cell.method}, {cell.labels} labels, seed {cell.seed}", file=sys.stderr)
-    if len(missing) > 10:
-        print(f"missing: {len(missing) - 10} more", file=sys.stderr)
+    done = records.collect(layout, cells, options.drop)
+    print(f"{len(cells) - len(done.missing)} of {len(cells)} cells -> {done.path}")
+    if done.kept:
+        print(
+            f"kept from what was collected before, not in {layout.results}: {len(done.kept)} "
+            "(--drop leaves them out; the column commit names the code of each)"
+        )
+    for what, some in (("dropped", done.dropped), ("missing", done.missing)):
+        lines = in_words(some)
+        for line in lines[:10]:
+            print(f"{what}: {line}", file=sys.stderr)
+        if len(lines) > 10:
+            print(f"{what}: {len(lines) - 10} more", file=sys.stderr)
 
 
 def _rung(options: Namespace) -> None:
@@ -62,12 +68,11 @@ def _report(options: Namespace) -> None:
     print(campaign.write(load_layout(options), options.config))
 
 
-def _keep(parser: ArgumentParser) -> None:
+def _drop(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--keep",
+        "--drop",
         action="store_true",
-        help="let runs that are not in the results folder stay in the table, if they were made with the same settings "
-        "(by whatever code: the column commit names it)",
+        help="leave out of the table what was collected before and is not in the results folder, and say what it was",
     )
 
 
@@ -89,7 +94,7 @@ COMMANDS = {
     "collect": Command(
         "gather the records of all finished cells into one table, and name the missing",
         _collect,
-        (config_file, _keep),
+        (config_file, _drop),
     ),
     "table": Command(
         "render the tables from collected records: Markdown, CSV and LaTeX",

@@ -32,6 +32,7 @@ IN_COMMON = {
     "split_sha256": ["task", "labels", "seed"],
     "device": ["task", "labels", "seed"],
 }
+FILES = ("records.csv", "predictions.safetensors", "curves.csv", "examples.safetensors")  # in a campaign's folder
 RUN = ["task", "method", "labels", "seed"]
 CURVE_AXES = ["task", "stage", "methods", "labels", "seed", "step"]
 REMEDY = "run `lautum collect`"
@@ -92,15 +93,15 @@ class Results:
         return table.assign(correct=table["truth"] == table["predicted"])
 
 
-def load(folder: Path | str, cells: Iterable[Cell] | None = None) -> Results:
+def load(folder: Path | str, cells: Iterable[Cell] | None = None, remedy: str = REMEDY) -> Results:
     """The results that `lautum collect` left in a campaign's `folder`, e.g. reports/published; needs no configuration.
 
     With `cells`, only what belongs to these. Raises LautumError when there are no results, a file is not what `collect`
-    writes, or accuracies and predictions disagree.
+    writes, or accuracies and predictions disagree, with `remedy` as the advice.
     """
     folder = Path(folder)
-    runs = read_runs(folder)
-    curves = read_csv(folder / "curves.csv", CURVE_AXES, ["seed", "step"], REMEDY, {"labels": str})
+    runs = read_runs(folder, remedy)
+    curves = read_csv(folder / "curves.csv", CURVE_AXES, ["seed", "step"], remedy, {"labels": str})
     if cells is not None:
         named = set(cells)
         runs = runs[[cell in named for cell in cells_of(runs)]].reset_index(drop=True)
@@ -109,26 +110,26 @@ def load(folder: Path | str, cells: Iterable[Cell] | None = None) -> Results:
         curves = curves[[curve in shown for curve in axes]]
     path = folder / "predictions.safetensors"
     try:
-        arrays, metadata = read_arrays(path, f"{REMEDY} again")
-        examples, _ = read_arrays(folder / "examples.safetensors", f"{REMEDY} again")
+        arrays, metadata = read_arrays(path, remedy)
+        examples, _ = read_arrays(folder / "examples.safetensors", remedy)
     except Damaged as error:
         raise LautumError(str(error)) from error  # not a result: it stays where it is
     try:
         classes = json.loads(metadata["json"])
     except (KeyError, ValueError):
-        raise LautumError(f"{path} is not what `lautum collect` writes; run it again") from None
+        raise LautumError(f"{path} is not what `lautum collect` writes; {remedy}") from None
     for run in runs.itertuples():
-        _require_predictions(path, arrays, run)
+        _require_predictions(path, arrays, run, remedy)
     return Results(runs, arrays, classes, curves, examples)
 
 
-def _require_predictions(path: Path, arrays: dict[str, np.ndarray], run) -> None:
+def _require_predictions(path: Path, arrays: dict[str, np.ndarray], run, remedy: str) -> None:
     predicted, labels = arrays.get(cell_name(run)), arrays.get(truth_name(run, run.part))
     if predicted is None or labels is None or len(predicted) != len(labels):
-        raise LautumError(f"{path} lacks the {run.n_images} predictions of {cell_name(run)}; {REMEDY} again")
+        raise LautumError(f"{path} lacks the {run.n_images} predictions of {cell_name(run)}; {remedy}")
     intact = sha256_of_arrays(predicted) == run.predictions_sha256 and (predicted == labels).sum() == run.correct
     if not intact or abs(run.accuracy - run.correct / len(labels)) > 1e-9:
-        raise LautumError(f"{path}: the predictions of {cell_name(run)} are not those of its record; {REMEDY} again")
+        raise LautumError(f"{path}: the predictions of {cell_name(run)} are not those of its record; {remedy}")
 
 
 def read_runs(folder: Path, remedy: str = REMEDY) -> pd.DataFrame:
@@ -202,6 +203,17 @@ def ranges(numbers: pd.Series) -> str:
     ordered = pd.Series(sorted(numbers.unique()))
     runs = ordered.groupby(ordered.diff().ne(1).cumsum()).agg(["min", "max"])
     return ", ".join(f"{low}" if low == high else f"{low}–{high}" for low, high in runs.itertuples(index=False))
+
+
+def in_words(cells: Sequence[Cell]) -> list[str]:
+    """A line for each task, method and label count, with the seeds."""
+    seeds: dict[tuple, list[int]] = {}
+    for cell in cells:
+        seeds.setdefault((cell.task, cell.method, cell.labels), []).append(cell.seed)
+    return [
+        f"{task} {method}, {labels} labels, seed{'s' if len(some) > 1 else ''} {ranges(pd.Series(some))}"
+        for (task, method, labels), some in seeds.items()
+    ]
 
 
 def cell_name(cell) -> str:

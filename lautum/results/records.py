@@ -8,6 +8,7 @@ reports/<name>/examples.safetensors    for each task, labelled target images of 
 """
 
 import json
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pandas as pd
 from lautum.data import datasets, splits
 from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
-from lautum.files import write_arrays, write_text
+from lautum.files import set_aside, write_arrays, write_text
 from lautum.pipeline import run_record
 from lautum.results.collected import (
     CURVE_AXES,
@@ -32,24 +33,41 @@ from lautum.results.collected import (
 )
 
 EXAMPLES_PER_CLASS = 5
+RESTORE = "restore it, or leave out what only it has with `lautum collect --drop`"
 
 
-def collect(layout: Layout, cells: list[Cell] | None = None, keep: bool = False) -> tuple[Path, list[Cell], list[Cell]]:
+@dataclass(frozen=True)
+class Collected:
+    """What `collect` did."""
+
+    path: Path  # of records.csv
+    kept: list[Cell]  # that are not in the results folder and stay from what was collected before
+    dropped: list[Cell]  # likewise, and are gone from the files
+    missing: list[Cell]  # of the cells that were asked for, neither there nor here
+
+
+def collect(layout: Layout, cells: list[Cell] | None = None, drop: bool = False) -> Collected:
     """Write the four files for those of `cells` (default: the grid's) that are finished.
 
-    With `keep`, a cell that is not among the results keeps its place in the files if they have it, made with the same
-    settings: a campaign can be run in parts, in several places. (The code can have changed between them; each row names
-    its commit.) Returns the path of records.csv, the cells that were kept and those that are missing.
+    A run that the files have and the results folder has not stays in them, also one that is no longer in the grid; with
+    `drop`, it goes. So a campaign can be run in parts, in several places. (The code can have changed between them; each
+    row names its commit.)
 
     Raises Damaged for a record that is cut off, belongs to something else, or disagrees with its predictions, and
-    LautumError when no cell is finished, or what is kept cannot be compared with the rest (other data, another device).
+    LautumError when no cell is finished, or what is to stay cannot: it was made with other settings than the
+    configuration's, cannot be compared with the rest (other data, another device), or its files are not whole.
     """
     cells = layout.cells() if cells is None else cells
     gathered = _gather(layout, cells)
-    kept = _merge_earlier(gathered, layout, cells) if keep and (layout.report / "records.csv").exists() else []
+    earlier = [cell for cell in _collected_before(layout, drop) if cell not in gathered.rows]
+    if not drop:
+        _keep(gathered, layout, cells, earlier)
     if not gathered.rows:
         raise LautumError(f"there is nothing to collect: no cell of the grid is finished in {layout.results}")
-    return _write(gathered, layout, cells), kept, [cell for cell in cells if cell not in gathered.rows]
+    kept, dropped = ([], earlier) if drop else (earlier, [])
+    return Collected(
+        _write(gathered, layout, cells), kept, dropped, [cell for cell in cells if cell not in gathered.rows]
+    )
 
 
 @dataclass
@@ -61,6 +79,7 @@ class _Gathered:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     classes: dict[str, list[str]] = field(default_factory=dict)
     curves: dict[Path, pd.DataFrame] = field(default_factory=dict)
+    other_curves: list[pd.DataFrame] = field(default_factory=list)  # of cells that are no longer in the grid
     examples: dict[str, np.ndarray] = field(default_factory=dict)
 
 
@@ -85,25 +104,67 @@ def _gather(layout: Layout, cells: list[Cell]) -> _Gathered:
     return gathered
 
 
-def _merge_earlier(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> list[Cell]:
-    """Add what the files have of cells that are not in the results folder; returns these cells."""
-    kept = [cell for cell in _with_same_settings(layout, cells) if cell not in gathered.rows]
-    earlier = read(layout, kept)
+def _collected_before(layout: Layout, drop: bool) -> list[Cell]:
+    """The cells that the files have. With `drop`, a table that cannot be read is set aside."""
+    path = layout.report / "records.csv"
+    if not path.exists():
+        return []
+    try:
+        return cells_of(read_runs(layout.report, RESTORE))
+    except LautumError as error:
+        if not drop:
+            raise
+        print(f"{error} (it is now {set_aside(path).name})", file=sys.stderr, flush=True)
+        return []
+
+
+def _keep(gathered: _Gathered, layout: Layout, cells: list[Cell], kept: list[Cell]) -> None:
+    """Add to what was gathered for `cells` what the files have of `kept`."""
+    if not kept:
+        return
+    earlier = load(layout.report, kept, RESTORE)
+    in_grid = set(cells).intersection(kept)
     for cell, row in zip(cells_of(earlier.runs), earlier.runs.to_dict("records"), strict=True):
-        gathered.rows[cell], gathered.classes[cell.task] = row, earlier.classes[cell.task]
-        names = (cell_name(cell), truth_name(cell, row["part"]))
-        gathered.arrays |= {name: earlier.arrays[name] for name in names}
-    together = pd.DataFrame(gathered.rows.values(), columns=run_record.COLUMNS)
-    require_comparable(together, "run them again, or collect without --keep")
-    for axes, table in earlier.curves.groupby(CURVE_AXES[:-1], sort=False):
-        task, stage, methods, labels, seed = axes
-        sharer = next(cell for cell in sharing_cells(task, methods, labels, seed) if cell in kept)
-        path = _stage_path(layout, stage, sharer)
-        if path not in gathered.curves:
-            gathered.curves[path] = _curve(gathered.sharing[path], stage, table.drop(columns=CURVE_AXES[:-1]))
+        if cell in in_grid and row["settings"] != layout.settings_key(cell.task, cell.method, cell.labels):
+            raise LautumError(
+                f"{layout.report / 'records.csv'}: {cell_name(cell)} was made with other settings than the "
+                "configuration's and is not finished with these; run the campaign, or `lautum collect --drop`"
+            )
+        truth, classes = truth_name(cell, row["part"]), earlier.classes[cell.task]
+        images = earlier.arrays[truth]
+        if not (
+            np.array_equal(gathered.arrays.setdefault(truth, images), images)
+            and gathered.classes.setdefault(cell.task, classes) == classes
+        ):
+            raise LautumError(
+                f"{layout.report / 'records.csv'}: {cell_name(cell)} was evaluated on other images than those in "
+                f"{layout.results}; take another name for the campaign, or `lautum collect --drop`"
+            )
+        gathered.rows[cell] = row
+        gathered.arrays[cell_name(cell)] = earlier.arrays[cell_name(cell)]
+    together = pd.DataFrame([gathered.rows[cell] for cell in cells if cell in gathered.rows])
+    if in_grid:
+        require_comparable(together, "run them again, or `lautum collect --drop`")
+    _keep_curves(gathered, layout, earlier.curves, in_grid, set(kept) - in_grid)
     known = {name: some for name, some in earlier.examples.items() if name.split("/")[0] in gathered.classes}
     gathered.examples = known | gathered.examples
-    return kept
+
+
+def _keep_curves(
+    gathered: _Gathered, layout: Layout, curves: pd.DataFrame, in_grid: set[Cell], others: set[Cell]
+) -> None:
+    for (task, stage, *sharing), table in curves.groupby(CURVE_AXES[:-1], sort=False):
+        cells = sharing_cells(task, *sharing)
+        table = table.drop(columns=CURVE_AXES[:-1])
+        for cell in (cell for cell in cells if cell in in_grid):
+            path = _stage_path(layout, stage, cell)
+            if path not in gathered.curves:
+                gathered.curves[path] = _curve(gathered.sharing[path], stage, table.copy())
+        # For each label count by itself: all methods at all label counts would be more cells than these.
+        for labels in dict.fromkeys(cell.labels for cell in cells):
+            some = [cell for cell in cells if cell in others and cell.labels == labels]
+            if some:
+                gathered.other_curves.append(_curve(some, stage, table.copy()))
 
 
 def _write(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> Path:
@@ -112,10 +173,11 @@ def _write(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> Path:
     classes = json.dumps(gathered.classes, sort_keys=True)
     write_arrays(folder / "predictions.safetensors", gathered.arrays, {"json": classes})
     write_arrays(folder / "examples.safetensors", gathered.examples, {})
-    curves = pd.concat([gathered.curves[stage] for stage in gathered.sharing if stage in gathered.curves])
+    curves = [gathered.curves[stage] for stage in gathered.sharing if stage in gathered.curves]
+    curves = pd.concat([*curves, *gathered.other_curves])
     write_text(folder / "curves.csv", curves.to_csv(index=False, lineterminator="\n", float_format="%.4g"))
-    rows = [gathered.rows[cell] for cell in cells if cell in gathered.rows]
-    table = pd.DataFrame(rows, columns=run_record.COLUMNS)
+    in_order = [cell for cell in dict.fromkeys([*cells, *gathered.rows]) if cell in gathered.rows]
+    table = pd.DataFrame([gathered.rows[cell] for cell in in_order], columns=run_record.COLUMNS)
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
     return path
 
@@ -149,13 +211,6 @@ def _curve(cells: list[Cell], stage: str, table: pd.DataFrame) -> pd.DataFrame:
     for position, value in enumerate((cells[0].task, stage, methods, labels, cells[0].seed)):
         table.insert(position, CURVE_AXES[position], value)
     return table
-
-
-def _with_same_settings(layout: Layout, cells: list[Cell]) -> list[Cell]:
-    """Those of `cells` that the files written by `collect` have, made with the configuration's settings."""
-    runs = read_runs(layout.report, "collect without --keep")
-    made_with = dict(zip(cells_of(runs), runs["settings"], strict=True))
-    return [cell for cell in cells if made_with.get(cell) == layout.settings_key(cell.task, cell.method, cell.labels)]
 
 
 def _examples(layout: Layout) -> dict[str, np.ndarray]:

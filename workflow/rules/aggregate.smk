@@ -51,15 +51,8 @@ rule collect:
         receipts=all_receipts,
         config=config_files(CONFIG),
     output:
-        records=REPORT / "records.csv",
-        others=[
-            REPORT / name
-            for name in (
-                "predictions.safetensors",
-                "curves.csv",
-                "examples.safetensors",
-            )
-        ],
+        # Not the files themselves: Snakemake would delete them first, and with them the runs that only they have.
+        touch(COLLECTED),
     log:
         log_of("collect", LAYOUT.config.name),
     conda:
@@ -73,7 +66,7 @@ rule collect:
 
 rule trials:
     input:
-        rules.collect.output.records,
+        COLLECTED,
         [
             selection.rung_file(LAYOUT, rung)
             for rung in range(1, len(selection.rungs(LAYOUT)))
@@ -94,7 +87,7 @@ rule trials:
 
 rule report:
     input:
-        rules.collect.output.records,
+        COLLECTED,
     output:
         TABLE_FILES,
         FIGURE_FILES,

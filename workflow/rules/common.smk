@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from lautum.results import selection
+from lautum.results import collected, selection
 from lautum.experiment.layout import Layout
 from lautum.experiment.config_files import files as config_files
 from lautum.experiment.config import load
@@ -37,6 +37,7 @@ CELLS = LAYOUT.cells()
 RESULTS = LAYOUT.results
 FINISHED = RESULTS / f"finished-{LAYOUT.config.evaluate.part}"
 REPORT = LAYOUT.report
+COLLECTED = RESULTS / "collected" / LAYOUT.config.name
 RESOURCES = LAYOUT.config.resources
 TASKS = LAYOUT.config.tasks
 SELECTING = LAYOUT.config.evaluate.part == "validation"
@@ -59,6 +60,12 @@ for rung, ranking in enumerate(rankings, start=1):
             if file.exists():
                 print(f"{file} is now {set_aside(file).name}", file=sys.stderr)
         break
+
+
+if workflow.is_main_process and not all(
+    (REPORT / name).exists() for name in collected.FILES
+):
+    COLLECTED.unlink(missing_ok=True)
 
 
 wildcard_constraints:
