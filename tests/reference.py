@@ -268,16 +268,24 @@ def train(name: str, data, settings, seed: int) -> tuple[dict[str, Tensor], dict
     """Train `Tiny` with objective `name`: its weights, each step's values by name, and how many images it was shown."""
     stage = Stage(data, settings, seed)
     weights, curve, images = list(stage.weights.values()), {}, 0
-    optimiser = torch.optim.Adam(weights)
+    optimiser: torch.optim.Optimizer = torch.optim.Adam(weights, weight_decay=settings.weight_decay)
+    if settings.optimiser == "sgd":
+        optimiser = torch.optim.SGD(weights, 1.0, settings.momentum, weight_decay=settings.weight_decay)
+    steps = getattr(settings, "steps", None)
+    if getattr(settings, "labelled_epochs", None):
+        steps = settings.labelled_epochs * (len(data.labelled.labels) // settings.batch_size)
     # Temporal Ensembling has epochs and ends by itself.
-    for number, step in enumerate(islice(OBJECTIVES[name](stage), getattr(settings, "steps", None)), start=1):
-        optimiser.param_groups[0].update(lr=step.rate, betas=(step.beta1, 0.999))
+    for number, step in enumerate(islice(OBJECTIVES[name](stage), steps), start=1):
+        optimiser.param_groups[0]["lr"] = step.rate
+        if settings.optimiser == "adam":
+            optimiser.param_groups[0]["betas"] = step.beta1, 0.999
         optimiser.zero_grad()
         step.loss.backward()
-        norm = nn.utils.clip_grad_norm_(weights, settings.clip_norm)
+        norm = nn.utils.clip_grad_norm_(weights, settings.clip_norm or float("inf"))
         optimiser.step()
         images += step.images
         point = {"step": number, "learning_rate": step.rate, "loss": step.loss, "gradient_norm": norm}
+        point["clipped_share"] = float(settings.clip_norm is not None and norm > settings.clip_norm)
         for key, value in (point | step.scalars).items():
             curve.setdefault(key, []).append(float(value.detach() if isinstance(value, Tensor) else value))
     return {name: weight.detach() for name, weight in stage.weights.items()}, curve, images

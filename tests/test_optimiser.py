@@ -1,9 +1,17 @@
-"""Adam against torch.optim.Adam, to the bit, with changing rate and beta1 and with channels_last parameters."""
+"""The optimisers against those of torch.optim, to the bit, with a changing rate and channels_last parameters."""
 
+import pytest
 import torch
 from torch import nn
 
-from lautum.training.optimiser import Adam
+from lautum.training.optimiser import SGD, Adam
+
+OURS = {
+    "adam": (Adam, {}, {"fused": True}),
+    "adam with weight decay": (Adam, {"weight_decay": 0.3}, {"fused": True}),
+    "sgd": (SGD, {"momentum": 0.8, "weight_decay": 0.2}, {}),
+    "sgd without momentum": (SGD, {"momentum": 0.0}, {}),
+}
 
 
 def network() -> nn.Module:
@@ -12,19 +20,24 @@ def network() -> nn.Module:
     return layers.to(memory_format=torch.channels_last)
 
 
-def test_equals_the_library():
+@pytest.mark.parametrize("name", OURS)
+def test_equals_the_library(name):
+    kind, arguments, further = OURS[name]
     ours, theirs = network(), network()
-    adam, reference = Adam(ours), torch.optim.Adam(theirs.parameters(), fused=True)
+    optimiser = kind(ours.parameters(), **arguments)
+    reference = getattr(torch.optim, kind.__name__)(theirs.parameters(), lr=1.0, **arguments, **further)
     generator = torch.Generator().manual_seed(1)
     for step in range(20):
         rate, beta1 = 0.01 / (step + 1), 0.9 - 0.02 * step
         for group in reference.param_groups:
-            group["lr"], group["betas"] = rate, (beta1, 0.999)
+            group["lr"] = rate
+            if "betas" in group:
+                group["betas"] = beta1, 0.999
         inputs = torch.randn(4, 2, 6, 6, generator=generator)
-        for module, optimiser in ((ours, adam), (theirs, reference)):
-            optimiser.zero_grad()
-            module(inputs).square().sum().backward()
-        adam.step(rate, beta1)
+        for module, its in ((ours, optimiser), (theirs, reference)):
+            its.zero_grad()
+            module(inputs).square().mean().backward()
+        optimiser.step(rate, beta1)
         reference.step()
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
     assert not torch.equal(ours[0].weight, network()[0].weight)

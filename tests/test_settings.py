@@ -23,7 +23,7 @@ def declared() -> dict:
         stage: {
             objective: {
                 name: {
-                    "default": field.default,
+                    "default": list(field.default) if isinstance(field.default, tuple) else field.default,
                     "bounds": {key: value for bound in field.metadata for key, value in asdict(bound).items()},
                     "unit": field.json_schema_extra["unit"],
                 }

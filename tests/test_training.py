@@ -17,6 +17,7 @@ from lautum import objectives
 from lautum.data.transforms import InputTransform
 from lautum.errors import LautumError
 from lautum.objectives import PRETRAIN, TRANSFER
+from lautum.pipeline.train import optimiser
 from lautum.training import checkpoint, networks
 from lautum.training.batches import Labelled, ShuffledBatches, StageData
 from lautum.training.checkpoint import Checkpoints
@@ -59,7 +60,16 @@ def run(name, path, settings=None, seed=3, stop_at=None, precision="float32", in
         return step(number)
 
     objective.step = step_with_signal
-    outcome = train(network, objective, settings.clip_norm, seed, Checkpoints(path, "test", name, interval))
+    trained = optimiser(network, settings)
+    outcome = train(
+        network,
+        objective,
+        trained,
+        settings.clip_norm,
+        seed,
+        Checkpoints(path, "test", name, interval),
+        getattr(settings, "snapshots", ()),
+    )
     return network.state_dict(), outcome
 
 
@@ -130,7 +140,7 @@ def test_a_checkpoint_has_the_names_that_earlier_versions_wrote(name, tmp_path):
     with pytest.raises(Interrupted):
         run(name, tmp_path / "state.safetensors", stop_at=1)
     state, progress = checkpoint.load(tmp_path / "state.safetensors")
-    assert state.keys() == {"network", "optimiser", "objective", "noise"}
+    assert state.keys() == {"network", "optimiser", "objective", "noise", "clipped"}
     assert state["objective"].keys() == PARTS[name]
     assert {key.rstrip("0123456789") for key in state["optimiser"]} == {"moment", "square", "step"}
     assert progress.keys() == {"step", "curve", "seconds", "images", "resumed_at", "identity"}

@@ -22,7 +22,7 @@ from lautum.files import read_arrays, sha256_of_arrays, write_arrays
 from lautum.objectives import PRETRAIN, TRANSFER, lautum_source
 from lautum.pipeline.evaluate import evaluate
 from lautum.pipeline.split import split
-from lautum.pipeline.train import pretrain, transfer
+from lautum.pipeline.train import optimiser, pretrain, transfer
 from lautum.seeds import derive
 from lautum.training import checkpoint, network_file, networks
 from lautum.training.batches import Labelled, StageData
@@ -35,6 +35,7 @@ SCHEMAS = PRETRAIN | TRANSFER
 # No value is a default. Five steps of 8 images end in the third pass over 20 images, and in the second over 30.
 SETTINGS = {"batch_size": 8, "learning_rate": 0.02, "clip_norm": 0.05, "steps": 5, "weight": 0.5}
 SETTINGS |= {"rank": 5, "decay": 0.75, "ridge": 0.01}
+SETTINGS |= {"momentum": 0.8, "weight_decay": 0.1}
 SETTINGS |= {"epochs": 4, "ensemble_decay": 0.7, "ramp_up": 0.5, "ramp_down": 0.5}
 
 
@@ -48,7 +49,8 @@ def double():
 
 def settings_of(name: str, **changed):
     values = SETTINGS | changed
-    return SCHEMAS[name](**{key: value for key, value in values.items() if key in SCHEMAS[name].model_fields})
+    known = {key: value for key, value in values.items() if key in SCHEMAS[name].model_fields and value is not None}
+    return SCHEMAS[name](**known)
 
 
 def stage_data() -> StageData:
@@ -61,7 +63,7 @@ def run(name: str, settings, folder: Path, training: bool = True, **options):
     network, seed = reference.Tiny().train(training), 3
     objective = objectives.build(name, network, stage_data(), settings, seed)
     checkpoints = Checkpoints(folder / "unused.safetensors", "test", name, 60.0)
-    outcome = train(network, objective, settings.clip_norm, seed, checkpoints, **options)
+    outcome = train(network, objective, optimiser(network, settings), settings.clip_norm, seed, checkpoints, **options)
     return network.state_dict(), outcome
 
 
@@ -97,7 +99,10 @@ def test_the_curve_is_thinned_out_and_keeps_the_last_step(tmp_path):
 # Another value of every setting.
 OTHERS = {"batch_size": 10, "learning_rate": 0.03, "clip_norm": 100.0, "steps": 6, "weight": 1.0, "rank": 4}
 OTHERS |= {"decay": 0.5, "ridge": 0.1, "epochs": 5, "ensemble_decay": 0.3, "ramp_up": 0.75, "ramp_down": 0.75}
-BY_THE_JOB = {"head"}  # decides what network the objective is given: test_a_transferred_network_is_that_of_the_loop
+OTHERS |= {"optimiser": "sgd", "momentum": 0.5, "weight_decay": 1.0, "labelled_epochs": 2}
+# What network the objective is given, which of its weights are trained and how it is scaled: tests/test_stages.py and
+# test_a_transferred_network_is_that_of_the_loop. Snapshots change nothing of the network at the end.
+BY_THE_JOB = {"head", "trained", "scaling", "initialisation", "snapshots"}
 
 
 def test_every_setting_has_another_value():
@@ -109,8 +114,10 @@ def test_every_setting_has_another_value():
     [(name, field) for name, schema in SCHEMAS.items() for field in schema.model_fields if field not in BY_THE_JOB],
 )
 def test_every_setting_changes_the_trained_weights(name, field, tmp_path):
-    one, _ = run(name, settings_of(name), tmp_path)
-    other, _ = run(name, settings_of(name, **{field: OTHERS[field]}), tmp_path)
+    # Some settings play a part only beside others: steps are given instead of epochs, Adam has no momentum.
+    values = {"labelled_epochs": {"steps": None}, "momentum": {"optimiser": "sgd"}}.get(field, {})
+    one, _ = run(name, settings_of(name, **({} if field == "labelled_epochs" else values)), tmp_path)
+    other, _ = run(name, settings_of(name, **values, **{field: OTHERS[field]}), tmp_path)
     largest = max(float((one[key] - other[key]).abs().max()) for key in one)
     # Without a single step there is nothing to change.
     assert largest > 1e-4 if name != "untrained" else largest == 0
@@ -207,7 +214,8 @@ def same(one: StageData, other: StageData) -> bool:
 def trained(network, data: StageData, objective: str, settings) -> dict:
     """The weights after a stage, from the network that it starts with."""
     built = objectives.build(objective, network, data, settings, SEED)
-    train(network, built, settings.clip_norm, SEED, Checkpoints(Path("again.safetensors"), "again", "again", 60.0))
+    unused = Checkpoints(Path("again.safetensors"), "again", "again", 60.0)
+    train(network, built, optimiser(network, settings), settings.clip_norm, SEED, unused)
     return network.state_dict()
 
 

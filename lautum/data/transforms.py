@@ -9,15 +9,21 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class InputTransform:
-    """Augmentation (training only) and standardisation by the source training set's channel statistics."""
+    """Augmentation (training only) and scaling of the channels: `(image - mean) / std`."""
 
     augmentation: str  # "none" or "flip-shift"
     mean: Tensor  # (C, 1, 1), of images in [0, 255]
     std: Tensor  # (C, 1, 1)
 
     @classmethod
-    def for_source(cls, images: Tensor, augmentation: str) -> "InputTransform":
-        """Statistics over the source's `images`, uint8 (N, C, H, W); the target is scaled by them too."""
+    def for_source(cls, images: Tensor, augmentation: str, scaling: str = "standardised") -> "InputTransform":
+        """The scaling that the source's `images`, uint8 (N, C, H, W), ask for; the target is scaled by it too.
+
+        `scaling`: "standardised", by mean and standard deviation of each channel, or "unit", to [0, 1].
+        """
+        if scaling == "unit":
+            zeros = torch.zeros(images.shape[1], 1, 1, device=images.device)
+            return cls(augmentation, zeros, torch.full_like(zeros, 255.0))
         # Exact integer sums: the result does not depend on the order of summation, hence on device or threads.
         # A thousand images at a time, because bincount works on a copy with eight bytes for each pixel.
         counts = torch.zeros(images.shape[1], 256, dtype=torch.int64, device=images.device)

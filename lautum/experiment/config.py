@@ -61,6 +61,7 @@ class Method(Strict):
 class MethodSettings(Strict):
     """What one method sets differently in one task."""
 
+    network: str | None = None  # instead of the task's
     pretrain: dict = {}
     transfer: dict = {}
     tuning_seeds: tuple[int, ...] = ()  # that its values were selected on; results on them are not reported
@@ -86,7 +87,8 @@ class Task(Strict):
     @model_validator(mode="after")
     def _values(self, info: ValidationInfo):
         known = _catalogue(info)
-        known.require_network(self.network)
+        for network in (self.network, *(own.network for own in self.methods.values() if own.network)):
+            known.require_network(network)
         if self.paper_table is not None:
             require_known("paper_table", self.paper_table, paper.TABLE_SOURCES)
         require_known("data set", self.source, known.datasets)
@@ -204,6 +206,10 @@ class Config(Strict):
     def seeds(self, task: str) -> tuple[int, ...]:
         """The seeds of a task: its own, or else the grid's."""
         return self.tasks[task].seeds or self.grid.seeds
+
+    def network(self, task: str, method: str) -> str:
+        """The network that a method trains in a task."""
+        return self.tasks[task].own(method).network or self.tasks[task].network
 
     @property
     def catalogue(self) -> Catalogue:

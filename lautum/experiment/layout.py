@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lautum.experiment.config import Config
 from lautum.experiment.digest import code_digest
+from lautum.objectives.settings import keyed
 
 TRAINING = "lautum.pipeline.train"  # hands an objective its data
 
@@ -105,6 +106,11 @@ class Layout:
         key = self.transfer_key(cell.task, cell.method, cell.labels)
         return self._of_cell("transferred", cell, key, ".safetensors")
 
+    def snapshots(self, cell: Cell) -> Path:
+        """The weights after fewer post-transfer steps, which are kept until they are evaluated."""
+        network = self.transferred(cell)
+        return network.with_name(f"{network.stem}-snapshots.safetensors")
+
     def record(self, cell: Cell) -> Path:
         """The evaluation record of a cell; its predictions lie beside it."""
         key = self.record_key(cell.task, cell.method, cell.labels)
@@ -165,11 +171,11 @@ class Layout:
         definition, objective = self.config.tasks[task], self.config.methods[method].pretrain
         axes = {
             "source": definition.source,
-            "network": definition.network,
+            "network": self.config.network(task, method),
             "precision": definition.precision,
             "augmentation": definition.augmentation,
             "objective": objective,
-            "settings": self.config.pretrain_settings(task, method).model_dump(),
+            "settings": keyed(self.config.pretrain_settings(task, method)),
             "threads": self.config.threads,
             "code": code_digest(*self._code_of(objective, task), TRAINING),
         }
@@ -184,7 +190,7 @@ class Layout:
             "pretrain": self._pretrain_axes(task, method, labels),
             "split": self._split_axes(task, labels),
             "objective": objective,
-            "settings": self.config.transfer_settings(task, method).model_dump(),
+            "settings": keyed(self.config.transfer_settings(task, method)),
             "code": code_digest(*self._code_of(objective, task), TRAINING),
         }
 

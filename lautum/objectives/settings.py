@@ -14,18 +14,49 @@ from lautum.schema import Strict
 SOURCES = ("paper", "inferred", "tuned", "chosen")
 
 
-def setting(default: Any, unit: str, source: str, description: str, **bounds: Any) -> Any:
-    """A hyper-parameter as a pydantic field that carries its unit and the source of its default."""
-    return Field(default, description=description, json_schema_extra={"unit": unit, "source": source}, **bounds)
+def setting(default: Any, unit: str, source: str, description: str, later: bool = False, **bounds: Any) -> Any:
+    """A hyper-parameter as a pydantic field that carries its unit and the source of its default.
+
+    `later`: it came after results had been published. At its default it says nothing in their keys (see `keyed`).
+    """
+    extra: dict[str, Any] = {"unit": unit, "source": source} | ({"later": True} if later else {})
+    return Field(default, description=description, json_schema_extra=extra, **bounds)
+
+
+def keyed(settings: Strict) -> dict[str, Any]:
+    """The settings that results are bound to: all, but for those that came `later` and are at their default."""
+    result = settings.model_dump(mode="json")
+    for name, field in type(settings).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and "later" in extra and getattr(settings, name) == field.default:
+            del result[name]
+    return result
 
 
 class StageSettings(Strict):
     """What both training stages share."""
 
     batch_size: int = setting(128, "images", "chosen: as in common MNIST practice", "labelled images per step", ge=2)
-    learning_rate: float = setting(1e-3, "per step", "chosen: Adam's default", "Adam's step size", gt=0)
-    clip_norm: float = setting(
-        5.0, "L2 norm", "chosen: inactive in ordinary steps", "gradients are scaled down to this", gt=0
+    learning_rate: float = setting(1e-3, "per step", "chosen: Adam's default", "step size of the optimiser", gt=0)
+    optimiser: Literal["adam", "sgd"] = setting(
+        "adam",
+        "-",
+        "inferred: the author's networks of 2018 were trained with Adam",
+        "Adam, or stochastic gradient descent",
+        later=True,
+    )
+    momentum: float = setting(
+        0.9, "-", "chosen: common practice", "of stochastic gradient descent", later=True, ge=0, lt=1
+    )
+    weight_decay: float = setting(
+        0.0, "per unit weight", "chosen: the paper names none", "L2 penalty, added to the gradient", later=True, ge=0
+    )
+    clip_norm: float | None = setting(
+        5.0,
+        "L2 norm",
+        "chosen: seldom reached by the cross-entropy alone, in nearly every step with a strong Lautum term",
+        "gradients are scaled down to this; null: never",
+        gt=0,
     )
 
 
@@ -33,6 +64,22 @@ class PretrainSettings(StageSettings):
     """Pre-transfer stage: labelled source images, Eq. 2."""
 
     needs_target: ClassVar[bool] = False  # whether the unlabelled target images, hence the label count, play a part
+
+    scaling: Literal["standardised", "unit"] = setting(
+        "standardised",
+        "-",
+        "chosen: common practice",
+        "inputs have the source's mean 0 and deviation 1 in each channel, or lie in [0, 1]; in both stages",
+        later=True,
+    )
+    initialisation: Literal["pytorch", "truncated-normal"] = setting(
+        "pytorch",
+        "-",
+        "chosen: PyTorch's default",
+        "of all weights: PyTorch's, or normal with deviation 0.1 cut off at 0.2 and biases of 0.1, as in TensorFlow's "
+        "tutorials of the paper's time",
+        later=True,
+    )
 
 
 class TransferSettings(StageSettings):
@@ -45,4 +92,11 @@ class TransferSettings(StageSettings):
         "-",
         "inferred: the paper's low accuracies with few labels",
         "what becomes of the pretrained classifier head",
+    )
+    trained: Literal["all", "hidden", "head"] = setting(
+        "all",
+        "-",
+        "inferred: Eq. 3 has no frozen weights",
+        "which weights are trained: all, all but the convolutions, or the classifier head alone",
+        later=True,
     )

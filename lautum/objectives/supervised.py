@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import PositiveInt, model_validator
+
 from lautum.lazy import F
 from lautum.objectives.settings import TransferSettings, setting
 from lautum.seeds import generator
@@ -21,6 +23,31 @@ class Settings(TransferSettings):
     """Cross-entropy on the labelled target images, Eq. 3."""
 
     steps: int = setting(400, "optimiser steps", "chosen: training loss has levelled off", "length of the stage", ge=1)
+    labelled_epochs: int | None = setting(
+        None,
+        "passes over the labelled images",
+        "chosen: the paper does not say how long it trains, in steps or in passes",
+        "length of the stage, instead of steps",
+        later=True,
+        ge=1,
+    )
+    snapshots: tuple[PositiveInt, ...] = setting(
+        (),
+        "optimiser steps",
+        "chosen: none",
+        "the network is evaluated after each of these too, as a shorter stage would have left it",
+        later=True,
+    )
+
+    @model_validator(mode="after")
+    def _one_length(self):
+        if self.labelled_epochs is not None and {"steps", "snapshots"} & self.model_fields_set:
+            raise ValueError(f"labelled_epochs: {self.labelled_epochs} stands instead of steps and snapshots; give one")
+        if list(self.snapshots) != sorted(set(self.snapshots)) or max(self.snapshots, default=0) >= self.steps:
+            raise ValueError(
+                f"snapshots must increase and end before the stage's {self.steps} steps, got {list(self.snapshots)}"
+            )
+        return self
 
 
 class Objective(objective.Objective):
@@ -28,9 +55,11 @@ class Objective(objective.Objective):
 
     def __init__(self, network: Network, data: StageData, settings: Settings, seed: int):
         self.network, self.data, self.settings = network, data, settings
-        self.steps = settings.steps
         device = data.labelled.labels.device
         self.order = ShuffledBatches(len(data.labelled.labels), settings.batch_size, device, "labelled", seed)
+        self.steps = settings.steps
+        if settings.labelled_epochs is not None:
+            self.steps = settings.labelled_epochs * (len(data.labelled.labels) // self.order.batch_size)
         self.augmentation = generator("augmentation", "labelled", seed)
 
     def schedule(self, step: int) -> tuple[float, float]:

@@ -10,13 +10,13 @@ from torch import Tensor
 from lautum import schema
 from lautum.data import splits
 from lautum.data.transforms import InputTransform
-from lautum.errors import LautumError
+from lautum.errors import Damaged, LautumError
 from lautum.experiment.layout import Cell, Layout
 from lautum.files import sha256_of_arrays, write_arrays
 from lautum.pipeline import loading, run_record
 from lautum.pipeline.environment import describe, peak_memory_mb
-from lautum.pipeline.run_record import EvaluationCost, RunRecord, StageCost
-from lautum.training import network_file
+from lautum.pipeline.run_record import EvaluationCost, RunRecord, Snapshot, StageCost
+from lautum.training import checkpoint, network_file
 from lautum.training.device import select_device
 from lautum.training.networks import Network, sha256_of_weights
 
@@ -33,7 +33,7 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
     transferred = layout.transferred(cell)
     network, transform, origin = network_file.load(
         transferred,
-        definition.network,
+        config.network(cell.task, cell.method),
         definition.precision,
         definition.augmentation,
         device,
@@ -48,13 +48,18 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
         chosen = drawn.validation
     path, network_sha256 = layout.record(cell), sha256_of_weights(network)
     if _is_finished(layout, cell, network_sha256, images.sha256):
+        layout.snapshots(cell).unlink(missing_ok=True)
         return path
+    earlier = _snapshots(layout, cell)
     labels = splits.task_labels(images.labels[chosen], classes)
     began = time.perf_counter()
-    predictions = predict(network, transform, torch.from_numpy(images.images[chosen]).to(device)).cpu().numpy()
+    inputs = torch.from_numpy(images.images[chosen]).to(device)
+    arrays = {"predictions": predict(network, transform, inputs), "labels": labels.astype(np.uint8)}
+    for steps, weights in earlier.items():
+        network.load_state_dict(weights)
+        arrays[f"step{steps}"] = predict(network, transform, inputs)
     seconds = time.perf_counter() - began
-    correct = int((predictions == labels).sum())
-    arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
+    correct = {name: int((predicted == labels).sum()) for name, predicted in arrays.items()}
     write_arrays(
         path.with_suffix(".safetensors"), arrays, {"classes": ",".join(images.class_names[n] for n in classes)}
     )
@@ -70,11 +75,19 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
         key=layout.record_key(cell.task, cell.method, cell.labels),
         settings=layout.settings_key(cell.task, cell.method, cell.labels),
         part=config.evaluate.part,
-        accuracy=correct / len(labels),
+        accuracy=correct["predictions"] / len(labels),
         n_images=len(labels),
-        correct=correct,
+        correct=correct["predictions"],
         network_sha256=network_sha256,
         predictions_sha256=sha256_of_arrays(arrays["predictions"]),
+        snapshots=[
+            Snapshot(
+                steps=int(steps),
+                correct=correct[f"step{steps}"],
+                predictions_sha256=sha256_of_arrays(arrays[f"step{steps}"]),
+            )
+            for steps in earlier
+        ],
         split_sha256=origin["split_sha256"],
         source_train_sha256=origin["source_train_sha256"],
         target_train_sha256=origin["target_train_sha256"],
@@ -85,7 +98,23 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
         environment=describe(device, config.threads),
     )
     schema.write(path, record)
+    layout.snapshots(cell).unlink(missing_ok=True)
     return path
+
+
+def _snapshots(layout: Layout, cell: Cell) -> dict[str, dict[str, Tensor]]:
+    """The weights after fewer steps, steps -> name -> weight, in the order of the steps.
+
+    They are there until they have been evaluated. Raises Damaged, to have the record made anew, when it is not whole
+    and they are gone; else as `checkpoint.load`.
+    """
+    if not getattr(layout.config.transfer_settings(cell.task, cell.method), "snapshots", ()):
+        return {}
+    path, record = layout.snapshots(cell), layout.record(cell)
+    if record.exists() and not path.exists():
+        raise Damaged(record, f"{record} is not of {layout.transferred(cell)}; run again")
+    states, _ = checkpoint.load(path, remedy="run the post-transfer stage again")
+    return dict(sorted(states.items(), key=lambda item: int(item[0])))
 
 
 def _is_finished(layout: Layout, cell: Cell, network_sha256: str, images_sha256: str) -> bool:
@@ -98,7 +127,8 @@ def _is_finished(layout: Layout, cell: Cell, network_sha256: str, images_sha256:
 
 
 @torch.inference_mode()
-def predict(network: Network, transform: InputTransform, images: Tensor, batch_size: int = 250) -> Tensor:
-    """Predicted classes, int64 (N,), of uint8 images (N, C, H, W)."""
+def predict(network: Network, transform: InputTransform, images: Tensor, batch_size: int = 250) -> np.ndarray:
+    """Predicted classes, uint8 (N,), of uint8 images (N, C, H, W)."""
     network.eval()
-    return torch.cat([network(transform(batch)).argmax(dim=1) for batch in images.split(batch_size)])
+    classes = torch.cat([network(transform(batch)).argmax(dim=1) for batch in images.split(batch_size)])
+    return classes.cpu().numpy().astype(np.uint8)

@@ -22,6 +22,8 @@ class StageCost(Strict):
     steps: NonNegativeInt
     peak_memory_mb: NonNegativeFloat  # MiB, of the process up to then, or of the GPU's allocator
     device: str
+    accuracy: float = Field(ge=0, le=1)  # at the end, on the stage's first labelled images (`train.outputs`)
+    logit_scale: NonNegativeFloat  # likewise, of their logits
     curve: dict[str, list[int | float]]  # one value per logged step
 
     @model_validator(mode="after")
@@ -31,6 +33,14 @@ class StageCost(Strict):
         if len({len(values) for values in self.curve.values()}) > 1:
             raise ValueError("the quantities of a training curve must have as many values each")
         return self
+
+
+class Snapshot(Strict):
+    """What the network predicted after fewer post-transfer steps, at the same rate."""
+
+    steps: PositiveInt
+    correct: NonNegativeInt
+    predictions_sha256: str
 
 
 class EvaluationCost(Strict):
@@ -72,6 +82,7 @@ class RunRecord(Strict):
     correct: NonNegativeInt
     network_sha256: str  # of the weights that predicted
     predictions_sha256: str
+    snapshots: list[Snapshot] = []
     split_sha256: str
     source_train_sha256: str
     target_train_sha256: str
@@ -134,4 +145,12 @@ def _predictions(path: Path, record: RunRecord) -> tuple[np.ndarray, np.ndarray,
         or record.accuracy != record.correct / len(labels)
     ):
         raise Damaged(path, f"{file} is not the predictions of {path.name}; run again")
+    for snapshot in record.snapshots:
+        earlier = arrays.get(f"step{snapshot.steps}", np.empty(0))
+        if (
+            sha256_of_arrays(earlier) != snapshot.predictions_sha256
+            or len(earlier) != record.n_images
+            or (earlier == labels).sum() != snapshot.correct
+        ):
+            raise Damaged(path, f"{file} lacks what {path.name} has after {snapshot.steps} steps; run again")
     return predictions, labels, metadata.get("classes", "").split(",")

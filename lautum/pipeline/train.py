@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from lautum import objectives, schema
 from lautum.data import splits
@@ -24,6 +25,7 @@ from lautum.training.checkpoint import Checkpoints
 from lautum.training.device import select_device
 from lautum.training.loop import train
 from lautum.training.networks import Network, sha256_of_weights
+from lautum.training.optimiser import SGD, Adam, Optimiser
 
 
 def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> Path:
@@ -37,7 +39,7 @@ def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> 
     source = loading.prepared(layout, definition.source, "train")
     image_shape = source.images.shape[1:]
     images = torch.from_numpy(source.images).to(device)
-    transform = InputTransform.for_source(images, definition.augmentation)
+    transform = InputTransform.for_source(images, definition.augmentation, settings.scaling)
     labelled = Labelled(images, torch.from_numpy(source.labels).to(device))
     origin = {"source_train_sha256": source.sha256}
     unlabelled = None
@@ -51,11 +53,12 @@ def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> 
         unlabelled = torch.from_numpy(target.images[drawn.unlabelled]).to(device)
         origin |= {"target_train_sha256": target.sha256, "split_sha256": drawn.sha256}
     network = networks.build(
-        definition.network,
+        layout.config.network(task, method),
         image_shape,
         len(source.class_names),
         seed,
         definition.precision,
+        settings.initialisation,
         layout.config.catalogue.networks,
     )
     objective = layout.config.methods[method].pretrain
@@ -81,7 +84,7 @@ def transfer(layout: Layout, cell: Cell) -> Path:
     path = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
     network, transform, origin = network_file.load(
         path,
-        definition.network,
+        layout.config.network(cell.task, cell.method),
         definition.precision,
         definition.augmentation,
         device,
@@ -91,12 +94,14 @@ def transfer(layout: Layout, cell: Cell) -> Path:
     if origin.get("target_train_sha256", target.sha256) != target.sha256:
         raise Damaged(path, f"{path} was trained with another version of {target.dataset}; run again")
     if settings.head == "reinitialise":
-        networks.reinitialise_head(network, len(classes), cell.seed)
+        initialisation = layout.config.pretrain_settings(cell.task, cell.method).initialisation
+        networks.reinitialise_head(network, len(classes), cell.seed, initialisation)
     elif network.head.out_features != len(classes):
         raise LautumError(
             f"{cell.task}: the pretrained head has {network.head.out_features} classes, the target {len(classes)}; "
             "set `head: reinitialise` in the task's transfer settings"
         )
+    network.set_trained(settings.trained)
     # Every method gets the labels of the labelled part only; all of them are for the upper bound.
     shown = np.concatenate([drawn.labelled, drawn.unlabelled]) if settings.all_labels else drawn.labelled
     labels = torch.from_numpy(splits.task_labels(target.labels[shown], classes))
@@ -106,6 +111,7 @@ def transfer(layout: Layout, cell: Cell) -> Path:
         torch.from_numpy(target.images[drawn.unlabelled]).to(device),
     )
     origin |= {"target_train_sha256": target.sha256, "split_sha256": drawn.sha256}
+    wanted = getattr(settings, "snapshots", ())
     stage = Stage(
         f"{cell.task} {cell.method} n{cell.labels} seed {cell.seed}",
         network,
@@ -114,6 +120,8 @@ def transfer(layout: Layout, cell: Cell) -> Path:
         settings,
         cell.seed,
         origin | {"key": layout.transfer_key(cell.task, cell.method, cell.labels)},
+        # Where there is a record they have been evaluated, and removed.
+        layout.snapshots(cell) if wanted and not layout.record(cell).exists() else None,
     )
     return run_stage(layout, layout.transferred(cell), stage)
 
@@ -129,6 +137,7 @@ class Stage:
     settings: StageSettings
     seed: int
     origin: Mapping  # what the result depends on, written into it; JSON-serialisable
+    snapshots: Path | None = None  # where the weights after the settings' `snapshots` go
 
 
 def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
@@ -142,7 +151,7 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
     origin = {**stage.origin, "seed": stage.seed, "start_sha256": start}
     with lock(state.with_suffix(".lock")):
         # Also by a copy of this job, perhaps of a driver that was killed, while this one waited.
-        if _is_finished(path, origin):
+        if _is_finished(path, origin) and (stage.snapshots is None or _is_of(stage.snapshots, origin)):
             return path
         try:
             objective = objectives.build(
@@ -155,12 +164,23 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
             )
             identity = json.dumps(origin, sort_keys=True)
             checkpoints = Checkpoints(state, identity, stage.name, layout.config.checkpoint_seconds)
-            trained = train(stage.network, objective, stage.settings.clip_norm, stage.seed, checkpoints)
+            trained = train(
+                stage.network,
+                objective,
+                optimiser(stage.network, stage.settings),
+                stage.settings.clip_norm,
+                stage.seed,
+                checkpoints,
+                getattr(stage.settings, "snapshots", ()) if stage.snapshots else (),
+            )
         except LautumError:
             raise
         except ValueError as error:  # e.g. too few samples for the rank
             raise LautumError(f"{stage.name}: {error}") from error
+        if stage.snapshots:
+            checkpoint.save(stage.snapshots, trained.snapshots, origin)
         network_file.save(path, stage.network, stage.data.transform, origin)
+        accuracy, scale = outputs(stage.network, stage.data)
         device = stage.data.labelled.labels.device
         cost = StageCost(
             seconds=trained.seconds,
@@ -169,6 +189,8 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
             steps=objective.steps,
             peak_memory_mb=peak_memory_mb(device),
             device=str(device),
+            accuracy=accuracy,
+            logit_scale=scale,
             curve=trained.curve,
         )
         schema.write(path.with_suffix(".json"), cost)
@@ -176,11 +198,40 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
     return path
 
 
+def optimiser(network: nn.Module, settings: StageSettings) -> Optimiser:
+    """The optimiser of those weights of a network that are trained."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if settings.optimiser == "sgd":
+        return SGD(parameters, settings.momentum, settings.weight_decay)
+    return Adam(parameters, settings.weight_decay)
+
+
+@torch.inference_mode()
+def outputs(network: Network, data: StageData, count: int = 2000) -> tuple[float, float]:
+    """What a stage leaves behind: accuracy on the first `count` labelled images, and the scale of their logits.
+
+    The scale is the root mean square of the logits around their mean over the classes, to which softmax is blind.
+    """
+    network.eval()
+    images, labels = data.labelled.images[:count], data.labelled.labels[:count]
+    logits = torch.cat([network(data.transform(batch)) for batch in images.split(250)])
+    centred = logits - logits.mean(dim=1, keepdim=True)
+    return float((logits.argmax(dim=1) == labels).float().mean()), float(centred.square().mean().sqrt())
+
+
 def _is_finished(path: Path, origin: Mapping) -> bool:
     """Whether a stage's network and cost are both there, whole, and made from the same."""
     try:
-        _, found = checkpoint.check(path)
         schema.read(path.with_suffix(".json"), StageCost, what="the cost of a stage")
+    except LautumError:
+        return False
+    return _is_of(path, origin)
+
+
+def _is_of(path: Path, origin: Mapping) -> bool:
+    """Whether a file of weights is there, whole, and made from the same."""
+    try:
+        _, found = checkpoint.check(path)
     except LautumError:
         return False
     return found == json.loads(json.dumps(origin))

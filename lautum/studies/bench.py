@@ -237,10 +237,10 @@ def build(
     network = networks.build(network_name, SHAPES[shape][0], 10, 0, precision).to(memory_format=torch.channels_last)
     if name == "two_stream":  # the reference, which is no objective of a configuration
         settings = mk_mmd.Settings(batch_size=BATCH)
-        return two_stream.Objective(network, data(shape), settings, seed=0), network, Adam(network)
+        return two_stream.Objective(network, data(shape), settings, seed=0), network, Adam(network.parameters())
     objective = objectives.build(name, network, data(shape), PRETRAIN[name](batch_size=BATCH), seed=0)
     assert isinstance(objective, source_only.Objective)
-    return objective, network, Adam(network)
+    return objective, network, Adam(network.parameters())
 
 
 def stepper(name: str, shape: str, network_name: str, precision: str = "float32") -> Callable[[], None]:

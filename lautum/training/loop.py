@@ -5,7 +5,8 @@ What is trained on, and how, is the objective's business.
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from lautum.training.checkpoint import Checkpoints
 from lautum.training.interruption import Interrupted, stop_requests
 from lautum.training.networks import set_dropout_generator
 from lautum.training.objective import Objective
-from lautum.training.optimiser import Adam
+from lautum.training.optimiser import Optimiser
 from lautum.training.progress import progress
 
 
@@ -29,22 +30,32 @@ class Trained:
     seconds: float = 0.0  # wall time in the loop, over all attempts
     images: int = 0  # labelled and unlabelled images processed
     resumed_at: list[int] = field(default_factory=list)  # steps at which earlier attempts were resumed
+    # The network after some of the steps: step -> name -> weight.
+    snapshots: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    def progress(self) -> dict:
+        """How far the stage has come, without tensors."""
+        return {name: value for name, value in vars(self).items() if name != "snapshots"}
 
 
 def train(
     network: nn.Module,
     objective: Objective,
-    clip_norm: float,
+    optimiser: Optimiser,
+    clip_norm: float | None,
     seed: int,
     checkpoints: Checkpoints,
+    snapshots: Collection[int] = (),
     log_points: int = 50,
 ) -> Trained:
-    """Train `network` in place for `objective.steps` steps of Adam, from the last checkpoint on if there is one.
+    """Train `network` in place for `objective.steps` steps, from the last checkpoint on if there is one.
 
     Args:
-        clip_norm: bound on the gradient's L2 norm.
+        optimiser: of those of the network's parameters that are trained.
+        clip_norm: bound on the gradient's L2 norm; None: no bound.
         seed: fixes the dropout noise.
         checkpoints: where the state is kept while the stage runs.
+        snapshots: the steps after which the weights are kept beside those of the end.
         log_points: number of points on the training curve.
 
     Raises:
@@ -53,14 +64,16 @@ def train(
     """
     noise = generator("dropout", seed, device=next(network.parameters()).device)
     set_dropout_generator(network, noise)
-    optimiser = Adam(network)
-    run = _resumed(checkpoints, network, optimiser, objective, noise)
+    bound = math.inf if clip_norm is None else clip_norm
+    clipped = torch.zeros((), device=noise.device)  # steps since the last logged one
+    run = _resumed(checkpoints, network, optimiser, objective, noise, clipped)
     name, earlier, began = checkpoints.name, run.seconds, time.perf_counter()
 
-    def snapshot() -> None:
+    def checkpoint() -> None:
         run.seconds = earlier + time.perf_counter() - began
-        state = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
-        checkpoints.save(state | {"objective": objective.state_dict(), "noise": noise.get_state()}, asdict(run))
+        state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "snapshots": run.snapshots}
+        state |= {"objective": objective.state_dict(), "noise": noise.get_state(), "clipped": clipped}
+        checkpoints.save(state, run.progress())
 
     network.train()
     log_every = max(1, objective.steps // log_points)
@@ -70,23 +83,29 @@ def train(
             loss, images, scalars = objective.step(run.step)
             optimiser.zero_grad()
             loss.backward()
-            norm = nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+            norm = nn.utils.clip_grad_norm_(optimiser.parameters, bound)
+            clipped += norm > bound
             optimiser.step(rate, beta1)
             run.step += 1
             run.images += images
             last = run.step == objective.steps
             if run.step % log_every == 0 or last:
+                since = run.step - (run.curve["step"][-1] if run.curve else 0)
                 point = {"step": run.step, "learning_rate": rate, "loss": loss.detach(), "gradient_norm": norm}
+                point |= {"clipped_share": clipped / since}
                 _log(run.curve, point | scalars | objective.diagnostics(), name)
+                clipped.zero_()
                 show(run.step, run.curve["loss"][-1])
+            if run.step in snapshots:
+                run.snapshots[str(run.step)] = {name: weight.clone() for name, weight in network.state_dict().items()}
             if stop_requested() and not last:
-                snapshot()
+                checkpoint()
                 raise Interrupted(
                     f"{name}: stopped by {stop_requested()} after step {run.step} of {objective.steps}; "
                     f"run the same command again to go on from {checkpoints.path}"
                 )
             if checkpoints.due():
-                snapshot()
+                checkpoint()
     if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
         raise LautumError(
             f"{name}: a weight is not finite after the last step; lower learning_rate or the objective's weight"
@@ -96,7 +115,12 @@ def train(
 
 
 def _resumed(
-    checkpoints: Checkpoints, network: nn.Module, optimiser: Adam, objective: Objective, noise: torch.Generator
+    checkpoints: Checkpoints,
+    network: nn.Module,
+    optimiser: Optimiser,
+    objective: Objective,
+    noise: torch.Generator,
+    clipped: Tensor,
 ) -> Trained:
     """How far the stage has come; everything that trains is taken back to that state."""
     found = checkpoints.load()
@@ -107,7 +131,8 @@ def _resumed(
     optimiser.load_state_dict(state["optimiser"])
     objective.load_state_dict(state.get("objective", {}))
     noise.set_state(state["noise"])
-    run = Trained(**progress_made)
+    clipped.copy_(state.get("clipped", clipped))  # which earlier versions did not keep
+    run = Trained(**progress_made, snapshots=state.get("snapshots", {}))
     run.resumed_at.append(run.step)
     return run
 

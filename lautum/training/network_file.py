@@ -40,7 +40,7 @@ def load(
     """
     state, origin = checkpoint.load(path, remedy="run the stage that makes it")
     classes = len(state["network"]["head.bias"])
-    network = networks.build(architecture, tuple(origin["image_shape"]), classes, 0, precision, plugins)
+    network = networks.build(architecture, tuple(origin["image_shape"]), classes, 0, precision, plugins=plugins)
     network.load_state_dict(state["network"])
     network.to(device).to(memory_format=torch.channels_last)
     mean, std = (state["transform"][name].to(device) for name in ("mean", "std"))

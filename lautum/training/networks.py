@@ -49,6 +49,22 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
 
+    def set_trained(self, trained: str) -> None:
+        """Train "all" weights, those of "hidden" linear layers and the head, or the "head" alone; freeze the others."""
+        self.requires_grad_(trained == "all")
+        for module in self.modules() if trained == "hidden" else ():
+            if isinstance(module, nn.Linear):
+                module.requires_grad_(True)
+        self.head.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> "Network":
+        """As PyTorch's, but batch normalisation that is frozen keeps its statistics."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+                module.eval()
+        return self
+
 
 class ConvNet(Network):
     """conv5x5-ReLU-pool2 twice, a hidden layer with dropout, a linear head.
@@ -126,11 +142,13 @@ def build(
     num_classes: int,
     seed: int,
     precision: str = "float32",
+    initialisation: str = "pytorch",
     plugins: Mapping[str, type[Network]] = MappingProxyType({}),
 ) -> Network:
     """The named network, initialised from `seed` alone (the caller's random state is untouched).
 
-    `plugins` are classes by name of networks that are not the suite's own.
+    `initialisation`: "pytorch" or "truncated-normal", see `truncated_normal`. `plugins` are classes by name of networks
+    that are not the suite's own.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive("initialisation", name, seed))
@@ -139,16 +157,33 @@ def build(
         else:
             kind, arguments = ARCHITECTURES[name]
             network = CLASSES[kind](image_shape, num_classes, **arguments)
+        if initialisation == "truncated-normal":
+            truncated_normal(network)
     network.precision = precision
     return network
 
 
-def reinitialise_head(network: Network, num_classes: int, seed: int) -> None:
+@torch.no_grad()
+def truncated_normal(network: nn.Module, deviation: float = 0.1) -> None:
+    """Draw the weights of all convolutions and linear layers from a normal distribution cut off at two deviations, and
+    set their biases to one, as TensorFlow's tutorial for MNIST did in the years of the paper.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+            if module.bias is not None:
+                module.bias.fill_(deviation)
+
+
+def reinitialise_head(network: Network, num_classes: int, seed: int, initialisation: str = "pytorch") -> None:
     """Replace the head by a fresh linear layer with `num_classes` outputs, initialised from `seed` alone."""
     old = network.head
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive("head initialisation", seed))
-        network.head = nn.Linear(old.in_features, num_classes).to(old.weight.device)
+        head = nn.Linear(old.in_features, num_classes)
+        if initialisation == "truncated-normal":
+            truncated_normal(head)
+    network.head = head.to(old.weight.device)
 
 
 def sha256_of_weights(network: nn.Module) -> str:
