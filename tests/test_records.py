@@ -42,7 +42,14 @@ def write_record(layout: Layout, cell, correct: int, **changed: str) -> Path:
     write_arrays(path.with_suffix(".safetensors"), {"predictions": predictions, "labels": labels}, {"classes": "A,B"})
     shared, own = ({"step": [1, 2], "loss": [2.0, float(last)]} for last in (cell.seed, correct))
     cost = {"seconds": 1.0, "peak_memory_mb": 100.0}
-    stage = cost | {"images_per_second": 5.0, "resumed_at": [], "steps": 2, "device": "cpu"}
+    stage = cost | {
+        "images_per_second": 5.0,
+        "resumed_at": [],
+        "steps": 2,
+        "device": "cpu",
+        "accuracy": 0.5,
+        "logit_scale": 1.0,
+    }
     environment = {"device": "cpu", "cpu": "none", "cores": 2, "threads": 1, "python": "3", "torch": "0", "lautum": "0"}
     environment |= {"commit": "0123456789abcdef+changes"}
     environment |= {column: value for column, value in changed.items() if column == "device"}
