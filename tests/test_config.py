@@ -222,6 +222,30 @@ def test_a_name_is_not_inherited(tmp_path):
         config.load(tmp_path / "mine.yaml")
 
 
+def test_seeds_of_the_grid_are_heard_or_refused(tmp_path):
+    (tmp_path / "own.yaml").write_text(
+        f"extends: {ROOT / 'config/config.yaml'}\nname: own\n"
+        "grid: {tasks: [digits-letters, mnist-notmnist], seeds: 3}\ntasks: {digits-letters: {seeds: 5}}\n"
+    )
+    loaded = config.load(tmp_path / "own.yaml")  # in one file the task's own hold
+    assert (len(loaded.seeds("digits-letters")), len(loaded.seeds("mnist-notmnist"))) == (5, 3)
+
+    def extended(text: str) -> config.Config:
+        (tmp_path / "mine.yaml").write_text(f"extends: own.yaml\nname: mine\n{text}\n")
+        return config.load(tmp_path / "mine.yaml")
+
+    message = "mine.yaml: grid.seeds does not reach task digits-letters, which has seeds of its own in .*own.yaml; set"
+    with pytest.raises(LautumError, match=message):
+        extended("grid: {seeds: 4}")
+    assert len(extended("grid: {seeds: 4, tasks: [mnist-notmnist]}").seeds("mnist-notmnist")) == 4
+    assert len(extended("grid: {seeds: 4}\ntasks: {digits-letters: {seeds: 2}}").seeds("digits-letters")) == 2
+    assert len(extended("grid: {seeds: 4}\ntasks: {digits-letters: {seeds: null}}").seeds("digits-letters")) == 4
+    assert len(extended("tasks: {digits-letters: {seeds: 6}}").seeds("digits-letters")) == 6
+    (tmp_path / "mine.yaml").write_text(f"extends: {ROOT}/config/published.yaml\nname: mine\ngrid: {{seeds: 4}}\n")
+    with pytest.raises(LautumError, match="grid.seeds does not reach task mnist-notmnist10k, .*config/published.yaml"):
+        config.load(tmp_path / "mine.yaml")
+
+
 def test_files_that_extend_each_other_along_many_ways_are_read_once(tmp_path):
     (tmp_path / "0.yaml").write_text(f"extends: {ROOT / 'config/config.yaml'}\n")
     for level in range(1, 30):  # half a billion ways down

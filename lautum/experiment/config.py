@@ -73,7 +73,7 @@ class Task(Strict):
     source: str
     target: str
     classes: tuple[str, ...] | None = None  # target classes by name; None: all
-    seeds: Seeds | None = None  # instead of the grid's
+    seeds: Seeds | None = None  # instead of the grid's, which must not be set in a file that extends this one
     label_counts: tuple[int, ...] = Field(min_length=1, max_length=100)
     network: str
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products; weights are float32

@@ -24,7 +24,8 @@ def read(path: Path | str) -> dict:
     Of several the later ones win; but what extends another wins over that one wherever it stands. A name is not
     inherited, or the campaign would take the place of another one's report.
 
-    Raises LautumError when a file is no configuration or extends itself, or when this one has no name of its own.
+    Raises LautumError when a file is no configuration or extends itself, when this one has no name of its own, or when
+    a `grid.seeds` would not reach a task.
     """
     merged: dict = {}
     *bases, (last, own) = _read(Path(path))
@@ -39,7 +40,35 @@ def read(path: Path | str) -> dict:
     for file, values in (*bases, (last, own)):
         own = {key: value for key, value in values.items() if key != "extends"} | _located(values, file.parent)
         merged = _merge(merged, own, file.name)
+    _require_heard_seeds([*bases, (last, own)], merged)
     return merged
+
+
+def _require_heard_seeds(files: list[tuple[Path, dict]], merged: dict) -> None:
+    """Refuse `grid.seeds` in a file that extends one in which a task of the grid has seeds of its own.
+
+    In one file, the task's own hold.
+    """
+
+    def setter(*keys: str) -> int:
+        """The number of the last file that sets a value; -1 for none."""
+        return max((number for number, (_, values) in enumerate(files) if _at(values, keys) is not None), default=-1)
+
+    grid = setter("grid", "seeds")
+    tasks = _at(merged, ("grid", "tasks"))
+    for task in tasks if isinstance(tasks, tuple) else ():
+        own = setter("tasks", task, "seeds")
+        if 0 <= own < grid and _at(merged, ("tasks", task, "seeds")) is not None:
+            raise LautumError(
+                f"{files[grid][0]}: grid.seeds does not reach task {task}, which has seeds of its own in "
+                f"{files[own][0]}; set tasks.{task}.seeds (null: the grid's)"
+            )
+
+
+def _at(values: object, keys: tuple[str, ...]) -> object:
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
 
 
 def _located(values: dict, folder: Path) -> dict:
