@@ -12,7 +12,7 @@ from test_records import write_record
 from lautum.errors import Damaged, LautumError
 from lautum.experiment import config, config_files
 from lautum.experiment.layout import Layout
-from lautum.experiment.search import Range, quasi_random
+from lautum.experiment.search import Range, draw, quasi_random
 from lautum.report import selection_figures
 from lautum.report.figures import STYLES
 from lautum.results import records, selection
@@ -72,6 +72,11 @@ def test_the_points_are_pinned_and_spread():
         assert all(sorted((16 * column).astype(int)) == list(range(16)) for column in points.T)
         assert np.abs(np.corrcoef(points.T) - np.eye(dimensions)).max() < 0.25
     assert quasi_random(4, 0).shape == (4, 0)
+
+
+@pytest.mark.parametrize("dimensions", range(1, 9))
+def test_the_points_that_are_kept_are_those_that_are_drawn(dimensions):
+    assert np.array_equal(quasi_random(16, dimensions), draw(16, dimensions))
 
 
 def test_a_position_on_a_range():

@@ -7,8 +7,10 @@ seeds as the resource: after `rungs[0]` seeds the best `trials * rungs[0] / rung
 `rungs[1]` seeds, and so on; the same rule for all.
 """
 
+import json
 import math
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +23,7 @@ from lautum.schema import Strict
 
 MOST_TRIALS = 1000  # of all methods together
 DESIGN_SEED = 20191105  # fixes the quasi-random points; any number would do
+DESIGNS = Path(__file__).with_name("designs.json")  # the points of some, drawn once
 
 
 class Range(Strict):
@@ -207,15 +210,29 @@ def _rounded(value: float, whole: bool) -> float:
     return round(value) if whole else value
 
 
-@cache
 def quasi_random(count: int, dimensions: int) -> np.ndarray:
     """`count` points in [0, 1)^dimensions, (count, dimensions): a Latin hypercube of low centred discrepancy.
 
     Every coordinate falls once into each of `count` equal intervals. With as few points as a search has, Sobol and
     Halton sequences leave some pairs of coordinates strongly correlated (16 points in 6 dimensions: up to 0.8 and 0.5
     against 0.2 here), and their hyper-parameters could not be told apart.
+
+    Those of 16 points are kept in designs.json: another release of SciPy may draw others, but not change which trials
+    there were, and every job of a search would wait a second for SciPy.
     """
-    from scipy.stats import qmc  # half a second, which every job of every campaign would pay
+    kept = _designs().get(f"{count} x {dimensions}")
+    return draw(count, dimensions) if kept is None else np.array(kept)
+
+
+@cache
+def _designs() -> dict[str, list[list[float]]]:
+    return json.loads(DESIGNS.read_text())
+
+
+@cache
+def draw(count: int, dimensions: int) -> np.ndarray:
+    """The design that `quasi_random` describes, from SciPy."""
+    from scipy.stats import qmc  # half a second
 
     if dimensions == 0:
         return np.empty((count, 0))
