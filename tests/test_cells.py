@@ -1,4 +1,4 @@
-"""The job that finishes the cells of one pre-training: one by one, none twice, and one that fails stops no other."""
+"""The job that finishes the cells of one pre-training or several: one by one, none twice, one that fails stops none."""
 
 import json
 import os
@@ -185,6 +185,67 @@ def test_a_job_has_as_many_cells_as_the_configuration_says(campaign):
     assert [layout.record(cell) for cell in layout.cells()] == [campaign.record(cell) for cell in campaign.cells()]
 
 
+def one_job(seeds: int, pretrainings: int) -> Layout:
+    """The campaign with Lautum and more seeds, and so many pre-trainings in a job."""
+    values = yaml.safe_load(Path("mine.yaml").read_text())
+    values["grid"] |= {"methods": ["standard", "temporal_ensembling", "lautum"], "seeds": seeds}
+    values["tasks"]["digits-letters"] |= {"methods": {"lautum": {"pretrain": {"rank": 10}}}, "label_counts": [20]}
+    Path("mine.yaml").write_text(yaml.safe_dump(values | {"pretrainings_per_job": pretrainings}))
+    return Layout(config.load("mine.yaml"))
+
+
+def test_a_job_of_several_pretrainings_makes_what_jobs_of_one_make(campaign):
+    layout = one_job(seeds=2, pretrainings=4)
+    split(layout, "digits-letters", 20, 1)
+    (batch,) = layout.batches(layout.cells())
+    assert len(layout.networks(batch.cells)) == 4 and len(batch.cells) == 6
+    finish(layout, batch)
+    receipt.check(layout, batch.receipt)
+    together = contents()
+    for folder in ("pretrained", "transferred", "evaluated-test"):
+        shutil.rmtree(f"results/{folder}")
+    alone = one_job(seeds=2, pretrainings=0)
+    with pytest.raises(LautumError, match="1 of 1 cells failed"):  # then the pre-training is another job's
+        finish(alone, alone.batches(alone.cells())[-1])
+    for cell in reversed(alone.cells()):
+        pretrain(alone, cell.task, cell.method, cell.labels, cell.seed)
+        finish(alone, *alone.batches([cell]))
+    assert contents() == together
+
+
+def test_a_job_has_as_many_pretrainings_as_the_configuration_says_with_all_their_cells(campaign):
+    separate = one_job(seeds=3, pretrainings=0)
+    layout = one_job(seeds=3, pretrainings=4)
+    batches = layout.batches(layout.cells())
+    assert [len(layout.networks(batch.cells)) for batch in batches] == [4, 2]
+    assert sorted(map(str, (c for batch in batches for c in batch.cells))) == sorted(map(str, layout.cells()))
+    assert len({batch.receipt for batch in batches}) == 2
+    # Which other seeds are in a job is in its key.
+    first, second = ([cell for cell in layout.cells() if cell.seed in (0, seed)] for seed in (1, 2))
+    assert layout.batch(first).key != layout.batch(second).key
+    # Every file of a cell is where it is without company.
+    assert [layout.record(cell) for cell in layout.cells()] == [separate.record(cell) for cell in layout.cells()]
+
+
+def test_a_pretraining_that_fails_stops_no_other(campaign, capsys):
+    layout = one_job(seeds=2, pretrainings=4)  # no split of the second seed
+    (batch,) = layout.batches(layout.cells())
+    with pytest.raises(LautumError, match="3 of 6 cells failed; the others are finished"):
+        finish(layout, batch)
+    assert [layout.record(cell).exists() for cell in batch.cells] == [cell.seed == 0 for cell in batch.cells]
+
+
+def test_several_pretrainings_by_hand(campaign, capsys):
+    layout = one_job(seeds=2, pretrainings=2)
+    split(layout, "digits-letters", 20, 1)
+    batch = layout.batches(layout.cells())[0]
+    names = [f"{cell.method}:20:{cell.seed}" for cell in batch.cells]
+    assert names == ["standard:20:0", "temporal_ensembling:20:0", "standard:20:1", "temporal_ensembling:20:1"]
+    options = ["--config", "mine.yaml", "--task", "digits-letters", "--seed", "0", "--key", batch.key]
+    assert main(["cells", *options, *names]) == 0
+    assert capsys.readouterr().out == f"{batch.receipt}\n"
+
+
 def test_a_receipt_is_withdrawn_with_its_records(campaign):
     (batch,) = campaign.batches(campaign.cells())
     finish(campaign, batch)
@@ -204,8 +265,9 @@ def test_a_receipt_is_withdrawn_with_its_records(campaign):
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        (["standard"], "a cell is written METHOD:LABELS, e.g. standard:50, got 'standard'"),
-        (["standard:²"], "a cell is written METHOD:LABELS, e.g. standard:50, got 'standard:²'"),
+        (["standard"], "a cell is written METHOD:LABELS or METHOD:LABELS:SEED, e.g. standard:50, got 'standard'"),
+        (["standard:²"], "e.g. standard:50, got 'standard:²'"),
+        (["standard:20:0:0"], "e.g. standard:50, got 'standard:20:0:0'"),
         (["standard:30"], "task digits-letters has no label count 30; its label_counts are 20, 40"),
         (["standart:20"], "unknown method 'standart'; did you mean 'standard'?"),
         (["standard:20", "lautum:20"], "standard:20 lautum:20 begin with 2 different pre-trainings; give those of one"),

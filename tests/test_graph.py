@@ -153,6 +153,19 @@ def test_a_lost_record_is_made_again_alone(finished):
     assert {path: path.stat().st_mtime_ns for path in made} == before
 
 
+def test_several_pretrainings_and_their_cells_are_one_job_where_the_configuration_says_so(finished, tmp_path):
+    shutil.copytree(finished / "data", tmp_path / "data")
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY | {"pretrainings_per_job": 4}))
+    output = snakemake(tmp_path, "--cores", "2", "--scheduler", "greedy", "--until", "cells")
+    listed = Counter(re.findall(r"^(?:local)?rule (\w+):$", output, flags=re.MULTILINE))
+    assert listed == {"split": 2, "cells": 2}  # six pre-trainings, eight cells
+    for name in ("pretrained", "transferred"):
+        folder, other = finished / "results" / name, tmp_path / "results" / name
+        made = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.safetensors")}
+        assert made == {path.relative_to(other): path.read_bytes() for path in other.rglob("*.safetensors")}
+    assert "rule cells:" not in snakemake(tmp_path, "--cores", "1", "--until", "cells")
+
+
 def test_a_grid_of_one_method_has_no_differences_to_draw(finished):
     (finished / "one.yaml").write_text(yaml.safe_dump(changed(grid={"methods": ["lautum"]}) | {"name": "one"}))
     snakemake(finished, "--cores", "2", "--scheduler", "greedy", "--configfile", str(finished / "one.yaml"))

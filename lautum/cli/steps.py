@@ -60,17 +60,19 @@ def _cells(options: Namespace) -> None:
 
     layout = load_layout(options)
     chosen = []
-    for name in options.cells:
-        method, _, labels = name.rpartition(":")
-        if not labels.isdecimal():
-            raise LautumError(f"a cell is written METHOD:LABELS, e.g. standard:50, got {name!r}")
-        _require_labels(layout, options.task, int(labels))
+    for text in options.cells:
+        method, *numbers = text.split(":")
+        if len(numbers) not in (1, 2) or not all(number.isdecimal() for number in numbers):
+            raise LautumError(f"a cell is written METHOD:LABELS or METHOD:LABELS:SEED, e.g. standard:50, got {text!r}")
+        labels, seed = int(numbers[0]), int(numbers[1]) if numbers[1:] else options.seed
+        _require_labels(layout, options.task, labels)
         require_known("method", method, layout.config.methods)
-        chosen.append(Cell(options.task, method, int(labels), options.seed))
-    networks = {layout.pretrained(cell.task, cell.method, cell.labels, cell.seed) for cell in chosen}
-    if len(networks) > 1:
+        chosen.append(Cell(options.task, method, labels, seed))
+    networks = layout.networks(chosen)
+    if len(networks) > 1 and not layout.config.pretrainings_per_job:
         raise LautumError(
-            f"{' '.join(options.cells)} begin with {len(networks)} different pre-trainings; give those of one"
+            f"{' '.join(options.cells)} begin with {len(networks)} different pre-trainings; give those of one, or set "
+            "pretrainings_per_job"
         )
     batch = layout.batch(chosen)
     _require_key(options, batch.key)
@@ -166,7 +168,9 @@ def _datasets(parser: ArgumentParser) -> None:
 
 
 def _several(parser: ArgumentParser) -> None:
-    parser.add_argument("cells", nargs="+", metavar="METHOD:LABELS", help="e.g. standard:50 temporal_ensembling:50")
+    parser.add_argument(
+        "cells", nargs="+", metavar="METHOD:LABELS[:SEED]", help="e.g. standard:50 temporal_ensembling:50"
+    )
 
 
 COMMANDS = {
@@ -196,7 +200,8 @@ COMMANDS = {
         (config_file, _task, _method, _labels, _seed, _key),
     ),
     "cells": Command(
-        "transfer and evaluate several cells that begin with the same pre-training",
+        "transfer and evaluate several cells that begin with the same pre-training; with pretrainings_per_job, make "
+        "several pre-trainings and their cells",
         _cells,
         (config_file, _task, _seed, _key, _several),
     ),

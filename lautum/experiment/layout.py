@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from lautum.experiment.config import Config
@@ -30,9 +31,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Batch:
-    """Cells that begin with one and the same pre-training: what one job trains and evaluates."""
+    """What one job makes: cells that begin with one pre-training, or several pre-trainings with their cells."""
 
-    receipt: Path  # written when all of them are finished; its name has the hash of their keys
+    receipt: Path  # written when all cells are finished; named after the first one's pre-training and all cells' keys
     key: str
     cells: tuple[Cell, ...]
 
@@ -117,10 +118,23 @@ class Layout:
         return self._of_cell(f"evaluated-{self.config.evaluate.part}", cell, key, ".json")
 
     def batches(self, cells: Iterable[Cell]) -> list[Batch]:
-        """The cells by the pre-training that they begin with, `cells_per_job` at a time, in their order."""
+        """The cells in their order by the pre-training that they begin with, as many as one job has.
+
+        With `pretrainings_per_job`, that many pre-trainings of a task with all their cells; else `cells_per_job` cells.
+        """
         by_network: dict[Path, list[Cell]] = {}
         for cell in cells:
             by_network.setdefault(self.pretrained(cell.task, cell.method, cell.labels, cell.seed), []).append(cell)
+        size = self.config.pretrainings_per_job
+        if size:
+            tasks: dict[str, list[list[Cell]]] = {}
+            for some in by_network.values():
+                tasks.setdefault(some[0].task, []).append(some)
+            return [
+                self.batch([*chain.from_iterable(networks[start : start + size])])
+                for networks in tasks.values()
+                for start in range(0, len(networks), size)
+            ]
         size = self.config.cells_per_job
         return [
             self.batch(some[start : start + size])
@@ -129,14 +143,25 @@ class Layout:
         ]
 
     def batch(self, cells: Sequence[Cell]) -> Batch:
-        """Cells that begin with one pre-training, to be finished by one job."""
+        """Cells of one task, to be finished by one job."""
         first = cells[0]
         network = self.pretrained(first.task, first.method, first.labels, first.seed)
         below = network.relative_to(self.results / "pretrained").parent
-        keys = [[cell.method, cell.labels, self.record_key(cell.task, cell.method, cell.labels)] for cell in cells]
+        keys = [
+            [cell.method, cell.labels, self.record_key(cell.task, cell.method, cell.labels)]
+            + ([cell.seed] if cell.seed != first.seed else [])
+            for cell in cells
+        ]
         key = hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:12]
         receipt = self.results / f"finished-{self.config.evaluate.part}" / below / f"{network.stem}-{key}.json"
         return Batch(receipt, key, tuple(cells))
+
+    def networks(self, cells: Iterable[Cell]) -> dict[Path, Cell]:
+        """The networks that some cells begin with, each with the first cell that does."""
+        found: dict[Path, Cell] = {}
+        for cell in cells:
+            found.setdefault(self.pretrained(cell.task, cell.method, cell.labels, cell.seed), cell)
+        return found
 
     def checkpoint(self, path: Path) -> Path:
         """Where the state of an unfinished stage is kept, given the stage's result."""

@@ -1,5 +1,7 @@
 """The job that finishes cells: post-transfer stage and evaluation of all that begin with one pre-training.
 
+With `pretrainings_per_job` it makes several pre-trainings, too, each before the cells that begin with it.
+
 In one process, because importing torch takes as long as a short cell. What is finished and whole is left alone, so that
 a lost or damaged cell, or one that was added to the grid, is made by itself.
 """
@@ -13,22 +15,26 @@ from lautum.experiment.layout import Batch, Layout
 from lautum.files import set_aside, sha256_of_file
 from lautum.pipeline.evaluate import evaluate
 from lautum.pipeline.receipt import Receipt
-from lautum.pipeline.train import transfer
+from lautum.pipeline.train import pretrain, transfer
 from lautum.training.interruption import Interrupted, stop_requests
 
 
 def finish(layout: Layout, batch: Batch) -> Path:
     """Train and evaluate the cells of a batch that are not finished; write its receipt and return its path.
 
+    With `pretrainings_per_job` the pre-trainings that are not finished, too, each before the first cell that needs it.
     A cell that fails does not keep the others from being finished. Raises LautumError when one failed, Interrupted when
     the process was asked to stop.
     """
     records, failed = {}, 0
+    own = layout.networks(batch.cells).values() if layout.config.pretrainings_per_job else ()
     with stop_requests() as stop_requested:
         for cell in batch.cells:
             if stop_requested():
                 raise Interrupted(f"stopped by {stop_requested()} before {cell}; run the same command again to go on")
             try:
+                if cell in own:
+                    pretrain(layout, cell.task, cell.method, cell.labels, cell.seed)
                 transfer(layout, cell)
                 record = evaluate(layout, cell)
                 records[record.relative_to(layout.results).as_posix()] = sha256_of_file(record)

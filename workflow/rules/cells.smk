@@ -1,5 +1,6 @@
 # The post-transfer stage and the evaluation of all cells that begin with one pre-training, in one job: importing torch takes
 # as long as a short cell. Each cell keeps its own network, cost, record and predictions; the job makes those that are missing.
+# With `pretrainings_per_job` a job makes several pre-trainings and then all their cells; the rule pretrain has no jobs then.
 
 
 rule cells:
@@ -17,12 +18,10 @@ rule cells:
     resources:
         gpu=1,
         mem_mb=lambda wc, attempt: attempt
-        * max(RESOURCES[step].mem_mb for step in ("transfer", "evaluate")),
-        runtime=lambda wc, attempt: attempt
-        * len(batch_of(wc).cells)
-        * sum(RESOURCES[step].minutes for step in ("transfer", "evaluate")),
+        * max(RESOURCES[step].mem_mb for step in CELL_STEPS),
+        runtime=lambda wc, attempt: attempt * cells_minutes(wc),
     params:
-        cells=lambda wc: [f"{c.method}:{c.labels}" for c in batch_of(wc).cells],
+        cells=cells_params,
     shell:
         "lautum cells --task {wildcards.task} --seed {wildcards.seed} --key {wildcards.cells} {params.cells:q}"
         " > {log} 2>&1"

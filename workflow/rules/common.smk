@@ -107,6 +107,9 @@ def pretrain_inputs(wildcards):
     return files
 
 
+CELL_STEPS = ["transfer", "evaluate"] + ["pretrain"] * bool(
+    LAYOUT.config.pretrainings_per_job
+)
 BATCHES = {}  # by their receipts, of all cells that are known to be needed
 
 
@@ -117,18 +120,38 @@ def batch_of(wildcards):
 
 def cells_inputs(wildcards):
     cells = batch_of(wildcards).cells
-    first, target = cells[0], TASKS[cells[0].task].target
-    pretrained = LAYOUT.pretrained(first.task, first.method, first.labels, first.seed)
+    task = TASKS[cells[0].task]
     # Selecting hyper-parameters: images held out of the training set, named in the split; no test set.
     parts = ["train"] if SELECTING else ["train", "test"]
-    return {
-        "pretrained": pretrained,
-        "cost": pretrained.with_suffix(".json"),
-        "images": [LAYOUT.prepared(target, part) for part in parts],
+    files = {
+        "images": [LAYOUT.prepared(task.target, part) for part in parts],
         "splits": [
             *dict.fromkeys(LAYOUT.split(c.task, c.labels, c.seed) for c in cells)
         ],
     }
+    if LAYOUT.config.pretrainings_per_job:
+        return files | {"source": LAYOUT.prepared(task.source, "train")}
+    (pretrained,) = LAYOUT.networks(cells)
+    return files | {"pretrained": pretrained, "cost": pretrained.with_suffix(".json")}
+
+
+def cells_minutes(wildcards):
+    """Of one attempt: all that the job does, one after the other."""
+    cells = batch_of(wildcards).cells
+    minutes = len(cells) * (
+        RESOURCES["transfer"].minutes + RESOURCES["evaluate"].minutes
+    )
+    if LAYOUT.config.pretrainings_per_job:
+        minutes += len(LAYOUT.networks(cells)) * RESOURCES["pretrain"].minutes
+    return minutes
+
+
+def cells_params(wildcards):
+    """The cells as the command line takes them; a seed only where it is not the job's."""
+    return [
+        f"{c.method}:{c.labels}" + f":{c.seed}" * (c.seed != int(wildcards.seed))
+        for c in batch_of(wildcards).cells
+    ]
 
 
 def receipts(cells):

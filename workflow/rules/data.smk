@@ -17,6 +17,7 @@ rule prepare:
         benchmark_of("prepare", "{prepared}")
     wildcard_constraints:
         prepared="|".join(map(re.escape, DATA_SETS)),
+    priority: 1
     conda:
         "../../environment.yml"
     resources:
@@ -37,6 +38,7 @@ rule split:
         log_of("split", "{task}/n{labels}/{key}/seed{seed}"),
     benchmark:
         benchmark_of("split", "{task}/n{labels}/{key}/seed{seed}")
+    priority: 1  # all training can start then; of what can, Snakemake starts first what reads most
     conda:
         "../../environment.yml"
     resources:
