@@ -65,6 +65,7 @@ DEPENDENTS = {
     "training/networks": EVALUATED,
     "training/objective": ALL,
     "training/optimiser": ALL,
+    "training/torchvision_networks": EVALUATED,
     "pipeline/__init__": LOADING,
     "pipeline/evaluate": {"record"},
     "pipeline/loading": LOADING,

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lautum.data import builtin, download, notmnist
+from lautum.data.content import require_sound
 from lautum.data.formats import read_cifar, read_idx_pair
 from lautum.errors import Damaged, LautumError, require_known
 from lautum.files import read_arrays, sha256_of_arrays, write_arrays
@@ -71,7 +72,8 @@ def prepare(
     Original files are looked for in `offline` (subfolders mnist, notmnist, cifar10, cifar100; published file names),
     then in `folder`/downloads, then on the mirrors.
 
-    Raises LautumError when `name` is unknown, a file is nowhere to be had or damaged, or `folder` cannot be written to.
+    Raises LautumError when `name` is unknown, a file is nowhere to be had, damaged or not what the data set is declared
+    to be, or when `folder` cannot be written to.
     """
     known = DATASETS if known is None else known
     require_known("data set", name, known)
@@ -80,8 +82,10 @@ def prepare(
             f"the offline folder {offline} does not exist; create it, or correct LAUTUM_OFFLINE or `folders.offline`"
         )
     parts = known[name].read(folder / "downloads", offline)
-    paths = []
-    for part, (images, labels) in (("train", parts.train), ("test", parts.test)):
+    paths, both = [], (("train", parts.train), ("test", parts.test))
+    for part, (images, labels) in both:
+        require_sound(f"data set {name}, {part}", images, labels, known[name].image_shape, known[name].class_names)
+    for part, (images, labels) in both:
         paths.append(folder / known[name].prepared(name, part))
         metadata = {
             "dataset": name,
@@ -250,7 +254,7 @@ class DataSet:
     class_names: tuple[str, ...]
     read: Callable[[Path, Path | None], Parts]  # (downloads, offline)
     # Of what is not built in, which may be something else under the same name in the next configuration.
-    sha256: str = ""  # hex, of its content
+    sha256: str = ""  # hex, of its content and what it is called
     code: str = ""  # digest of the code that reads it
 
     def prepared(self, name: str, part: str) -> str:

@@ -1,8 +1,11 @@
 """What the settings of one task and method must agree on, checked before any job starts."""
 
 import math
+from collections.abc import Iterable
 
 from lautum.averaging import effective_samples
+from lautum.errors import nearest
+from lautum.objectives.settings import StageSettings
 
 
 def require_consistent(config, task: str, method: str) -> None:
@@ -43,3 +46,11 @@ def require_consistent(config, task: str, method: str) -> None:
                 f"{where}: its hyper-parameters were selected on seeds {', '.join(map(str, again))}; "
                 "results need other seeds"
             )
+
+
+def require_stage_keys(stage: str, values: dict, schemas: Iterable[type[StageSettings]]) -> None:
+    """Refuse, for all methods of a task, a setting that no objective of the stage has; raises ValueError."""
+    allowed = dict.fromkeys(key for schema in schemas for key in schema.model_fields)
+    for key in values:
+        if key not in allowed:
+            raise ValueError(f"unknown key {key!r} in {stage}{nearest(key, allowed)}")

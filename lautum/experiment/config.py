@@ -11,10 +11,11 @@ from typing import Any, Literal, cast, get_args
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
 from lautum import paper
-from lautum.errors import LautumError, nearest, require_known
+from lautum.errors import LautumError, require_known
 from lautum.experiment import catalogue, config_files
 from lautum.experiment.catalogue import Catalogue
-from lautum.experiment.checks import require_consistent
+from lautum.experiment.checks import require_consistent, require_stage_keys
+from lautum.experiment.declared import Declared
 from lautum.experiment.fields import FilePath, Name, Names, Seeds
 from lautum.experiment.search import Search, expand, require_selectable
 from lautum.objectives.settings import PretrainSettings, TransferSettings
@@ -52,7 +53,7 @@ class Method(Strict):
 
     @model_validator(mode="after")
     def _known_objectives(self, info: ValidationInfo):
-        known = _catalogue(info)
+        known = catalogue.of(info)
         require_known("pretrain objective", self.pretrain, known.pretrain)
         require_known("transfer objective", self.transfer, known.transfer)
         return self
@@ -86,7 +87,7 @@ class Task(Strict):
 
     @model_validator(mode="after")
     def _values(self, info: ValidationInfo):
-        known = _catalogue(info)
+        known = catalogue.of(info)
         for network in (self.network, *(own.network for own in self.methods.values() if own.network)):
             known.require_network(network)
         if self.paper_table is not None:
@@ -104,8 +105,8 @@ class Task(Strict):
         for count in self.label_counts:
             if count % self.class_count:
                 raise ValueError(f"label_counts must be multiples of the {self.class_count} classes, got {count}")
-        _stage_keys("pretrain", self.pretrain, known.pretrain.values())
-        _stage_keys("transfer", self.transfer, known.transfer.values())
+        require_stage_keys("pretrain", self.pretrain, known.pretrain.values())
+        require_stage_keys("transfer", self.transfer, known.transfer.values())
         return self
 
     def own(self, method: str) -> MethodSettings:
@@ -165,6 +166,7 @@ class Config(Strict):
     trials: tuple[FilePath, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
     campaigns: tuple[Name, ...] = ()  # names of all that were run, in that order, for the report to list
     plugins: tuple[str, ...] = ()  # see `lautum.experiment.plugins`
+    datasets: dict[Name, Declared] = Field({}, max_length=1000)  # by path
     methods: dict[Name, Method] = Field(max_length=10_000)
     tasks: dict[Name, Task] = Field(max_length=1000)
     resources: dict[Job, Resources]
@@ -172,7 +174,7 @@ class Config(Strict):
 
     @model_validator(mode="after")
     def _references(self, info: ValidationInfo):
-        self._catalogue = _catalogue(info)
+        self._catalogue = catalogue.of(info)
         for name in self.grid.tasks:
             require_known("task", name, self.tasks)
         for name in (*self.grid.methods, *(name for pair in self.comparisons for name in pair)):
@@ -250,13 +252,9 @@ def load(path: Path | str) -> Config:
 def _read(path: Path) -> tuple[Any, dict[tuple, str], Catalogue]:
     """The values of a configuration, their sources, and what it can name."""
     values = config_files.read(path)
-    known = catalogue.read(values.get("plugins", ()))
+    known = catalogue.read(values.get("plugins", ()), values.get("datasets", {}))
     values, sources = config_files.split_sources(expand(values, known))
     return values, sources, known
-
-
-def _catalogue(info: ValidationInfo) -> Catalogue:
-    return (info.context or {}).get("catalogue", catalogue.BUILT_IN)
 
 
 def hyper_parameters(path: Path | str) -> list[dict[str, Any]]:
@@ -300,10 +298,3 @@ def _hyper_parameters(settings: Strict, task: str, method: str, stage: str, obje
 def _that_exist(schema: type[Strict], values: dict) -> dict:
     """Those of the settings for every objective of a stage that this one has."""
     return {key: value for key, value in values.items() if key in schema.model_fields}
-
-
-def _stage_keys(stage: str, values: dict, schemas) -> None:
-    allowed = dict.fromkeys(key for schema in schemas for key in schema.model_fields)
-    for key in values:
-        if key not in allowed:
-            raise ValueError(f"unknown key {key!r} in {stage}{nearest(key, allowed)}")

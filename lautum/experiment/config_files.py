@@ -73,10 +73,24 @@ def _at(values: object, keys: tuple[str, ...]) -> object:
 
 def _located(values: dict, folder: Path) -> dict:
     """The entries of a file that name other files, whose paths are relative to it."""
-    plugins = values.get("plugins")
-    if not isinstance(plugins, tuple):
-        return {}
-    return {"plugins": tuple(str(folder / str(name)) if str(name).endswith(".py") else name for name in plugins)}
+    located, plugins, datasets = {}, values.get("plugins"), values.get("datasets")
+    if isinstance(plugins, tuple):
+        located["plugins"] = tuple(_below(folder, name) if str(name).endswith(".py") else name for name in plugins)
+    if isinstance(datasets, dict):
+        located["datasets"] = {
+            name: {key: _below(folder, value) if key in ("train", "test") else value for key, value in entry.items()}
+            if isinstance(entry, dict)
+            else entry
+            for name, entry in datasets.items()
+        }
+    return located
+
+
+def _below(folder: Path, value):
+    """A path, or several, relative to a folder; what begins with `~` or `$NAME` is not."""
+    if isinstance(value, dict):
+        return {key: _below(folder, path) for key, path in value.items()}
+    return str(folder / value) if isinstance(value, str) and value and value[0] not in "~$" else value
 
 
 def _read(path: Path) -> list[tuple[Path, dict]]:

@@ -86,7 +86,7 @@ class Layout:
             ("record", task, method, labels),
             lambda: {
                 "transfer": self._transfer_axes(task, method, labels),
-                "code": code_digest("lautum.pipeline.evaluate", *self._code_of(None, task)),
+                "code": code_digest("lautum.pipeline.evaluate", *self._code_of(None, task, method)),
             },
         )
 
@@ -189,8 +189,8 @@ class Layout:
         known = {name: value for name in ("sha256", "code") if (value := getattr(definition, name))}
         return {f"{role}_content": known} if known else {}
 
-    def _code_of(self, objective: str | None, task: str) -> list[str]:
-        return self.config.catalogue.code_of(objective, self.config.tasks[task].network)
+    def _code_of(self, objective: str | None, task: str, method: str) -> list[str]:
+        return self.config.catalogue.code_of(objective, self.config.network(task, method))
 
     def _pretrain_axes(self, task: str, method: str, labels: int) -> dict:
         definition, objective = self.config.tasks[task], self.config.methods[method].pretrain
@@ -202,7 +202,7 @@ class Layout:
             "objective": objective,
             "settings": keyed(self.config.pretrain_settings(task, method)),
             "threads": self.config.threads,
-            "code": code_digest(*self._code_of(objective, task), TRAINING),
+            "code": code_digest(*self._code_of(objective, task, method), TRAINING),
         }
         axes |= self._data_axes("source", definition.source)
         return axes | (
@@ -216,7 +216,7 @@ class Layout:
             "split": self._split_axes(task, labels),
             "objective": objective,
             "settings": keyed(self.config.transfer_settings(task, method)),
-            "code": code_digest(*self._code_of(objective, task), TRAINING),
+            "code": code_digest(*self._code_of(objective, task, method), TRAINING),
         }
 
     def _key(self, name: tuple, axes: Callable[[], dict]) -> str:

@@ -1,6 +1,7 @@
 """The jobs that train: the two stages of the paper's Figure 1. Neither is ever given a test file."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,8 @@ def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> 
         settings.initialisation,
         layout.config.catalogue.networks,
     )
+    if network.adaptation:
+        print(f"{definition.network}: {network.adaptation}", file=sys.stderr, flush=True)
     objective = layout.config.methods[method].pretrain
     stage = Stage(
         f"{task} {objective} {layout.pretrained_scope(method, labels)} seed {seed}",

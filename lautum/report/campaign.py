@@ -23,7 +23,9 @@ def read(layout: Layout) -> tuple[Results, list[Run], dict[str, Table]]:
     """
     results = records.read(layout)
     expected = [(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()]
-    return results, expected, tables.build_tables(results, expected, layout.config.tasks, layout.config.comparisons)
+    wanted = layout.config
+    titles = {name: data_set.title for name, data_set in wanted.catalogue.datasets.items()}
+    return results, expected, tables.build_tables(results, expected, wanted.tasks, wanted.comparisons, titles)
 
 
 def draw(layout: Layout, results: Results, expected: list[Run], built: Mapping[str, Table]) -> dict[str, Figure]:

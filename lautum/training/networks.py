@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lautum.files import sha256_of_arrays
 from lautum.seeds import derive
-from lautum.training.architectures import ARCHITECTURES
+from lautum.training.architectures import ARCHITECTURES, TORCHVISION
 
 
 class Dropout(nn.Module):
@@ -36,6 +36,11 @@ class Network(nn.Module):
 
     head: nn.Linear
     precision: str
+    adaptation = ""  # what is done to images before they are given to the network's layers, for the log
+    # Layers such as `nn.Dropout` draw from torch's global generators. For a pass in training mode these are seeded from
+    # the stage's own, whose state checkpoints hold; the suite's own networks have no such layers.
+    draws_globally = True
+    generator: torch.Generator | None = None
 
     def body(self, x: Tensor) -> Tensor:
         """Penultimate features (B, F) in the precision of the surroundings."""
@@ -44,7 +49,12 @@ class Network(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Penultimate features, float32 (B, F)."""
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return self.body(x).float()
+            if not (self.training and self.draws_globally):
+                return self.body(x).float()
+            seed = int(torch.randint(2**62, (), generator=self.generator, device=x.device))
+            with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+                torch.manual_seed(seed)
+                return self.body(x).float()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.features(x))
@@ -73,6 +83,8 @@ class ConvNet(Network):
     itself does not describe its networks.
     """
 
+    draws_globally = False
+
     def __init__(
         self, image_shape: tuple[int, int, int], num_classes: int, widths: tuple[int, int, int], dropout: float
     ):
@@ -98,6 +110,8 @@ class WideResNet(Network):
     BatchNorm and the two streams: source and target images go through in one batch and share its statistics, and the
     running averages used for evaluation are of that mixture; the post-transfer stage moves them on to target images.
     """
+
+    draws_globally = False
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int, depth: int, width: int):
         super().__init__()
@@ -154,6 +168,10 @@ def build(
         torch.manual_seed(derive("initialisation", name, seed))
         if name in plugins:
             network = plugins[name](image_shape, num_classes)
+        elif name.startswith(TORCHVISION):
+            from lautum.training.torchvision_networks import TorchvisionNetwork  # which imports this module
+
+            network = TorchvisionNetwork(name.removeprefix(TORCHVISION), image_shape, num_classes)
         else:
             kind, arguments = ARCHITECTURES[name]
             network = CLASSES[kind](image_shape, num_classes, **arguments)
@@ -192,7 +210,7 @@ def sha256_of_weights(network: nn.Module) -> str:
 
 
 def set_dropout_generator(network: nn.Module, generator: torch.Generator) -> None:
-    """Let every dropout layer draw from `generator`, which must live on the network's device."""
+    """Let all that is random in a network draw from `generator`, which must live on the network's device."""
     for module in network.modules():
-        if isinstance(module, Dropout):
+        if isinstance(module, Dropout | Network):
             module.generator = generator
