@@ -106,6 +106,7 @@ def train(
                 )
             if checkpoints.due():
                 checkpoint()
+    objective.finish()
     if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
         raise LautumError(
             f"{name}: a weight is not finite after the last step; lower learning_rate or the objective's weight"

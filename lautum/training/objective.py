@@ -39,6 +39,9 @@ class Objective:
         """The loss at `step`; called once for each step, in order."""
         raise NotImplementedError
 
+    def finish(self) -> None:
+        """Called after the last step, for a stage that ends with other weights than the trained ones: sets them."""
+
     def diagnostics(self) -> dict[str, float]:
         """Further scalars, computed only when a point of the training curve is written."""
         return {}
