@@ -12,7 +12,8 @@ from test_records import write_record
 from lautum.errors import Damaged, LautumError
 from lautum.experiment import config, config_files
 from lautum.experiment.layout import Layout
-from lautum.experiment.search import Range, draw, quasi_random
+from lautum.experiment.search import draw, quasi_random
+from lautum.experiment.space import Range
 from lautum.report import selection_figures
 from lautum.report.figures import STYLES
 from lautum.results import records, selection
@@ -95,7 +96,7 @@ def test_a_position_on_a_range():
         ({"space": {"standard": {}}}, "search.space has no entry for method 'lautum'"),
         (
             {"space": {"standard": {"transfer": {"lerning_rate": RATE}}, "lautum": {}}},
-            "search.space.standard.transfer: unknown hyper-parameter 'lerning_rate' of supervised; "
+            "search.space.standard.transfer.lerning_rate.low: unknown hyper-parameter 'lerning_rate' of supervised; "
             "did you mean 'learning_rate'?",
         ),
         (

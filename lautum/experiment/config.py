@@ -8,16 +8,19 @@ that sets it.
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
+from pydantic import Field, NonNegativeInt, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
 from lautum import paper
 from lautum.errors import LautumError, require_known
 from lautum.experiment import catalogue, config_files
+from lautum.experiment import search as searching
+from lautum.experiment import universes as multiverse
 from lautum.experiment.catalogue import Catalogue
 from lautum.experiment.checks import require_consistent, require_stage_keys
 from lautum.experiment.declared import Declared
 from lautum.experiment.fields import FilePath, Name, Names, Seeds
-from lautum.experiment.search import Search, expand, require_selectable
+from lautum.experiment.search import Search, require_selectable
+from lautum.experiment.universes import Universes
 from lautum.objectives.settings import PretrainSettings, TransferSettings
 from lautum.schema import Strict, first_complaint
 
@@ -50,6 +53,8 @@ class Method(Strict):
     transfer: str
     about: str = ""  # one line for the report
     trial_of: str | None = None  # while selecting hyper-parameters: the method that this is a trial of
+    arm: str | None = None  # in a campaign of universes: the method that this is in one of them
+    universe: NonNegativeInt | None = None  # likewise: in which
 
     @model_validator(mode="after")
     def _known_objectives(self, info: ValidationInfo):
@@ -63,6 +68,7 @@ class MethodSettings(Strict):
     """What one method sets differently in one task."""
 
     network: str | None = None  # instead of the task's
+    more_seeds: tuple[NonNegativeInt, ...] = ()  # beside the task's
     pretrain: dict = {}
     transfer: dict = {}
     tuning_seeds: tuple[int, ...] = ()  # that its values were selected on; results on them are not reported
@@ -163,6 +169,7 @@ class Config(Strict):
     comparisons: tuple[tuple[str, str], ...] = Field((), max_length=1000)
     evaluate: Evaluate = Evaluate(validation_images=0)
     search: Search | None = None  # the campaign is one of trials of hyper-parameters
+    universes: Universes | None = None  # the campaign is one over the choices that the paper leaves open
     trials: tuple[FilePath, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
     campaigns: tuple[Name, ...] = ()  # names of all that were run, in that order, for the report to list
     plugins: tuple[str, ...] = ()  # see `lautum.experiment.plugins`
@@ -253,7 +260,7 @@ def _read(path: Path) -> tuple[Any, dict[tuple, str], Catalogue]:
     """The values of a configuration, their sources, and what it can name."""
     values = config_files.read(path)
     known = catalogue.read(values.get("plugins", ()), values.get("datasets", {}))
-    values, sources = config_files.split_sources(expand(values, known))
+    values, sources = config_files.split_sources(multiverse.expand(searching.expand(values, known), known))
     return values, sources, known
 
 

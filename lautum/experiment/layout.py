@@ -55,7 +55,7 @@ class Layout:
             for task in grid.tasks
             for method in grid.methods
             for labels in self.config.tasks[task].label_counts
-            for seed in self.config.seeds(task)
+            for seed in (*self.config.seeds(task), *self.config.tasks[task].own(method).more_seeds)
         ]
 
     def prepared(self, dataset: str, part: str) -> Path:

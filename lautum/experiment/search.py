@@ -8,48 +8,20 @@ seeds as the resource: after `rungs[0]` seeds the best `trials * rungs[0] / rung
 """
 
 import json
-import math
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from lautum.errors import LautumError, nearest, require_known
 from lautum.experiment.catalogue import Catalogue
-from lautum.objectives.settings import SOURCES
+from lautum.experiment.space import MethodOutline, Outline, Range, Variant, expanded, is_whole, require_allowed
 from lautum.schema import Strict
 
 MOST_TRIALS = 1000  # of all methods together
 DESIGN_SEED = 20191105  # fixes the quasi-random points; any number would do
 DESIGNS = Path(__file__).with_name("designs.json")  # the points of some, drawn once
-
-
-class Range(Strict):
-    """The values that a hyper-parameter may take in a search, in its own unit (see `lautum.objectives.settings`)."""
-
-    low: float
-    high: float
-    scale: Literal["linear", "log"] = "log"
-    source: str  # why these bounds
-
-    @model_validator(mode="after")
-    def _ordered(self):
-        if not self.low < self.high or (self.scale == "log" and self.low <= 0):
-            above = " above 0" if self.scale == "log" else ""
-            raise ValueError(f"low must be below high{above}, got {self.low} and {self.high}")
-        if self.source.split(":")[0] not in SOURCES:
-            raise ValueError(f"source {self.source!r} must begin with one of {', '.join(SOURCES)} and ':'")
-        return self
-
-    def at(self, position: float) -> float:
-        """The value at `position` in [0, 1], to three significant digits."""
-        if self.scale == "log":
-            value = math.exp(math.log(self.low) + position * math.log(self.high / self.low))
-        else:
-            value = self.low + position * (self.high - self.low)
-        return float(f"{value:.3g}")
 
 
 class Space(Strict):
@@ -115,32 +87,8 @@ def require_selectable(config) -> None:
                 )
 
 
-class _MethodOutline(BaseModel):
-    pretrain: str
-    transfer: str
-
-
-class _OwnOutline(BaseModel):
-    pretrain: dict[str, Any] = {}
-    transfer: dict[str, Any] = {}
-
-
-class _TaskOutline(BaseModel):
-    methods: dict[str, _OwnOutline] = {}
-
-
-class _GridOutline(BaseModel):
-    tasks: list[str]
-    methods: list[str]
-
-
-class _Outline(BaseModel):
-    """What of a configuration's mapping a search refers to."""
-
+class _Outline(Outline):
     search: Search
-    grid: _GridOutline
-    methods: dict[str, _MethodOutline]
-    tasks: dict[str, _TaskOutline]
 
 
 def expand(values: dict, catalogue: Catalogue) -> dict:
@@ -153,49 +101,30 @@ def expand(values: dict, catalogue: Catalogue) -> dict:
         outline = _Outline.model_validate(values)
     except ValidationError:
         return values
-    search, methods, tasks, names = outline.search, dict(values["methods"]), dict(values["tasks"]), []
+    search, variants = outline.search, {}
     if (trials := search.trials * len(outline.grid.methods)) > MOST_TRIALS:
         raise LautumError(f"search.trials of all methods together are {trials}; at most {MOST_TRIALS}")
     for method in outline.grid.methods:
-        require_known("method in grid.methods", method, methods)
+        require_known("method in grid.methods", method, outline.methods)
         if method not in search.space:
             raise LautumError(f"search.space has no entry for method {method!r}{nearest(method, search.space)}")
-        for number, settings in enumerate(_trials(search, method, outline.methods[method], catalogue)):
-            names.append(f"{method}-t{number:02d}")
-            methods[names[-1]] = methods[method] | {"trial_of": method}
-            for task in outline.grid.tasks:
-                require_known("task", task, tasks)
-                own = tasks[task].get("methods", {})
-                both = {stage: own.get(method, {}).get(stage, {}) | settings[stage] for stage in settings}
-                tasks[task] = tasks[task] | {"methods": own | {names[-1]: both}}
-    return values | {"methods": methods, "tasks": tasks, "grid": values["grid"] | {"methods": tuple(names)}}
+        variants[method] = [
+            Variant(f"{method}-t{number:02d}", {"trial_of": method}, settings)
+            for number, settings in enumerate(_trials(search, method, outline.methods[method], catalogue))
+        ]
+    return expanded(values, outline, variants)
 
 
-def _trials(search: Search, method: str, definition: _MethodOutline, catalogue: Catalogue) -> list[dict[str, dict]]:
+def _trials(search: Search, method: str, definition: MethodOutline, catalogue: Catalogue) -> list[dict[str, dict]]:
     """The settings of each trial of a method, {stage: {name: {value, source}}}."""
     fields: dict[tuple[str, str], tuple[Range, bool]] = {}
-    space = search.space[method]
-    require_known("pretrain objective", definition.pretrain, catalogue.pretrain)
-    require_known("transfer objective", definition.transfer, catalogue.transfer)
-    for stage, objective, schema, ranges in (
-        ("pretrain", definition.pretrain, catalogue.pretrain[definition.pretrain], space.pretrain),
-        ("transfer", definition.transfer, catalogue.transfer[definition.transfer], space.transfer),
-    ):
-        for name, allowed in ranges.items():
-            if name not in schema.model_fields:
-                raise LautumError(
-                    f"search.space.{method}.{stage}: unknown hyper-parameter {name!r} of {objective}"
-                    f"{nearest(name, schema.model_fields)}"
-                )
-            fields[stage, name] = allowed, schema.model_fields[name].annotation is int
+    for stage, (objective, schema) in definition.schemas(catalogue).items():
+        for name, allowed in getattr(search.space[method], stage).items():
+            whole = name in schema.model_fields and is_whole(schema, name)
             for end in ("low", "high"):
-                try:
-                    schema.model_validate({name: _rounded(getattr(allowed, end), fields[stage, name][1])})
-                except ValidationError as error:
-                    complaint = error.errors(include_url=False)[0]["msg"]
-                    raise LautumError(
-                        f"search.space.{method}.{stage}.{name}.{end}: {complaint}, got {getattr(allowed, end):g}"
-                    ) from None
+                value = _rounded(getattr(allowed, end), whole)
+                require_allowed(schema, objective, {name: value}, f"search.space.{method}.{stage}.{name}.{end}")
+            fields[stage, name] = allowed, whole
     trials = []
     for number, point in enumerate(quasi_random(search.trials, len(fields))):
         settings: dict[str, dict] = {"pretrain": {}, "transfer": {}}

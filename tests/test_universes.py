@@ -1,0 +1,146 @@
+"""Campaigns over the choices that a paper leaves open: the sample, what it means for methods, what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from lautum.errors import LautumError
+from lautum.experiment import config
+from lautum.experiment.layout import Layout
+from lautum.experiment.universes import low_discrepancy
+
+ROOT = Path(__file__).parent.parent
+RATE = {"stage": "pretrain", "setting": "learning_rate", "low": 1e-4, "high": 1e-2, "source": "chosen: x"}
+STEPS = {"stage": "pretrain", "setting": "steps", "low": 3, "high": 9, "scale": "linear", "source": "chosen: x"}
+WEIGHT = {"stage": "pretrain", "methods": ["lautum"], "setting": "weight", "low": 0.1, "high": 1, "source": "chosen: x"}
+HEAD = {
+    "stage": "transfer",
+    "source": "inferred: x",
+    "levels": {
+        "kept": {},
+        "fresh": {"head": "reinitialise"},
+        "fresh, slow": {"head": "reinitialise", "clip_norm": 0.1},
+    },
+}
+FACTORS = {"rate": RATE, "source steps": STEPS, "lambda": WEIGHT, "head": HEAD}
+NEAR = {"method": "standard", "seeds": [7]}
+UNIVERSES = {"count": 6, "crossed": 2, "sample": 1, "every": {"lautum": 4}, "nearness": NEAR, "factors": FACTORS}
+
+
+@pytest.fixture
+def campaign(tmp_path):
+    def make(**changed) -> Layout:
+        values = {"extends": str(ROOT / "config/config.yaml"), "name": "toy"}
+        values |= {"grid": {"tasks": ["digits-letters"], "methods": ["standard", "lautum"], "seeds": [4, 5]}}
+        values |= {"comparisons": [["lautum", "standard"]]}
+        values |= {"universes": UNIVERSES | changed}
+        (tmp_path / "toy.yaml").write_text(yaml.safe_dump(values))
+        return Layout(config.load(tmp_path / "toy.yaml"))
+
+    return make
+
+
+def test_every_method_is_run_in_the_same_universes(campaign):
+    layout = campaign(every={})
+    made = layout.config
+    assert made.grid.methods == tuple(f"{method}-u{n:02d}" for method in ("standard", "lautum") for n in range(6))
+    for number, levels in enumerate(made.universes.levels()):
+        for method in ("standard", "lautum"):
+            name = f"{method}-u{number:02d}"
+            assert (made.methods[name].arm, made.methods[name].universe) == (method, number)
+            pretrain = made.pretrain_settings("digits-letters", name)
+            transfer = made.transfer_settings("digits-letters", name)
+            assert (pretrain.learning_rate, pretrain.steps) == (levels["rate"], round(levels["source steps"]))
+            assert (
+                isinstance(pretrain.steps, int) and 3 <= pretrain.steps <= 9 and 1e-4 <= pretrain.learning_rate <= 1e-2
+            )
+            assert transfer.head == ("keep" if levels["head"] == "kept" else "reinitialise")
+            assert transfer.clip_norm == (0.1 if levels["head"] == "fresh, slow" else 5.0)
+            assert transfer.steps == 200  # what is no factor is the task's
+        assert made.pretrain_settings("digits-letters", f"lautum-u{number:02d}").weight == levels["lambda"]
+
+
+def test_pretransfer_choices_are_shared_by_as_many_universes_as_said(campaign):
+    layout = campaign()
+    levels = layout.config.universes.levels()
+    for first, second in zip(levels[::2], levels[1::2], strict=True):
+        assert [first[name] for name in ("rate", "source steps")] == [second[name] for name in ("rate", "source steps")]
+    assert len({choice["rate"] for choice in levels}) == 3
+    networks = {layout.pretrained("digits-letters", f"standard-u{n:02d}", 50, 4) for n in range(6)}
+    assert len(networks) == 3
+
+
+def test_more_universes_keep_the_earlier_ones(campaign):
+    few, many = campaign(count=6), campaign(count=12)
+    assert many.config.universes.levels()[:6] == few.config.universes.levels()
+    for name in few.config.grid.methods:
+        assert few.record_key("digits-letters", name, 50) == many.record_key("digits-letters", name, 50)
+
+
+def test_the_sample_is_the_same_on_every_machine():
+    points = low_discrepancy(4, 3, 118)
+    assert points.shape == (4, 3)
+    np.testing.assert_allclose(points[0], [0.1379441444837356, 0.8881635766377292, 0.608129646021768], atol=1e-12)
+    assert (low_discrepancy(9, 3, 118)[:4] == points).all()
+    # Every third of a coordinate is visited before one is visited much more often.
+    counts = np.histogram(low_discrepancy(48, 5, 118), bins=3, range=(0, 1))[0]
+    assert counts.min() > 70 and counts.sum() == 240
+
+
+def test_some_methods_are_run_in_some_universes_and_the_reference_with_more_seeds(campaign):
+    layout = campaign()
+    cells = [cell for cell in layout.cells() if cell.labels == 50]
+    assert {cell.method for cell in cells if cell.method.startswith("lautum")} == {"lautum-u00", "lautum-u04"}
+    assert {cell.seed for cell in cells if cell.method.startswith("lautum")} == {4, 5}
+    assert {cell.seed for cell in cells if cell.method == "standard-u03"} == {4, 5, 7}
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"count": 0}, "universes.count"),
+        ({"count": 10_000}, "universes.count"),
+        (
+            {"nearness": NEAR | {"method": "standart"}},
+            "unknown method in universes.nearness 'standart'; did",
+        ),
+        ({"every": {"lautm": 2}}, "unknown method in universes.every 'lautm'; did you mean 'lautum'"),
+        ({"factors": {"rate": RATE | {"source": "x"}}}, "source 'x' must begin with one of"),
+        ({"factors": {"rate": RATE | {"low": 0.0}}}, "low must be below high above 0"),
+        ({"factors": {"rate": RATE | {"levels": {"a": {}, "b": {}}}}}, "either levels, or a setting"),
+        ({"factors": {"rate": {key: RATE[key] for key in ("stage", "source")}}}, "either levels, or a setting"),
+        ({"factors": {"head": HEAD | {"levels": {"kept": {}}}}}, "levels must be at least 2"),
+        ({"factors": {"rate": RATE, "again": RATE}}, "factors again and rate both set pretrain.learning_rate"),
+        (
+            {"factors": {"head": HEAD | {"levels": {"kept": {}, "fresh": {"head": "renew"}}}}},
+            "universes.factors.head, method standard: Input should be 'keep' or 'reinitialise', got renew",
+        ),
+        (
+            {"factors": {"head": HEAD | {"levels": {"kept": {}, "fresh": {"hed": "keep"}}}}},
+            "universes.factors.head: no method of the grid has its settings",
+        ),
+        (
+            {"factors": {"lambda": WEIGHT | {"setting": "wait"}}},
+            "universes.factors.lambda, method lautum: unknown hyper-parameter 'wait' of lautum; did you mean 'weight'",
+        ),
+        ({"factors": {"rate": RATE | {"methods": ["mk_mmd"]}}}, "unknown method in universes.factors.rate.methods"),
+        ({"factors": {"rate": RATE | {"high": 1e-3, "lo": 1}}}, "lo"),
+    ],
+)
+def test_what_is_no_space_is_refused_by_name(campaign, changed, message):
+    with pytest.raises(LautumError, match=message):
+        campaign(**changed)
+
+
+def test_the_declared_campaign_is_what_its_comments_say():
+    layout = Layout(config.load(ROOT / "config/universes-mnist.yaml"))
+    universes = layout.config.universes
+    assert (universes.count, universes.crossed) == (48, 3)
+    before = [name for name, factor in universes.factors.items() if factor.stage == "pretrain"]
+    worst = []
+    for seed in range(1000):
+        correlations = np.corrcoef(low_discrepancy(16, len(before), seed).T)
+        worst.append(np.abs(correlations - np.eye(len(before))).max())
+    assert int(np.argmin(worst)) == universes.sample and round(min(worst), 2) == 0.31
