@@ -3,7 +3,9 @@
 #   snakemake --profile local --configfile config/quickstart.yaml        another campaign
 #   snakemake --profile slurm                                            the same on a cluster
 import shutil
+import threading
 
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 min_version("9.18")
@@ -29,6 +31,17 @@ onstart:
         raise WorkflowError(
             "there is no Slurm on this machine (no command sbatch); run this on a login node, or here with --profile local"
         )
+    # How many cells are done, and how long the rest will take, every minute: to the terminal and into Snakemake's log.
+    threading.Thread(
+        target=status.report, args=(LAYOUT, logger.info), daemon=True
+    ).start()
+
+
+onerror:
+    print(
+        f"\nlautum status --config {shlex.quote(CONFIG)} says what failed",
+        file=sys.stderr,
+    )
 
 
 onsuccess:

@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from lautum.experiment.config import load
+from lautum.experiment.layout import Layout
+from lautum.results import status
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -63,7 +65,7 @@ def finished(tmp_path_factory, builtin_data) -> Path:
     folder = tmp_path_factory.mktemp("campaign")
     shutil.copytree(builtin_data, folder / "data")
     (folder / "toy.yaml").write_text(yaml.safe_dump(TOY))
-    snakemake(folder, "--cores", "2", "--scheduler", "greedy")
+    (folder / "driver.log").write_text(snakemake(folder, "--cores", "2", "--scheduler", "greedy"))
     return folder
 
 
@@ -74,6 +76,18 @@ def test_every_cell_and_every_page_is_there(finished):
     names = {path.name for path in (finished / "reports/toy").iterdir()}
     assert {"index.html", "accuracy.md", "accuracy.tex", "records.csv", "digits-letters-accuracy.pdf"} <= names
     assert not list((finished / "results/checkpoints").rglob("*.safetensors"))
+
+
+def test_the_driver_and_the_jobs_say_how_far_they_are(finished, monkeypatch):
+    assert "0 of 8 cells, 0 jobs running, no estimate yet" in (finished / "driver.log").read_text()
+    monkeypatch.chdir(finished)
+    layout = Layout(load("toy.yaml"))
+    jobs = list(status.jobs(layout))
+    assert Counter(job.step for job in jobs) == {"pretrain": 6, "cells": 6}
+    # Logs and results lie where `status` looks for them.
+    assert all(job.result.exists() and str(job.result) in job.log.read_text() for job in jobs)
+    now = status.read(layout)
+    assert set(now.cells.values()) == {"done"} and now.running == now.failed == []
 
 
 def test_standard_and_temporal_ensembling_share_their_pretraining(finished):

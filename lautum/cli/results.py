@@ -1,6 +1,7 @@
 """Subcommands that gather results and show them."""
 
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 
 from lautum.cli.command import Command, config_file, count, load_layout
@@ -25,6 +26,24 @@ def _collect(options: Namespace) -> None:
             print(f"{what}: {line}", file=sys.stderr)
         if len(lines) > 10:
             print(f"{what}: {len(lines) - 10} more", file=sys.stderr)
+
+
+def _status(options: Namespace) -> None:
+    from lautum.results import status
+
+    layout = load_layout(options)
+    on_terminal = sys.stdout.isatty()
+    while True:
+        now = status.read(layout)
+        if options.watch is not None and not on_terminal:
+            print(now.line(), flush=True)
+        else:
+            queued = status.queue()
+            text = now.text() + (f"\n\nyour jobs in Slurm: {queued}" if queued else "")
+            print(f"\x1b[H\x1b[2J{text}" if options.watch is not None else text, flush=True)
+        if options.watch is None or set(now.cells.values()) == {"done"}:
+            return
+        time.sleep(max(1, options.watch))
 
 
 def _rung(options: Namespace) -> None:
@@ -76,11 +95,27 @@ def _drop(parser: ArgumentParser) -> None:
     )
 
 
+def _watch(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        const=10,
+        type=count,
+        metavar="SECONDS",
+        help="look again every so many seconds (10) until all is done; in a log, one line each",
+    )
+
+
 def _rung_number(parser: ArgumentParser) -> None:
     parser.add_argument("rung", type=count, metavar="N", help="1, 2, ...")
 
 
 COMMANDS = {
+    "status": Command(
+        "say which cells of a campaign are done, running or failed, and how long the rest will take",
+        _status,
+        (config_file, _watch),
+    ),
     "rung": Command(
         "rank the trials of a rung of a hyper-parameter search and say which go on to the next",
         _rung,

@@ -14,6 +14,7 @@ from lautum.errors import Damaged, LautumError
 from lautum.experiment.layout import Batch, Layout
 from lautum.files import set_aside, sha256_of_file
 from lautum.pipeline.evaluate import evaluate
+from lautum.pipeline.locks import lock
 from lautum.pipeline.receipt import Receipt
 from lautum.pipeline.train import pretrain, transfer
 from lautum.training.interruption import Interrupted, stop_requests
@@ -28,7 +29,7 @@ def finish(layout: Layout, batch: Batch) -> Path:
     """
     records, failed = {}, 0
     own = layout.networks(batch.cells).values() if layout.config.pretrainings_per_job else ()
-    with stop_requests() as stop_requested:
+    with lock(layout.checkpoint(batch.receipt).with_suffix(".lock")), stop_requests() as stop_requested:
         for cell in batch.cells:
             if stop_requested():
                 raise Interrupted(f"stopped by {stop_requested()} before {cell}; run the same command again to go on")

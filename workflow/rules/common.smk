@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from lautum.results import collected, selection
+from lautum.results import collected, selection, status
 from lautum.experiment.layout import Layout
 from lautum.experiment.config_files import files as config_files
 from lautum.experiment.config import load
