@@ -74,7 +74,7 @@ def test_a_cell_by_hand_and_a_partial_report(campaign, capsys):
     table = Path("reports/mine/accuracy.md").read_text()
     assert "no interval (n = 1)" in table and "missing" in table
     capsys.readouterr()
-    collected = [Path(f"reports/mine/{name}") for name in ("records.csv", "curves.csv", "examples.safetensors")]
+    collected = [Path(f"reports/mine/{name}") for name in ("records.csv", "curves.csv.gz", "examples.safetensors")]
     before = [path.read_bytes() for path in collected]
     only("evaluated-test/**/seed0.json").unlink()
     only("splits/**/seed0.json").unlink()

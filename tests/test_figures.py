@@ -1,11 +1,17 @@
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lautum.report import figures, style, tables, training_figures
+from lautum.report import figures, style, svg, tables, training_figures
 
 
 @pytest.fixture(scope="module")
@@ -22,89 +28,172 @@ def legend(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def hollow_points(axes):
-    lines = [line for line in axes.lines if line.get_markerfacecolor() == "none"]
-    return sorted(float(y) for line in lines for y in line.get_ydata() if not np.isnan(y))
+def marks(axes, filled=True):
+    """The places of marks in one panel, (n, 2), of our means or (not `filled`) of the paper's figures."""
+    places = [
+        collection.get_offsets()
+        for collection in axes.collections
+        if isinstance(collection, PathCollection) and bool(len(collection.get_facecolor())) == filled
+    ]
+    return np.concatenate([np.empty((0, 2)), *places])
 
 
 def test_accuracy_figure_shows_means_intervals_and_the_papers_points(built):
     table = rows(built, "accuracy", "mnist-notmnist10k")
-    figure = figures.accuracy_figure(table)
+    figure = figures.accuracy_figure(table, synthetic.METHODS, "MNIST → notMNIST")
     axes = figure.axes[0]
     assert axes.get_ylabel() == "Target test accuracy (%)" and axes.get_xlabel() == "Labelled target images"
+    assert axes.get_title().startswith("MNIST → notMNIST\n")
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["50", "100", "200"]
     assert legend(figure) == ["Standard", "TE", "Mk-MMD", "Lautum", "mutual_information", "paper (one run)"]
-    for container, (_, method) in zip(axes.containers, table.groupby("method", sort=False), strict=True):
-        np.testing.assert_allclose(container[0].get_ydata(orig=False), 100 * method["mean"])
-        ends = np.array([segment[:, 1] for segment in container[2][0].get_segments()])
-        np.testing.assert_allclose(ends, 100 * method[["low", "high"]].to_numpy())
+    by_method = table.sort_values(
+        ["method", "labels"], key=lambda c: c.map(synthetic.METHODS.index) if c.name == "method" else c
+    )
+    np.testing.assert_allclose(marks(axes)[:, 1], 100 * by_method["mean"])
+    bars = [lines for lines in axes.collections if isinstance(lines, LineCollection)]
+    ends = np.array([segment[:, 1] for lines in bars for segment in lines.get_segments()])
+    np.testing.assert_allclose(ends, 100 * by_method[["low", "high"]].to_numpy())
     # all of the paper's Table 1, in percent
-    assert hollow_points(axes) == pytest.approx(
+    assert sorted(marks(axes, filled=False)[:, 1]) == pytest.approx(
         [34.02, 37.28, 46.72, 47.96, 57.58, 61.45, 63.32, 65.21, 67.78, 74.87, 80.35, 83.77]
     )
 
 
-def test_no_two_points_share_a_place(built):
-    axes = figures.accuracy_figure(rows(built, "accuracy", "mnist-notmnist10k")).axes[0]
-    x = np.concatenate([container[0].get_xdata() for container in axes.containers])
-    assert np.diff(np.sort(x)).min() > 0.05
+def test_no_two_points_share_a_place_and_nothing_joins_them(built):
+    axes = figures.accuracy_figure(rows(built, "accuracy", "mnist-notmnist10k"), synthetic.METHODS, "task").axes[0]
+    assert np.diff(np.sort(marks(axes)[:, 0])).min() > 0.05
+    assert list(axes.lines) == []
 
 
 def test_accuracy_figure_says_what_is_missing_and_which_part(built):
-    figure = figures.accuracy_figure(rows(built, "accuracy", "digits-letters"), part="validation")
+    table = rows(built, "accuracy", "digits-letters")
+    figure = figures.accuracy_figure(table, synthetic.METHODS, "task", part="validation")
     axes = figure.axes[0]
     assert axes.get_ylabel() == "Target validation accuracy (%)"
     assert "no results: Lautum at 200" in axes.get_xlabel()
     assert "n = 0 to 5 seeds" in axes.get_title()
-    assert "paper (one run)" not in legend(figure) and hollow_points(axes) == []
+    assert "paper (one run)" not in legend(figure) and len(marks(axes, filled=False)) == 0
 
 
 def test_difference_figure(built):
     table = rows(built, "differences", "digits-letters")
-    figure = figures.difference_figure(table, synthetic.METHODS)
+    figure = figures.difference_figure(table, synthetic.METHODS, "digits → letters")
     axes = figure.axes[0]
-    assert axes.get_yticklabels()[0].get_text() == "Lautum − Standard, 50"
-    assert [note.get_text() for note in axes.texts] == ["n = 5"] * 8 + ["missing"] * 4
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names[:4] == ["Lautum − Standard,  50", "100", "200", "Lautum − TE,  50"]
+    assert [note.get_text() for note in axes.texts] == ["missing"] * 4  # five seeds everywhere else: no column of n
     assert "percentage points" in axes.get_xlabel()
-    means = [line.get_xdata()[0] for line in axes.lines if line.get_marker() != "None" and len(line.get_xdata()) == 1]
-    shown = [mean for mean in means if not np.isnan(mean)]
-    np.testing.assert_allclose(shown, 100 * table["mean"].dropna())
+    ordered = table.sort_values(
+        ["baseline", "labels"], key=lambda c: c.map(synthetic.METHODS.index) if c.name == "baseline" else c
+    )
+    np.testing.assert_allclose(marks(axes)[:, 0], 100 * ordered["mean"].dropna())
+
+
+def test_a_number_of_seeds_is_written_where_it_is_another(built):
+    table = rows(built, "differences", "mnist-notmnist10k")
+    figure = figures.difference_figure(table, synthetic.METHODS, "task")
+    assert [note.get_text() for note in figure.axes[0].texts] == ["n = 2"]
+
+
+def test_intervals_and_the_papers_figures_are_told_apart_in_grey(built):
+    """By width, by caps and by shape: not by colour."""
+    axes = figures.difference_figure(rows(built, "differences", "mnist-notmnist10k"), synthetic.METHODS, "task").axes[0]
+    widths = {(line.get_linewidth(), line.get_marker()) for line in axes.lines if len(set(line.get_ydata())) == 1}
+    assert {(5, "None"), (0.9, "|")} <= widths
+    ours = {look.marker for look in style.METHOD_STYLES.values()}
+    assert figures.PAPER_MARK["marker"] not in ours and len(marks(axes, filled=False)) == 9
+
+
+def test_the_answer_has_a_panel_for_each_task(built):
+    figure = figures.build_figures(built, "test")["answer"]
+    assert [axes.get_title().split(",")[0] for axes in figure.axes] == ["MNIST → notMNIST (10", "digits → letters"]
+    for axes, task in zip(figure.axes, synthetic.TASKS, strict=True):
+        table = rows(built, "differences", task)
+        assert sorted(marks(axes)[:, 0]) == pytest.approx(sorted(100 * table["mean"].dropna()))
+
+
+def test_a_method_looks_the_same_in_every_figure_of_every_campaign(built, training):
+    alone = rows(built, "accuracy", "digits-letters").query("method in ('lautum', 'mk_mmd')")
+    for table in (alone, rows(built, "accuracy", "digits-letters")):
+        figure = figures.accuracy_figure(table, list(table["method"].unique()), "task")
+        look = {
+            handle.get_label(): (handle.get_color(), handle.get_marker()) for handle in figure.legends[0].legend_handles
+        }
+        for method, name in (("lautum", "Lautum"), ("mk_mmd", "Mk-MMD")):
+            assert look[name] == style.METHOD_STYLES[method][:2]
+    for figure in training.values():
+        for line in (line for axes in figure.axes for line in axes.lines if line.get_label() == "Lautum"):
+            assert line.get_color() == style.METHOD_STYLES["lautum"].colour
+    own = [style.method_style(name, ["mine", "lautum", "yours"]) for name in ("mine", "yours")]
+    assert len({*own, *style.METHOD_STYLES.values()}) == len(style.METHOD_STYLES) + 2
 
 
 def test_styles_differ_in_colour_and_without_it():
-    assert len({colour for colour, _, _ in figures.STYLES}) == len(figures.STYLES)
-    assert len({marker for _, marker, _ in figures.STYLES}) == len(figures.STYLES)
+    assert len({colour for colour, _, _ in style.STYLES}) == len(style.STYLES)
+    assert len({marker for _, marker, _ in style.STYLES}) == len(style.STYLES)
 
 
 def test_files_are_the_same_bytes_every_time(tmp_path, built):
     table = rows(built, "accuracy", "mnist-notmnist10k")
     salt = matplotlib.rcParams["svg.hashsalt"]
+    pages = []
     for folder in ("first", "second"):
-        style.write({"plot": style.render(figures.accuracy_figure(table))}, tmp_path / folder)
-    assert {path.name for path in (tmp_path / "first").iterdir()} == {"plot.png", "plot.pdf", "plot.svg"}
+        figure = figures.accuracy_figure(table, synthetic.METHODS, "task")
+        style.write({"plot": figure}, tmp_path / folder)
+        pages.append(svg.embed(figure, "plot", "text"))
+    assert {path.name for path in (tmp_path / "first").iterdir()} == {"plot.png", "plot.pdf"}
     for path in (tmp_path / "first").iterdir():
         assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes()
+    assert pages[0] == pages[1] == svg.embed(figures.accuracy_figure(table, synthetic.METHODS, "task"), "plot", "text")
     assert matplotlib.rcParams["svg.hashsalt"] == salt
     with Image.open(tmp_path / "first" / "plot.png") as image:
-        assert round(image.info["dpi"][0]) == 200
-    assert b"CreationDate" not in (tmp_path / "first" / "plot.pdf").read_bytes()
-    assert b"<dc:date>" not in (tmp_path / "first" / "plot.svg").read_bytes()
+        assert round(image.info["dpi"][0]) == style.DPI
+    pdf = (tmp_path / "first" / "plot.pdf").read_bytes()
+    assert b"CreationDate" not in pdf
+    assert b"/Type3" not in pdf and b"/CIDFontType2" in pdf  # TrueType, as publishers want it
+
+
+def test_a_figure_in_a_page_keeps_its_words_and_names_its_marks():
+    figure = Figure(figsize=(2, 2), layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlabel("0.12345 & <more>")
+    drawn = axes.scatter([1, 2, 3], [1, 2, 4])
+    svg.name_marks(drawn, ["one", "two & <2>", "three"])
+    axes.plot([1, 2], [1, 2], marker="o")
+    text = str(svg.embed(figure, "mine", 'what "is" seen'))
+    root = ElementTree.fromstring(text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))
+    names = [title.text for title in root.iter("{http://www.w3.org/2000/svg}title")]
+    assert names == ["one", "two & <2>", "three"]
+    assert "0.12345 & <more>" in [word.text for word in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert root.get("role") == "img" and root.get("aria-label") == 'what "is" seen'
+    ids = {element.get("id") for element in root.iter() if element.get("id")}
+    used = set(re.findall(r"#([\w-]+)[\")]", text))
+    assert ids == {name for name in used if name.startswith("mine-")} and ids
+    with pytest.raises(ValueError, match="2 texts for 3 marks"):
+        svg.name_marks(drawn, ["one", "two"])
 
 
 def test_figures_of_an_experiment_without_results():
     results = synthetic.results(synthetic.records().iloc[:0])
     built = tables.build_tables(results, synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)
     built_figures = figures.build_figures(built, "test")
-    assert set(built_figures) == {f"{task}-{kind}" for task in synthetic.TASKS for kind in ("accuracy", "differences")}
+    assert set(built_figures) == {
+        f"{task}-{kind}" for task in synthetic.TASKS for kind in ("accuracy", "differences")
+    } | {"answer"}
     assert "(no results for 15 of 15 points)" in built_figures["digits-letters-accuracy"].axes[0].get_xlabel()
     runs = tables.grid(results.runs, synthetic.EXPECTED)
-    assert training_figures.build_training_figures(runs, results) == {}
+    assert (
+        training_figures.build_figures(runs, results, {task: task for task in synthetic.TASKS}, ("lautum", "standard"))
+        == {}
+    )
 
 
 @pytest.fixture(scope="module")
 def training():
     results = synthetic.results()
-    return training_figures.build_training_figures(tables.grid(results.runs, synthetic.EXPECTED), results)
+    transfers = {task: f"source → {task}" for task in synthetic.TASKS}
+    runs = tables.grid(results.runs, synthetic.EXPECTED)
+    return training_figures.build_figures(runs, results, transfers, ("lautum", "standard"))
 
 
 def test_training_figures_are_those_with_something_to_show(training):
@@ -132,13 +221,43 @@ def test_transfer_figure_has_a_panel_for_each_label_count(training):
     assert legend(training["digits-letters-transfer"]) == ["Standard", "TE", "Mk-MMD", "Lautum", "mutual_information"]
 
 
+def test_curves_are_smoothed_over_a_tenth_of_the_stage():
+    results = synthetic.results()
+    curves = results.curves.query("task == 'digits-letters' and methods == 'lautum' and labels == '50'")
+    long = pd.concat(
+        [curves.query("stage == 'transfer'").assign(step=lambda c, n=n: c["step"] + 100 * n) for n in range(3)]
+    )
+    long["loss"] = np.where(long["step"] % 20, 3.0, 1.0)  # to and fro from batch to batch
+    figure = training_figures.transfer_figure(replace(results, curves=long), "digits-letters", "task", ["lautum"])
+    y = figure.axes[0].lines[0].get_ydata()
+    assert len(y) == 30 and y[5:25] == pytest.approx([7 / 3, 5 / 3] * 10, abs=1e-9)
+
+
+def test_losses_with_a_consistency_term_are_apart():
+    results = synthetic.results()
+    curves = results.curves
+    curves["consistency"] = np.where(curves["methods"] == "temporal_ensembling", 0.1, np.nan)
+    figure = training_figures.transfer_figure(results, "digits-letters", "task", synthetic.METHODS)
+    shown = [{line.get_label() for line in axes.lines} for axes in figure.axes]
+    assert (
+        shown
+        == [{"Standard", "Mk-MMD", "Lautum", "mutual_information"}] * 2
+        + [{"Standard", "Mk-MMD", "mutual_information"}]
+        + [{"TE"}] * 3
+    )  # no run of Lautum at 200 labels
+    assert [axes.get_ylabel() for axes in figure.axes][::3] == [
+        "Training loss\n(nats)",
+        "With consistency\nterm (nats)",
+    ]
+
+
 def test_a_legend_stays_inside_the_figure_whatever_the_names():
     for names in (["A", "B", "C", "D"], ["a_method_with_a_long_name"] * 5, [f"{'one_of_many, ' * 4}"] * 3):
-        figure = Figure(figsize=(figures.WIDTH, 3), layout="constrained")
+        figure = Figure(figsize=(style.WIDTH, 3), layout="constrained")
         axes = figure.subplots()
         for name in names:
             axes.plot([0, 1], label=name)
-        figures.add_legend(figure, axes.get_legend_handles_labels()[0])
+        style.add_legend(figure, axes.get_legend_handles_labels()[0])
         figure.draw_without_rendering()
         box = figure.legends[0].get_window_extent()
         assert len(figure.legends) == 1 and 0 <= box.x0 < box.x1 <= figure.bbox.width
@@ -146,11 +265,11 @@ def test_a_legend_stays_inside_the_figure_whatever_the_names():
 
 
 def test_a_legend_without_names_or_with_one_too_long_is_no_error():
-    figure = Figure(figsize=(figures.WIDTH, 3), layout="constrained")
-    figures.add_legend(figure, [])
+    figure = Figure(figsize=(style.WIDTH, 3), layout="constrained")
+    style.add_legend(figure, [])
     assert figure.legends == []
     (line,) = figure.subplots().plot([0, 1], label="long" * 40)
-    figures.add_legend(figure, [line])
+    style.add_legend(figure, [line])
     assert len(figure.legends) == 1
 
 
@@ -159,10 +278,10 @@ def test_transfer_losses_that_are_negative_leave_gaps():
     curves = results.curves
     negative = (curves["stage"] == "transfer") & (curves["methods"] == "lautum")
     curves.loc[negative, "loss"] = -1.0
-    figure = training_figures.transfer_figure(results, "digits-letters", ["standard", "lautum"])
+    figure = training_figures.transfer_figure(results, "digits-letters", "task", ["standard", "lautum"])
     figure.draw_without_rendering()
     assert {axes.get_yscale() for axes in figure.axes} == {"log"}
-    only = training_figures.transfer_figure(results, "digits-letters", ["lautum"])
+    only = training_figures.transfer_figure(results, "digits-letters", "task", ["lautum"])
     assert {axes.get_yscale() for axes in only.axes} == {"linear"}
     assert {len(axes.collections) for axes in figure.axes} == {0}  # the mean alone
 
@@ -174,13 +293,25 @@ def test_confusion_by_hand():
     np.testing.assert_allclose(training_figures.confusion(labels, predictions, 3), expected)
 
 
-def test_confusion_figure_names_classes_and_methods(training):
-    axes = training["mnist-notmnist10k-confusion"].axes
-    assert [a.get_title() for a in axes[:5]] == [
-        "Standard (n = 5)",
-        "TE (n = 2)",
-        "Mk-MMD (n = 5)",
-        "Lautum (n = 5)",
-        "mutual_information (n = 5)",
-    ]
-    assert [tick.get_text() for tick in axes[0].get_yticklabels()] == list("ABCDEFGHIJ")
+def test_confusion_figure_shows_the_difference_of_two_methods(training):
+    """Of the synthetic predictions each is right or the next class: 2 % more right are 2 points on the diagonal."""
+    axes = training["mnist-notmnist10k-confusion"].axes[0]
+    assert axes.get_title() == "source → mnist-notmnist10k, 50 labelled images\nLautum − Standard, n = 5 seeds"
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == list("ABCDEFGHIJ")
+    shown = np.asarray(axes.images[0].get_array())
+    results = synthetic.results()
+    accuracy = results.runs.query("task == 'mnist-notmnist10k' and labels == 50").groupby("method")["accuracy"].mean()
+    assert np.trace(shown) / 10 == pytest.approx(100 * (accuracy["lautum"] - accuracy["standard"]))
+    np.testing.assert_allclose(shown.sum(axis=1), 0, atol=1e-9)
+
+
+def test_examples_stand_in_the_column_of_their_class():
+    results = synthetic.results()
+    images = np.arange(6, dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 4, 4), dtype=np.uint8)
+    kept = {"t/images": images, "t/labels": np.array([0, 0, 1, 1, 1, 2], dtype=np.uint8)}
+    figure = training_figures.examples_figure(replace(results, examples=kept, classes={"t": ["a", "b", "c"]}), "t")
+    picture = np.asarray(figure.axes[0].images[0].get_array())
+    assert picture.shape == (15, 15)
+    white = 255
+    assert picture[::5, ::5].tolist() == [[0, 2, 5], [1, 3, white], [white, 4, white]]
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["a", "b", "c"]

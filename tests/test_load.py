@@ -32,7 +32,7 @@ def test_frames_hold_what_the_files_do(results):
         np.testing.assert_array_equal(rows["predicted"], stored[f"{task}/{method}/n{labels}/seed{seed}"])
         np.testing.assert_array_equal(rows["truth"], stored[f"{task}/labels"])
     np.testing.assert_allclose(runs["correct"].mean(), table["accuracy"])
-    curves = pd.read_csv(FOLDER / "curves.csv", dtype={"labels": str})
+    curves = pd.read_csv(FOLDER / "curves.csv.gz", dtype={"labels": str})
     pd.testing.assert_frame_equal(results.curves, curves)
 
 
@@ -68,7 +68,7 @@ def test_every_column_is_described(results, frame):
 
 
 def test_every_quantity_of_the_curves_is_described():
-    columns = {name for path in ROOT.glob("reports/*/curves.csv") for name in pd.read_csv(path, nrows=0).columns}
+    columns = {name for path in ROOT.glob("reports/*/curves.csv.gz") for name in pd.read_csv(path, nrows=0).columns}
     section = DOCS.split("## `results.curves`")[1]
     assert [name for name in columns if f"`{name}`" not in section] == []
 

@@ -89,7 +89,7 @@ def in_turn(means: list[str], intervals: list[str]) -> list[str]:
 def test_the_verdicts_of_the_headline_are_those_of_the_records():
     table = pd.read_csv(ROOT / "reports/published/differences.csv")
     lautum = table[(table["method"] == "lautum") & (table["baseline"] == "standard")]
-    assert len(lautum) == 6 and set(lautum["size"]) == {"contradicted"}
+    assert len(lautum) == 6 and set(lautum["size"]) == {"differs"}
     (only,) = lautum[(lautum["low"] > 0) | (lautum["high"] < 0)].itertuples()
     assert (only.task, only.labels) == ("cifar10-cifar100", 100)
     assert shows(f"{100 * only.low:.3f}", f"{100 * only.images_low:.3f}", f"{only.p:.3f}", f"{only.p_holm:.2f}")

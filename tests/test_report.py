@@ -1,107 +1,154 @@
-import base64
 import re
-from html.parser import HTMLParser
-from xml.etree import ElementTree
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import synthetic
+from pages import Page
 
-from lautum.report import figures, style, table_text, tables, training_figures
-from lautum.report import page as page_of
+from lautum.report import answers, campaign_page, figures, index_page, page, style, table_text, tables, training_figures
+from lautum.report.page import Section
 
-
-class Page(HTMLParser):
-    """Text outside <style>, tags with their attributes, and whether every element was closed in order."""
-
-    VOID = {"meta", "img", "br"}
-
-    def __init__(self, html):
-        super().__init__()
-        self.text, self.tags, self.open = "", [], []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.text += " ".join(data.split()) + "\n"
+ROOT = Path(__file__).parent.parent
 
 
-def write(folder, **changes):
+def campaign(**changes) -> campaign_page.Campaign:
     results, expected = changes.pop("results", synthetic.results()), changes.pop("expected", synthetic.EXPECTED)
     tasks, comparisons = changes.get("tasks", synthetic.TASKS), changes.pop("comparisons", synthetic.COMPARISONS)
     runs = tables.grid(results.runs, expected)
     built = tables.build_tables(results, expected, tasks, comparisons)
+    pair = comparisons[0] if comparisons else None
     drawn = figures.build_figures(built, tables.part_of(runs))
-    drawn |= training_figures.build_training_figures(runs, results)
-    arguments = {
-        "name": "Synthetic <b>records</b>",
-        "command": "snakemake --config 'a<b & c'",
-        "runs": runs,
-        "built": built,
-        "rendered": {name: style.render(figure, ["svg"]) for name, figure in drawn.items()},
-        "tasks": tasks,
-        "methods": {name: f"what {name} is" for name in synthetic.METHODS},
-        "hyperparameters": synthetic.HYPERPARAMETERS,
-    }
-    path = page_of.write_report(folder, **(arguments | changes))
+    drawn |= training_figures.build_figures(runs, results, table_text.transfers(built["accuracy"]), pair)
+    made = campaign_page.Campaign(
+        name="synthetic",
+        command="snakemake --config 'a<b & c'",
+        runs=runs,
+        built=built,
+        drawn=drawn,
+        tasks=tasks,
+        methods={name: f"what <b>{name}</b> is" for name in synthetic.METHODS},
+        hyperparameters=synthetic.HYPERPARAMETERS,
+    )
+    return made._replace(**changes)
+
+
+def write(folder, **changes) -> Page:
+    path = campaign_page.write(folder, campaign(**changes))
     assert path == folder / "index.html"
-    return Page(path.read_text(encoding="utf-8"))
+    read = Page(path.read_text(encoding="utf-8"))
+    read.require_accessible()
+    return read
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def shown(tmp_path_factory):
     return write(tmp_path_factory.mktemp("report"))
 
 
-def test_headline_and_what_is_missing(page):
-    assert "138 of 150 runs have a result." in " ".join(page.text.split())
-    assert "12 of 150 runs are missing" in page.text
-    assert "72 of 75" in page.text and "66 of 75" in page.text
-    assert "missing (5 of 5 seeds)" in page.text and "no interval (n = 1)" in page.text
-    assert "Table 1" in page.text and "no figures for this task" in page.text
+def flat(read: Page) -> str:
+    return " ".join(read.text.split())
 
 
-def test_text_from_outside_is_escaped(page):
-    assert "Synthetic <b>records</b>" in page.text and ("b", {}) not in page.tags
-    assert "snakemake --config 'a<b & c'" in page.text
-    assert "chosen: <0.01 & synthetic" in page.text
+def test_the_top_of_the_page_answers(shown):
+    """Title, question, a sentence for each task, the decisive figure and the paper's orders, before anything else."""
+    assert shown.headings[0][1] == (
+        "Lautum against Standard, TE, Mk-MMD and mutual_information: MNIST → notMNIST (10,000) and digits → letters"
+    )
+    top = flat(shown).split(" Contents ")[0]
+    assert "does Lautum reach a higher test accuracy than Standard, TE, Mk-MMD or mutual_information" in top
+    assert "as the paper reports?" in top
+    assert "MNIST → notMNIST (10,000): Lautum is better than Standard at" in top and "points on average" in top
+    assert "digits → letters: Lautum is" in top
+    assert re.search(r"Of the paper’s 3 orders: \d", top)
+    assert "The paper says MNIST → notMNIST (10,000) digits → letters Lautum > Standard" in top
+    before = shown.html[: shown.html.index(">Contents<")]
+    assert before.count("<svg") == 1
 
 
-def test_page_needs_no_other_file(page):
-    for tag, attributes in page.tags:
-        assert tag not in ("link", "script")
-        assert attributes.get("src", "data:").startswith("data:") and "href" not in attributes
+def test_contents_lead_to_every_section(shown):
+    contents = re.search(r'class="contents".*?</nav>', shown.html, flags=re.DOTALL)[0]
+    listed = re.findall(r'href="#([\w-]+)"', contents)
+    assert listed[:3] == ["mnist-notmnist10k", "digits-letters", "methods"]
+    assert re.findall(r'<(?:section|details class="section") id="([\w-]+)"', shown.html) == listed
+    folded = re.findall(r'<details class="section" id="([\w-]+)"', shown.html)
+    assert folded == ["trials", "hyper-parameters", "cost", "data", "environment"]
 
 
-def test_images_are_svg_with_alternative_text(page):
-    images = [attributes for tag, attributes in page.tags if tag == "img"]
-    assert len(images) == 11  # for each task 2 of tables and 3 of training, for one the examples
-    for image in images:
-        kind, data = image["src"].split(",")
-        assert kind == "data:image/svg+xml;base64" and image["alt"]
-        assert ElementTree.fromstring(base64.b64decode(data)).tag == "{http://www.w3.org/2000/svg}svg"
+def test_what_is_missing_is_said(shown):
+    assert "12 of 150 runs are missing" in shown.text
+    assert "72 of 75" in shown.text and "66 of 75" in shown.text
+    assert "missing (5 of 5 seeds)" in shown.text and "no interval (n = 1)" in shown.text
+    assert "Table 1" in shown.text and "no figures for this task" in shown.text
 
 
-def test_data_environment_and_hyperparameters(page):
+def test_text_from_outside_is_escaped(shown):
+    assert "what <b>lautum</b> is" in shown.text and shown.all("b") == []
+    assert "snakemake --config 'a<b & c'" in shown.text
+    assert "chosen: <0.01 & synthetic" in shown.text
+
+
+def test_the_page_needs_no_other_file(shown):
+    assert shown.all("script") == shown.all("link") == shown.all("img") == []
+    assert not re.search(r"(?:src|url)\s*[=(]\s*[\"']?https?:", shown.html)
+    assert all(link["href"].startswith("#") for link in shown.all("a"))
+    assert "xlink:href" not in re.sub(r'xlink:href="(?:#|data:image/png)', "", shown.html)
+
+
+def test_no_table_in_sight_is_wider_than_a_phone(shown):
+    """A row is at most four short cells; what needs more columns is shown on demand."""
+    in_sight = [table for table in shown.tables if not table["folded"]]
+    assert len(in_sight) >= 6
+    for table in in_sight:
+        assert max(map(len, table["rows"])) <= 4
+        assert all(len(word) <= 24 for row in table["rows"] for cell in row if len(row) > 1 for word in cell.split())
+    assert max(len(row) for table in shown.tables for row in table["rows"]) >= 11
+
+
+def test_a_campaign_without_figures_of_the_paper_has_no_columns_for_them(tmp_path, shown):
+    heads = [table["rows"][0] for table in shown.tables]
+    assert any("Order " in head for head in heads)
+    assert any("Difference (points) " in head and "Order " not in head for head in heads)  # of the other task
+    alone = [run for run in synthetic.EXPECTED if run[0] == "digits-letters"]
+    text = flat(write(tmp_path, expected=alone))
+    assert "as the paper reports" not in text and "The paper says" not in text and "Star" not in text
+
+
+def test_accuracies_are_shown_beside_the_papers_without_a_verdict(shown):
+    (table,) = [table for table in shown.tables if table["rows"][0] == ["Method ", "50 ", "100 ", "200 "]][:1]
+    lautum = next(row for row in table["rows"] if row[0] == "Lautum ")
+    assert lautum[1].endswith("paper 47.96 ")
+    wide = next(table for table in shown.tables if "One run " in table["rows"][0])
+    assert wide["rows"][0][-1] == "Paper (%) "
+
+
+def test_orders_and_sizes_have_words_of_their_own(shown):
+    rows = [row for table in shown.tables for row in table["rows"] if len(row) == 3]
+    orders = {word for row in rows for word in re.findall(r"order: \S+ (\w+) ", row[2])}
+    sizes = {word for row in rows for word in re.findall(r"size: \S+ (\w+(?: uncertain)?)", row[2])}
+    assert orders <= {"reproduced", "unresolved", "contradicted"} and orders
+    assert sizes <= {"agrees", "too uncertain", "differs"} and sizes
+
+
+def test_figures_are_part_of_the_page_and_say_what_their_marks_are(shown):
+    assert len(shown.all("svg")) == 12  # the answer; for each task 5; for one the examples
+    titles = re.findall(r"<title>(.*?)</title>", shown.html)
+    assert any(re.fullmatch(r"Lautum, 100 labels: [\d.]+ % \[[\d., ]+\], n = 5", title) for title in titles)
+    assert any(title.startswith("Lautum in the paper, 50 labels: 47.96 %") for title in titles)
+    assert any(re.fullmatch(r"Lautum − TE, 100 labels: .+ points \[.+\], n = 5", title) for title in titles)
+
+
+def test_data_environment_and_hyperparameters(shown):
     for text in ("digits-letters-eval", "mnist-notmnist10k-source", "Synthetic CPU", "lambda of Eq. 2", "0.003"):
-        assert text in page.text
-    assert re.search(r"Runs\ncpu\nSynthetic CPU\n1\n3.0\n0.0\nabc\n138\n", re.sub(r"\n+", "\n", page.text))
-    assert "No search for hyper-parameters belongs to this experiment." in page.text
+        assert text in shown.text
+    assert re.search(r"Runs cpu Synthetic CPU 1 3.0 0.0 abc 138 ", flat(shown))
+    assert "No search for hyper-parameters belongs to this experiment." in shown.text
 
 
 def test_trials_and_validation_part(tmp_path):
     trials = pd.DataFrame(
         {
-            "task": "t",
+            "task": "digits-letters",
             "method": "lautum",
             "trial": ["a", "b"],
             "settings": ["pretrain.weight 0.003", "pretrain.weight 0.1"],
@@ -114,46 +161,27 @@ def test_trials_and_validation_part(tmp_path):
     )
     results = synthetic.results(synthetic.records("validation"))
     other = trials.assign(method="standard")
-    page = write(tmp_path, results=results, trials={"first": trials, "other": other}, trials_missing=["second"])
-    assert "0.7123" in page.text and "Every trial of first" in page.text
-    assert "second is missing: this search has not been run to its end." in page.text
-    assert "These are validation accuracies, not test accuracies." in page.text
-    assert "Target validation accuracy: mean over n seeds" in page.text
-    assert "target, validation images" in page.text
-    images = [attributes.get("alt") for tag, attributes in page.tags if tag == "img"]
-    assert images.count("t-budget") == 1  # both campaigns in one
-    assert {"t-sensitivity-lautum", "t-sensitivity-standard"} <= set(images)
+    read = write(tmp_path, results=results, trials={"../first": trials, "../o": other}, trials_missing=["second"])
+    assert "first : 2 trials" in flat(read) and {"href": "../first/index.html"} in read.all("a")
+    assert "second is missing: this search has not been run to its end." in read.text
+    assert "These are validation accuracies, not test accuracies." in read.text
+    assert "Target validation accuracy: mean over n seeds" in read.text
+    assert "target, validation images" in read.text
+    assert len(read.all("svg")) == 13  # both searches in one picture
 
 
 def test_every_campaign_is_listed(tmp_path):
-    page = write(tmp_path, campaigns=[{"Campaign": "first", "Runs": 60}, {"Campaign": "second", "Runs": 24}])
-    assert re.search(r"Campaigns\nCampaign\nRuns\nfirst\n60\nsecond\n24\n", re.sub(r"\n+", "\n", page.text))
+    read = write(tmp_path, campaigns=[{"Campaign": "first", "Runs": 60}, {"Campaign": "second", "Runs": 24}])
+    assert "Campaign Runs first 60 second 24" in flat(read)
 
 
 def test_nothing_done_and_nothing_compared(tmp_path):
-    page = write(tmp_path, results=synthetic.results(synthetic.records().iloc[:0]), comparisons=[])
-    assert "0 of 150 runs have a result." in " ".join(page.text.split())
-    assert "No comparisons are declared for the methods of this task." in page.text
-    assert page.text.count("Nothing to show yet.") == 3  # costs, data, environment
-    assert len([tag for tag, _ in page.tags if tag == "img"]) == 2  # the plots of accuracy, which say so
-
-
-def test_claims_and_the_rules_behind_the_words(page):
-    text = " ".join(page.text.split())
-    assert text.count("Does the paper’s claim hold?") == 1  # the other task is not in the paper
-    assert "Lautum > Standard" in text
-    for rule in ("contradicted if it is at one of them", "no wider than the range", "lies on the paper's side of zero"):
-        assert rule in text
-    assert "Classes A, B" in text
-
-
-def test_methods_and_comparisons_outside_the_paper_are_put_in_words(page):
-    assert "Mk-MMD\nwhat mk_mmd is" in page.text
-    found = [line for line in page.text.splitlines() if " against " in line]
-    # Of the paper's task only the comparison with a method that it does not have; of the other all with two results.
-    assert sum("mutual_information" in line for line in found) == 2
-    assert sum("Standard" in line for line in found) == 1
-    assert all(f"{count} labels (" in line for line in found[:1] for count in (50, 100, 200))
+    read = write(tmp_path, results=synthetic.results(synthetic.records().iloc[:0]), comparisons=[])
+    assert "150 of 150 runs are missing" in read.text
+    assert "Which test accuracy does each method reach?" in read.text
+    assert "No comparisons are declared for the methods of this task." in read.text
+    assert read.text.count("Nothing to show yet.") == 3  # costs, data, environment
+    assert len(read.all("svg")) == 2  # the plots of accuracy, which say so
 
 
 def test_findings_say_no_more_than_interval_and_test():
@@ -167,16 +195,94 @@ def test_findings_say_no_more_than_interval_and_test():
             "high": [0.0226, -0.01, 0.03, 0.03, 0.03],
             "n": 10,
             "p_holm": [0.0117, 0.0117, 0.3, 0.05, 0.04],
+            "paper": [0.1, 0.1, 0.1, 0.1, 0.3],
         }
     )
-    assert table_text.finding(rows) == (
+    assert answers.finding(rows) == (
         "Lautum against entropy: better at 50 labels (+1.23 [+0.20, +2.26]); worse at 100 labels (−1.50 [−2.00, "
         "−1.00]); not told apart at 200 labels (+1.00 [−1.00, +3.00]), 900 labels (+1.50 [+0.00, +3.00]); "
         "better, but not significantly after Holm's correction, at 500 labels (+2.00 [+1.00, +3.00])."
     )
+    claims = pd.DataFrame({"verdict": ["contradicted", "contradicted", "consistent but unresolved"]})
+    assert answers.sentence(rows, claims, "A → B") == (
+        "A → B: Lautum is better than entropy at 50 and 500 labels, worse than it at 100 labels and not told apart "
+        "from it at 200 and 900 labels, +0.8 points on average (in the paper +14.0). Of the paper’s 3 orders: 1 "
+        "unresolved, 2 contradicted."
+    )
+    assert answers.sentence(rows.assign(n=1), claims, "A → B") == "A → B: no comparison has two seeds yet."
 
 
-def test_same_records_same_page(tmp_path):
-    write(tmp_path / "first")
-    write(tmp_path / "second")
-    assert (tmp_path / "first/index.html").read_bytes() == (tmp_path / "second/index.html").read_bytes()
+def test_same_records_same_page(tmp_path, shown):
+    assert write(tmp_path).html == shown.html
+
+
+def test_pages_are_listed_by_what_they_leave_beside_them(tmp_path):
+    for name in ("one", "two"):
+        page.write(
+            tmp_path / name / "index.html",
+            title=f"Title <{name}>",
+            question="Which?",
+            line=f"The answer of {name}.",
+            card=page.parts().paragraphs(["Because."]),
+            sections=[
+                Section("a", "A", page.parts().paragraphs(["a"])),
+                Section("b", "B", page.table(["x"], []), True),
+            ],
+            thumbnail="answer.png",
+        )
+    path = index_page.write(tmp_path, ["two", "one", "not-run"])
+    read = Page(path.read_text(encoding="utf-8"))
+    read.require_accessible()
+    assert [link["href"] for link in read.all("a")] == ["two/index.html", "one/index.html"]
+    assert [picture["src"] for picture in read.all("img")] == ["two/answer.png", "one/answer.png"]
+    assert "Title <two>." in flat(read) and "The answer of one." in flat(read)
+
+
+def test_sections_with_one_id_are_refused(tmp_path):
+    twice = [Section("a", "A", page.parts().paragraphs(["a"]))] * 2
+    with pytest.raises(ValueError, match=r"ids of their own, got \['a', 'a'\]"):
+        page.write(tmp_path / "p/index.html", title="t", question="q", line="l", card=twice[0].html, sections=twice)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's ratio, which puts black on white at 21."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_contrast_of_text_and_marks():
+    css = (page.HERE / "page.css").read_text(encoding="utf-8")
+    schemes = [dict(re.findall(r"--(\w+): (#\w{6})", block)) for block in re.findall(r":root {(.*?)}", css, re.DOTALL)]
+    assert len(schemes) == 3  # light, dark, print
+    for colours in schemes[:2]:
+        for ground in ("paper", "shade"):
+            for text in ("ink", "quiet", "link", "good", "bad", "open"):
+                assert contrast(colours[text], colours[ground]) >= 4.5
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for look in style.METHOD_STYLES.values():
+        assert contrast(look.colour, "#ffffff") >= 3
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "reports").glob("**/index.html")), ids=lambda path: path.parent.name)
+def test_committed_pages_are_accessible_and_their_links_lead_somewhere(path):
+    read = Page(path.read_text(encoding="utf-8"))
+    read.require_accessible()
+    for link in [a["href"] for a in read.all("a")] + [picture["src"] for picture in read.all("img")]:
+        assert link.startswith("#") or (path.parent / link).exists(), link
+
+
+def test_the_reports_are_light_to_carry():
+    files = [path for path in (ROOT / "reports").rglob("*") if path.is_file() and "quickstart" not in path.parts]
+    assert sum(path.stat().st_size for path in files) <= 12e6
+    assert max(path.stat().st_size for path in files if path.name == "index.html") <= 1.5e6
+    assert {path.suffix for path in files} <= {".csv", ".gz", ".html", ".json", ".md", ".pdf", ".png"} | {
+        ".safetensors",
+        ".tex",
+        ".yaml",
+    }

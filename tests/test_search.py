@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from matplotlib.collections import PathCollection
+from pages import Page
 from test_records import write_record
 
 from lautum.errors import Damaged, LautumError
@@ -14,8 +16,8 @@ from lautum.experiment import config, config_files
 from lautum.experiment.layout import Layout
 from lautum.experiment.search import draw, quasi_random
 from lautum.experiment.space import Range
-from lautum.report import selection_figures
-from lautum.report.figures import STYLES
+from lautum.report import selection_figures, selection_page
+from lautum.report.style import METHOD_STYLES
 from lautum.results import records, selection
 
 ROOT = Path(__file__).parent.parent
@@ -187,11 +189,11 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     rows = [row for row in config.hyper_parameters(main) if (row["method"], row["name"]) == ("lautum", "rank")]
     assert rows[0]["source"] == "tuned: best of 4 trials in [10, 210]"
     assert [file.name for file in config_files.files(main)] == ["config.yaml", "winners.yaml", "main.yaml"]
-    methods = ["mk_mmd", "standard", "lautum"]
-    figures = selection_figures.build_figures(selection.read_trials(trials), methods)
+    transfers = {"digits-letters": "digits → letters"}
+    figures = selection_figures.build_figures(selection.read_trials(trials), ["standard", "lautum"], transfers)
     # The best of one trial is their mean, of all four the best; of two, over the six pairs.
     (lines,) = [axes.get_lines() for axes in figures["digits-letters-budget"].axes]
-    assert [line.get_color() for line in lines] == [colour for colour, _, _ in STYLES[1:3]]
+    assert [line.get_color() for line in lines] == [METHOD_STYLES[name].colour for name in ("standard", "lautum")]
     assert len(lines) == 2 and lines[0].get_xdata().tolist() == [1, 2, 3, 4]
     pairs = [max(pair) for pair in itertools.combinations((15, 60, 60, 90), 2)]
     assert lines[0].get_ydata()[[0, 1, 3]] == pytest.approx([56.25, np.mean(pairs), 90])
@@ -199,9 +201,16 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     figure = figures["digits-letters-sensitivity-lautum"]
     panels = {axes.get_xlabel(): axes for axes in figure.axes if axes.get_visible()}
     assert set(panels) == {"pre: rank", "pre: weight"}
-    drawn = [x for line in panels["pre: rank"].get_lines() if line.get_marker() in "os*" for x in line.get_xdata()]
+    marks = [marks for marks in panels["pre: rank"].collections if isinstance(marks, PathCollection)]
+    drawn = [x for mark in marks for x in mark.get_offsets()[:, 0]]
     expected = [config.load(path).pretrain_settings("digits-letters", f"lautum-t0{n}").rank for n in range(4)]
     assert sorted(drawn) == sorted(expected)
+    # Its page says who won, and which trial each mark is.
+    page = Page(selection_page.write_all(layout, trials).read_text())
+    page.require_accessible()
+    assert "pre: rank" in page.text and "lautum-t01" in page.text
+    assert page.html.count("<title>lautum-t01: ") == 2  # once for each hyper-parameter
+    assert page.tables[0]["rows"][2][:3] == ["Lautum ", "80.00 ", "4 "]
 
 
 def test_a_rung_that_is_not_there_is_refused(tmp_path):

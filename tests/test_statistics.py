@@ -203,17 +203,17 @@ def test_coverage_over_seeds_and_images():
 @pytest.mark.parametrize(
     "figure, run, spread, verdict",
     [
-        (0.50, (0.48, 0.52), 0.05, "reproduced"),
-        (0.52, (0.48, 0.52), 0.05, "reproduced"),  # the end belongs to the interval
-        (0.50, (0.40, 0.60), 0.05, "consistent but unresolved"),
-        (0.53, (0.48, 0.52), 0.05, "contradicted"),
-        (0.30, (0.40, 0.60), 0.05, "contradicted"),
+        (0.50, (0.48, 0.52), 0.05, "agrees"),
+        (0.52, (0.48, 0.52), 0.05, "agrees"),  # the end belongs to the interval
+        (0.50, (0.40, 0.60), 0.05, "too uncertain"),
+        (0.53, (0.48, 0.52), 0.05, "differs"),
+        (0.30, (0.40, 0.60), 0.05, "differs"),
         (np.nan, (0.40, 0.60), np.nan, "unknown"),
         (0.50, (np.nan, np.nan), 0.05, "unknown"),
     ],
 )
-def test_verdict_on_a_figure(figure, run, spread, verdict):
-    assert statistics.verdict_on_figure(figure, statistics.Interval(*run), spread) == verdict
+def test_verdict_on_a_size(figure, run, spread, verdict):
+    assert statistics.verdict_on_size(figure, statistics.Interval(*run), spread) == verdict
 
 
 @pytest.mark.parametrize(
@@ -247,14 +247,14 @@ def test_verdict_on_a_claim(verdicts, verdict):
 
 
 def test_verdicts_where_the_truth_is_known():
-    """A paper whose figure is one more run is contradicted in 5 % of cases; one 8 standard deviations off, nearly
+    """A paper whose figure is one more run is found to differ in 5 % of cases; one 8 standard deviations off, nearly
     always; of two equal methods an order is found in 5 %."""
     draws = rng().normal(0.6, 0.01, (2000, 11))
     runs = [statistics.prediction_interval(values[:10]) for values in draws]
-    judged = [statistics.verdict_on_figure(v[10], run, 0.06) for v, run in zip(draws, runs, strict=True)]
-    assert np.mean([verdict == "contradicted" for verdict in judged]) == pytest.approx(0.05, abs=0.015)
-    off = [statistics.verdict_on_figure(v[10] + 0.08, run, 0.06) for v, run in zip(draws, runs, strict=True)]
-    assert np.mean([verdict == "contradicted" for verdict in off]) > 0.99
+    judged = [statistics.verdict_on_size(v[10], run, 0.06) for v, run in zip(draws, runs, strict=True)]
+    assert np.mean([verdict == "differs" for verdict in judged]) == pytest.approx(0.05, abs=0.015)
+    off = [statistics.verdict_on_size(v[10] + 0.08, run, 0.06) for v, run in zip(draws, runs, strict=True)]
+    assert np.mean([verdict == "differs" for verdict in off]) > 0.99
     orders = [statistics.verdict_on_order(0.02, statistics.mean_interval(values[:10] - 0.6)) for values in draws]
     assert np.mean([verdict == "consistent but unresolved" for verdict in orders]) == pytest.approx(0.95, abs=0.015)
 

@@ -47,10 +47,10 @@ def test_an_interval_blind_to_images_covers_less_than_one_that_is_not():
 
 def test_verdicts_are_counted_both_ways():
     rates = {row[0]: row[4] for row in coverage.verdicts(10, 200)}
-    assert rates["verdict, true figure contradicted"] < 0.12
+    assert rates["verdict, true size differs"] < 0.12
     assert rates["verdict, order of equal methods resolved"] < 0.12
     assert rates["verdict, true order contradicted"] < 0.05
-    assert rates["verdict, figure 6 sd off not contradicted"] < 0.05
+    assert rates["verdict, size 6 sd off does not differ"] < 0.05
 
 
 def test_the_table_of_coverage_is_written(tmp_path, monkeypatch, capsys):

@@ -53,14 +53,12 @@ def _rung(options: Namespace) -> None:
 
 
 def _trials(options: Namespace) -> None:
-    from lautum.report import selection_figures, style
+    from lautum.report import selection_page
     from lautum.results import selection
 
     layout = load_layout(options)
     path, winners = selection.write_trials(options.config)
-    drawn = selection_figures.build_figures(selection.read_trials(path), list(layout.config.methods))
-    style.write({name: style.render(figure) for name, figure in drawn.items()}, layout.report)
-    print(path, winners, sep="\n")
+    print(path, winners, selection_page.write_all(layout, path), sep="\n")
 
 
 def _table(options: Namespace) -> None:
@@ -77,7 +75,7 @@ def _plot(options: Namespace) -> None:
 
     layout = load_layout(options)
     drawn = campaign.draw(layout, *campaign.read(layout))
-    style.write({name: style.render(figure) for name, figure in drawn.items()}, layout.report)
+    style.write(drawn, layout.report)
     print(layout.report)
 
 
@@ -122,7 +120,7 @@ COMMANDS = {
         (config_file, _rung_number),
     ),
     "trials": Command(
-        "list all trials of a hyper-parameter selection, plot them, and write the winners' file",
+        "list all trials of a hyper-parameter selection, write the winners' file, figures and a page",
         _trials,
         (config_file,),
     ),
@@ -137,7 +135,7 @@ COMMANDS = {
         (config_file,),
     ),
     "plot": Command(
-        "render the figures from collected records: PNG, PDF and SVG",
+        "render the figures from collected records: PNG and PDF",
         _plot,
         (config_file,),
     ),

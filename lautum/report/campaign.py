@@ -1,5 +1,6 @@
 """Tables, figures and page of one campaign, from its collected records."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,8 +8,8 @@ from matplotlib.figure import Figure
 
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
-from lautum.report import figures, style, tables, training_figures
-from lautum.report.page import write_report
+from lautum.report import campaign_page, figures, index_page, style, table_text, tables, training_figures
+from lautum.report.campaign_page import Campaign
 from lautum.report.table_text import Table
 from lautum.results import collected, records, selection
 from lautum.results.collected import Results
@@ -30,29 +31,40 @@ def read(layout: Layout) -> tuple[Results, list[Run], dict[str, Table]]:
 
 def draw(layout: Layout, results: Results, expected: list[Run], built: Mapping[str, Table]) -> dict[str, Figure]:
     """The figures by name; the arguments are what `read` returns."""
-    drawn = figures.build_figures(dict(built), layout.config.evaluate.part)
-    return drawn | training_figures.build_training_figures(tables.grid(results.runs, expected), results)
+    runs, transfers = tables.grid(results.runs, expected), table_text.transfers(built["accuracy"])
+    pair = next((pair for pair in layout.config.comparisons if set(pair) <= set(layout.config.grid.methods)), None)
+    drawn = figures.build_figures(built, layout.config.evaluate.part)
+    return drawn | training_figures.build_figures(runs, results, transfers, pair)
 
 
 def write(layout: Layout, path: Path | str) -> Path:
-    """Write everything, of the configuration in the file `path`; returns the path of the page."""
+    """Write everything, of the configuration in the file `path`; returns the path of the page.
+
+    With `campaigns` in the configuration also the list of their pages, in the folder above.
+    """
     results, expected, built = read(layout)
     tables.write_tables(built, layout.report)
     drawn = draw(layout, results, expected, built)
-    style.write({name: style.render(figure) for name, figure in drawn.items()}, layout.report)
-    drawn = draw(layout, results, expected, built)  # afresh, see `style.render`
-    trials = layout.config.trials
-    return write_report(
-        layout.report,
+    style.write(drawn, layout.report)
+    trials = [Path(trial) for trial in layout.config.trials]
+    made = Campaign(
         name=layout.config.name,
         command=f"snakemake --profile local --configfile {path}",
         runs=tables.grid(results.runs, expected),
         built=built,
-        rendered={name: style.render(figure, ["svg"]) for name, figure in drawn.items()},
+        drawn=drawn,
         tasks=layout.config.tasks,
         methods={name: method.about for name, method in layout.config.methods.items()},
         hyperparameters=config.hyper_parameters(path),
-        trials={trial: selection.read_trials(trial) for trial in trials if Path(trial).exists()},
+        trials={
+            os.path.relpath(trial.parent, layout.report): selection.read_trials(trial)
+            for trial in trials
+            if trial.exists()
+        },
+        trials_missing=[str(trial) for trial in trials if not trial.exists()],
         campaigns=[collected.summary(layout.report.parent / name) for name in layout.config.campaigns],
-        trials_missing=[trial for trial in trials if not Path(trial).exists()],
     )
+    page = campaign_page.write(layout.report, made)
+    if layout.config.campaigns:
+        index_page.write(layout.report.parent, layout.config.campaigns)
+    return page

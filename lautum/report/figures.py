@@ -1,102 +1,175 @@
 """Plots of the tables: accuracy against number of labels, and paired differences."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lautum import paper
-from lautum.report.style import STYLES, WIDTH, add_legend
+from lautum.report import table_text
+from lautum.report.style import WIDTH, add_grid, add_legend, method_style
+from lautum.report.svg import name_marks
 from lautum.report.tables import Table
 
 PAPER_LABEL = "paper (one run)"
+ROW = 0.26  # inches of a row of differences
+# The paper's figures are hollow stars: no method has that shape.
+PAPER_MARK = {"marker": "*", "facecolor": "none", "edgecolor": "0.25", "linewidth": 1, "s": 70}
 
 
-def accuracy_figure(table: pd.DataFrame, part: str = "test", title: str = "") -> Figure:
-    """Accuracy against number of labelled images, one line per method, for the rows of one task of `accuracy_table`."""
+def accuracy_figure(table: pd.DataFrame, methods: Sequence[str], transfer: str, part: str = "test") -> Figure:
+    """Accuracy against number of labelled images, a mark per method, for the rows of one task of `accuracy_table`.
+
+    `methods` are all of the campaign, `transfer` is the task's name for readers. Marks stand side by side, so that they
+    and their intervals do not hide each other; nothing joins them, because lines between shifted marks cross where
+    accuracies do not.
+    """
     labels = sorted(table["labels"].unique())
-    methods = list(table["method"].unique())
-    spacing = 0.6 / max(len(methods), 5)
-    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    shown = list(table["method"].unique())
+    spacing = 0.8 / max(len(shown), 4)
+    figure = Figure(figsize=(WIDTH, 4.4), layout="constrained")
     axes = figure.subplots()
+    for place in range(0, len(labels), 2):
+        axes.axvspan(place - 0.5, place + 0.5, color="0.96", linewidth=0)
+    handles = []
     for number, (method, rows) in enumerate(table.groupby("method", sort=False)):
-        colour, marker, line = STYLES[number % len(STYLES)]
-        # Side by side, so that the intervals of the methods and the paper's points do not hide each other.
-        x = rows["labels"].map(labels.index) + spacing * (number - (len(methods) - 1) / 2)
-        mean, half_width = 100 * rows["mean"], 100 * (rows["high"] - rows["mean"])
-        style = {"color": colour, "marker": marker, "markersize": 6}
-        axes.errorbar(x, mean, half_width, linestyle=line, capsize=3, label=paper.method_name(method), **style)
-        axes.plot(x + spacing / 2, 100 * rows["paper"], linestyle="none", markerfacecolor="none", **style)
-    handles, _ = axes.get_legend_handles_labels()
+        colour, marker, _ = method_style(method, methods)
+        rows = rows[rows["n"] > 0]
+        name = paper.method_name(method)
+        x = rows["labels"].map(labels.index) + spacing * (number - (len(shown) - 1) / 2)
+        axes.vlines(x, 100 * rows["low"], 100 * rows["high"], color=colour, linewidth=2)
+        marks = axes.scatter(x, 100 * rows["mean"], color=colour, marker=marker, s=34, zorder=3)
+        name_marks(marks, [f"{name}, {table_text.accuracy_text(row)}" for row in rows.itertuples()])
+        known = rows.dropna(subset="paper")
+        beside = axes.scatter(x[known.index] + spacing / 3, 100 * known["paper"], **PAPER_MARK)
+        name_marks(
+            beside, [f"{name} in the paper, {row.labels} labels: {100 * row.paper:.2f} %" for row in known.itertuples()]
+        )
+        handles.append(Line2D([], [], color=colour, marker=marker, linewidth=2, label=name))
     if table["paper"].notna().any():
-        hollow = {"marker": "o", "markersize": 6, "markerfacecolor": "none", "color": "0.3", "linestyle": "none"}
-        handles.append(Line2D([], [], **hollow, label=PAPER_LABEL))
+        handles.append(_paper_handle())
     axes.set_xticks(range(len(labels)), [str(count) for count in labels])
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.set_xlabel(f"Labelled target images{_missing(table)}")
     axes.set_ylabel(f"Target {part} accuracy (%)")
-    axes.set_title(f"{title}\nmean and 95 % t interval, {_seeds(table['n'])}")
-    axes.grid(axis="y", color="0.9")
-    axes.set_axisbelow(True)
-    add_legend(figure, handles)
+    axes.set_title(f"{transfer}\nmean and 95 % t interval, {_seeds(table['n'])}", fontsize="medium")
+    add_grid(axes, "y")
+    add_legend(figure, handles, "small")
     return figure
 
 
-def difference_figure(table: pd.DataFrame, methods: list[str], part: str = "test") -> Figure:
+def difference_figure(table: pd.DataFrame, methods: Sequence[str], transfer: str, part: str = "test") -> Figure:
     """Forest plot of the paired differences, for the rows of one task of `difference_table`.
 
-    A row is marked as its baseline is in `accuracy_figure`; `methods` are all methods in the order they have there.
+    A row is marked as its first method is everywhere; `methods` are all of the campaign, `transfer` is the task's name
+    for readers.
     """
-    figure = Figure(figsize=(WIDTH, max(3, 1.8 + 0.3 * len(table))), layout="constrained")
+    rows = _by_comparison(table)
+    figure = Figure(figsize=(WIDTH, 1.5 + ROW * len(rows)), layout="constrained")
     axes = figure.subplots()
-    names = []
-    for y, row in enumerate(table.itertuples()):
-        colour, marker, _ = STYLES[methods.index(row.baseline) % len(STYLES)]
-        mean, low, high = 100 * np.array([row.mean, row.low, row.high])
-        axes.plot([low, high], [y, y], color=colour, linewidth=2)
-        axes.plot([100 * row.images_low, 100 * row.images_high], [y - 0.22, y - 0.22], color=colour, linewidth=0.8)
-        axes.plot(mean, y, color=colour, marker=marker, linestyle="none")
-        axes.plot(100 * row.paper, y + 0.22, color=colour, marker=marker, markerfacecolor="none", linestyle="none")
-        note = f"n = {row.n}" if row.n else "missing"
-        axes.annotate(note, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize="small")
-        names.append(f"{paper.comparison_name(row.method, row.baseline)}, {row.labels}")
-    for y in np.flatnonzero(table["labels"].to_numpy()[1:] != table["labels"].to_numpy()[:-1]):
-        axes.axhline(y + 0.5, color="0.8", linewidth=0.8)
-    axes.axvline(0, color="0.4", linewidth=1)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_ylabel("Comparison,\nlabelled target images")
-    axes.set_xlabel(f"Difference of target {part}\naccuracy (percentage points)")
-    figure.suptitle(
-        f"{table.iloc[0]['task']}\nmean difference over n common seeds; 95 % t interval over\n"
-        "seeds (thick), and over seeds and test images (thin)"
-    )
-    axes.grid(axis="x", color="0.9")
-    axes.set_axisbelow(True)
-    handles = [Line2D([], [], color="0.3", marker="o", label="measured")]
-    if table["paper"].notna().any():
-        handles.append(
-            Line2D([], [], color="0.3", marker="o", markerfacecolor="none", linestyle="none", label=PAPER_LABEL)
-        )
-    add_legend(figure, handles)
+    _draw_differences(axes, rows, methods)
+    axes.set_xlabel(f"Difference of target {part} accuracy (percentage points)")
+    axes.set_title(f"{transfer}\nmean over {_seeds(table['n'])} that both methods have", fontsize="medium")
+    _difference_legend(figure, table)
     return figure
 
 
-def build_figures(tables: dict[str, Table], part: str) -> dict[str, Figure]:
-    """The figure `{task}-accuracy` of every task and `{task}-differences` where comparisons are declared.
+def answer_figure(
+    differences: pd.DataFrame, methods: Sequence[str], transfers: Mapping[str, str], part: str = "test"
+) -> Figure | None:
+    """The differences that answer the question: of the first method compared and the others, a panel for each task.
+
+    `differences` is `difference_table`, `transfers` the tasks' names for readers. None without comparisons.
+    """
+    tasks = [(task, _by_comparison(leading(rows))) for task, rows in differences.groupby("task", sort=False)]
+    if not tasks:
+        return None
+    heights = [len(rows) for _, rows in tasks]
+    figure = Figure(figsize=(WIDTH, 1.2 + 0.35 * len(tasks) + ROW * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(tasks), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (task, rows) in zip(panels, tasks, strict=True):
+        _draw_differences(axes, rows, methods)
+        axes.set_title(f"{transfers[task]}, {_seeds(rows['n'])}", fontsize="medium")
+    panels[-1].set_xlabel(f"Difference of target {part} accuracy (percentage points)")
+    _difference_legend(figure, pd.concat([rows for _, rows in tasks]))
+    return figure
+
+
+def leading(differences: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the method that is compared first, as the method or, where no other row is, as the baseline."""
+    return differences.loc[differences["method"] == differences["method"].iloc[0]]
+
+
+def build_figures(tables: Mapping[str, Table], part: str) -> dict[str, Figure]:
+    """The figure `{task}-accuracy` of every task, and with comparisons `{task}-differences` and `answer`.
 
     `tables` comes from `tables.build_tables`.
     """
     accuracy, differences = tables["accuracy"].numbers, tables["differences"].numbers
-    titles = tables["accuracy"].cells["Source → Target"]
+    methods, transfers = list(accuracy["method"].unique()), table_text.transfers(tables["accuracy"])
     figures = {
-        f"{task}-accuracy": accuracy_figure(rows, part, titles[rows.index[0]])
+        f"{task}-accuracy": accuracy_figure(rows, methods, transfers[task], part)
         for task, rows in accuracy.groupby("task", sort=False)
     }
     for task, rows in differences.groupby("task", sort=False):
-        methods = list(accuracy.loc[accuracy["task"] == task, "method"].unique())
-        figures[f"{task}-differences"] = difference_figure(rows, methods, part)
-    return figures
+        figures[f"{task}-differences"] = difference_figure(rows, methods, transfers[task], part)
+    answer = answer_figure(differences, methods, transfers, part)
+    return figures | ({} if answer is None else {"answer": answer})
+
+
+def _by_comparison(table: pd.DataFrame) -> pd.DataFrame:
+    """Label counts of one comparison together, comparisons in their order."""
+    groups = table.groupby(["method", "baseline"], sort=False).ngroup()
+    return table.assign(group=groups).sort_values(["group", "labels"]).reset_index(drop=True)
+
+
+def _draw_differences(axes: Axes, rows: pd.DataFrame, methods: Sequence[str]) -> None:
+    usual = rows["n"].max()
+    for y, row in enumerate(rows.itertuples()):
+        colour, marker, _ = method_style(row.method, methods)
+        if not row.n:
+            axes.annotate("missing", (0, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize="small")
+            continue
+        low, high, images_low, images_high = (
+            100 * np.array([row.low, row.high, row.images_low, row.images_high])
+        ).tolist()
+        axes.plot([low, high], [y, y], color=colour, linewidth=5, alpha=0.4, solid_capstyle="butt")
+        axes.plot([images_low, images_high], [y, y], color="0.15", linewidth=0.9, marker="|", markersize=6)
+        text = f"{paper.comparison_name(row.method, row.baseline)}, {table_text.difference_text(row)}"
+        name_marks(axes.scatter([100 * row.mean], [y], color=colour, marker=marker, s=30, zorder=3), [text])
+        if row.n != usual:
+            axes.annotate(f"n = {row.n}", (1, y), xycoords=("axes fraction", "data"), va="center", fontsize="small")
+        if not np.isnan(row.paper):
+            beside = axes.scatter([100 * row.paper], [y], zorder=3, **PAPER_MARK)
+            name_marks(beside, [f"Paper, {row.labels} labels: {table_text.percent(row.paper, signed=True)} points"])
+    starts = [y for y in range(len(rows)) if y == 0 or rows["group"][y] != rows["group"][y - 1]]
+    for y in starts[1:]:
+        axes.axhline(y - 0.5, color="0.8", linewidth=0.8)
+    names = [
+        f"{paper.comparison_name(row.method, row.baseline)},  {row.labels}" if row.Index in starts else str(row.labels)
+        for row in rows.itertuples()
+    ]
+    axes.axvline(0, color="0.3", linewidth=1)
+    axes.set_yticks(range(len(names)), names, fontsize="small")
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    add_grid(axes, "x")
+
+
+def _difference_legend(figure: Figure, table: pd.DataFrame) -> None:
+    handles = [
+        Line2D([], [], color="0.3", marker="o", linestyle="none", label="mean"),
+        Line2D([], [], color="0.3", linewidth=5, alpha=0.4, label="95 % over seeds"),
+        Line2D([], [], color="0.15", linewidth=0.9, marker="|", label="over seeds and images"),
+    ]
+    add_legend(figure, handles + [_paper_handle()] * bool(table["paper"].notna().any()), "small")
+
+
+def _paper_handle() -> Line2D:
+    look = {"marker": "*", "markersize": 8, "markerfacecolor": "none", "markeredgecolor": "0.25", "linestyle": "none"}
+    return Line2D([], [], **look, label=PAPER_LABEL)
 
 
 def _missing(table: pd.DataFrame) -> str:

@@ -1,169 +1,136 @@
-"""One self-contained HTML page: what was run, what came out beside the paper's figures, and from what."""
+"""The frame of every page: a question with its answer on top, contents, sections. One HTML file, no script, no network.
 
-import base64
-from collections.abc import Mapping, Sequence
+What a kind of campaign shows is decided by a module of its own, which makes a card and sections out of the parts that
+stand here: `campaign_page` is one.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
-from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from lautum import paper
 from lautum.files import write_text
-from lautum.report import selection_figures, style, table_text, tables
-from lautum.report.style import Rendered
-from lautum.report.table_text import Table
-from lautum.results.collected import ranges
+from lautum.report import svg
 
-DATA = {
-    "source_train_sha256": "source, training images",
-    "target_train_sha256": "target, training images",
-    "target_eval_sha256": "target, {part} images",
-}
-MACHINE = {
-    "device": "Device",
-    "cpu": "CPU",
-    "threads": "Threads per run",
-    "python": "Python",
-    "torch": "PyTorch",
-    "commit": "Commit",
-}
+HERE = Path(__file__).parent
 
 
-def write_report(
-    folder: Path,
+class Section(NamedTuple):
+    id: str  # anchor, unique on the page
+    heading: str
+    html: Markup
+    folded: bool = False  # shown on demand
+
+
+class Tile(NamedTuple):
+    """A page in a list of pages."""
+
+    href: str
+    name: str
+    title: str
+    line: str
+    thumbnail: str = ""  # address of a picture
+
+
+def write(
+    path: Path,
     *,
-    name: str,
-    command: str,
-    runs: pd.DataFrame,
-    built: Mapping[str, Table],
-    rendered: Mapping[str, Rendered],
-    tasks: Mapping,
-    methods: Mapping[str, str],
-    hyperparameters: Sequence[Mapping],
-    trials: Mapping[str, pd.DataFrame] = MappingProxyType({}),
-    trials_missing: Sequence[str] = (),
-    campaigns: Sequence[Mapping] = (),
+    title: str,
+    question: str,
+    line: str,
+    card: Markup,
+    sections: Sequence[Section],
+    notices: Sequence[str] = (),
+    thumbnail: str = "",
 ) -> Path:
-    """Write `folder`/index.html and return its path.
+    """Write a page, and beside it card.json with what a list of pages says of it; returns `path`.
 
     Args:
-        name: of the experiment, the page's title.
-        command: the command that makes the results from nothing.
-        runs: from `tables.grid`.
-        built: from `tables.build_tables`.
-        rendered: figures of each task, named `{task}-...`.
-        tasks: as in `tables`.
-        methods: what each is, in a line.
-        hyperparameters: one mapping per value with the same keys throughout, which become the column titles.
-        trials: every trial of each search for hyper-parameters, by the search's name, its columns as they are.
-        trials_missing: names of searches that have not been run to their end.
-        campaigns: one mapping for each campaign that was run, this one included.
+        title: what the page is about, in a line.
+        question: what was asked: the heading of the card.
+        line: the answer in one sentence, without markup.
+        card: the answer: sentences, the decisive figure, a small table.
+        sections: in order; with more than one the page has contents.
+        notices: what a reader must know before any number, e.g. that runs are missing.
+        thumbnail: name of a picture in the folder of the page.
 
-    Raises LautumError when the folder cannot be written to.
+    Raises LautumError when the folder cannot be written to, ValueError when two sections have the same id.
     """
-    done = runs.dropna(subset="accuracy")
-    part = tables.part_of(runs)
-    images = {title: _embedded(figure) for title, figure in rendered.items()}
-    page = _template().render(
-        name=name,
-        command=command,
-        part=part,
-        n_done=len(done),
-        n_expected=len(runs),
-        tasks=[_task(task, rows, tasks[task], built, images) for task, rows in runs.groupby("task", sort=False)],
-        methods={paper.method_name(method): methods[method] for method in runs["method"].unique()},
-        captions={title: table.caption for title, table in built.items()},
-        costs=built["costs"],
-        hyperparameters=_as_text(pd.DataFrame(hyperparameters)),
-        trials_missing=trials_missing,
-        trials={title: _as_text(table) for title, table in trials.items()},
-        budgets=_pictures(_budgets(trials, list(runs["method"].unique()))),
-        sensitivity={title: _pictures(selection_figures.sensitivity_figures(table)) for title, table in trials.items()},
-        campaigns=_as_text(pd.DataFrame(campaigns)),
-        data=_data_table(done, part),
-        environment=_environment_table(done),
+    names = [section.id for section in sections]
+    if len(set(names)) < len(names):
+        raise ValueError(f"sections must have ids of their own, got {names}")
+    html = _html(
+        title=title,
+        question=question,
+        line=line,
+        card=card,
+        sections=sections,
+        notices=notices,
+        up="../index.html" if (path.parent.parent / "index.html").exists() else None,
     )
-    path = Path(folder) / "index.html"
-    write_text(path, page)
+    write_text(path, html)
+    tile = {"title": title, "line": line, "thumbnail": thumbnail}
+    write_text(path.with_name("card.json"), json.dumps(tile, indent=1, ensure_ascii=False) + "\n")
     return path
 
 
-def _task(task: str, runs: pd.DataFrame, info, built: Mapping[str, Table], images: dict[str, str]) -> dict:
-    """What the page shows of one task."""
-    return {
-        "name": task,
-        "transfer": built["accuracy"].cells.loc[built["accuracy"].numbers["task"] == task, "Source → Target"].iloc[0],
-        "paper_source": paper.TABLE_SOURCES.get(info.paper_table),
-        "labels": [int(count) for count in runs["labels"].unique()],
-        "seeds": ranges(runs["seed"]),
-        "n_done": int(runs["accuracy"].notna().sum()),
-        "n_expected": len(runs),
-        "classes": info.classes,
-        "accuracy": _rows_of(built["accuracy"], task),
-        "differences": _rows_of(built["differences"], task),
-        "findings": _findings(built["differences"].numbers, task),
-        "claims": _rows_of(built["claims"], task),
-        "pretraining": _rows_of(built["pretraining"], task),
-        "images": {
-            title.removeprefix(f"{task}-"): image for title, image in images.items() if title.startswith(f"{task}-")
-        },
-    }
+def write_list(path: Path, title: str, sections: Sequence[Section]) -> Path:
+    """Write a page that leads to others, as `write` does; returns `path`."""
+    write_text(path, _html(title=title, line=title, question=None, card=None, sections=sections, notices=[], up=None))
+    return path
 
 
-def _findings(differences: pd.DataFrame, task: str) -> list[str]:
-    """What the comparisons of a task say that the paper has no figures for, and so no verdict."""
-    rows = differences[(differences["task"] == task) & differences["paper"].isna() & (differences["n"] > 1)]
-    return [table_text.finding(labels) for _, labels in rows.groupby(["method", "baseline"], sort=False)]
+def table(head: Sequence[str], rows: Iterable[Sequence], caption: str = "", kind: str = "") -> Markup:
+    """A table; the first cell of a row names it, and a row of one cell is the heading of those below it.
+
+    `kind` "whole" sets it small: all columns of something of which the page shows a few.
+    """
+    rows = list(rows)
+    return parts().table(head, rows, caption, kind) if rows else Markup('<p class="missing">Nothing to show yet.</p>')
 
 
-def _rows_of(table: Table, task: str) -> Table:
-    rows = table.numbers["task"] == task
-    # The heading says which task it is: without these columns the accuracy is in sight on a phone.
-    cells = table.cells[rows].drop(columns=["Task", "Source → Target"], errors="ignore")
-    return Table(table.numbers[rows], cells, table.caption)
+def data_frame(frame: pd.DataFrame, caption: str = "") -> Markup:
+    """All of a data frame: texts as they stand, numbers with up to four digits."""
+    return table(list(frame.columns), _texts(frame).itertuples(index=False), caption, "whole")
 
 
-def _data_table(done: pd.DataFrame, part: str) -> Table:
-    rows = [
-        {"Task": task, "Data": title.format(part=part), "SHA-256": rows[column].iloc[0]}
-        for task, rows in done.groupby("task", sort=False)
-        for column, title in DATA.items()
-    ]
-    return _as_text(pd.DataFrame(rows))
+def picture(figure: Figure, name: str, text: str, caption: str = "") -> Markup:
+    """A figure with its caption; `name` and `text` as in `svg.embed`."""
+    return parts().picture(svg.embed(figure, name, text), caption)
 
 
-def _environment_table(done: pd.DataFrame) -> Table:
-    machines = done.groupby(list(MACHINE), sort=False).size().reset_index(name="Runs")
-    return _as_text(machines.astype({"threads": int}).rename(columns=MACHINE))
+def verdict(word: str, symbol: str, kind: str) -> Markup:
+    """A word with its symbol in the colour of its kind, "good", "bad" or "open"; colour alone says nothing."""
+    return parts().verdict(word, symbol, kind)
 
 
-def _budgets(trials: Mapping[str, pd.DataFrame], methods: list[str]) -> dict[str, Figure]:
-    """One figure for each task, also where its methods were searched in several campaigns."""
-    return selection_figures.budget_figures(pd.concat(trials.values()), methods) if trials else {}
+def join(*pieces: Markup) -> Markup:
+    """Pieces of a page, one after the other."""
+    return Markup("\n").join(pieces)
 
 
-def _pictures(figures: dict[str, Figure]) -> dict[str, str]:
-    return {title: _embedded(style.render(figure, ["svg"])) for title, figure in figures.items()}
+def parts() -> Any:
+    """The macros of parts.html.j2: table, picture, definitions, paragraphs, bullets, subsection, folded, tiles, ..."""
+    return _environment().get_template("parts.html.j2").module
 
 
-def _as_text(table: pd.DataFrame) -> Table:
-    """Any data frame as it stands; numbers with up to four digits."""
-    return Table(table, table.map(lambda value: format(value, ".4g") if isinstance(value, float) else str(value)), "")
+def _html(**content) -> str:
+    style = Markup((HERE / "page.css").read_text(encoding="utf-8").rstrip())
+    return _environment().get_template("page.html.j2").render(style=style, **content)
 
 
-def _embedded(rendered: Rendered) -> str:
-    """A figure as a data URI, so that the page is one file."""
-    return "data:image/svg+xml;base64," + base64.b64encode(rendered["svg"]).decode()
-
-
-def _template():
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template("page.html.j2")
+
+
+def _texts(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.map(lambda value: format(value, ".4g") if isinstance(value, float) else str(value))

@@ -3,7 +3,7 @@
 In the style of `lautum.report.style`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import comb
 
@@ -13,14 +13,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from lautum import paper
-from lautum.report.style import STYLES, WIDTH, add_legend
+from lautum.report.style import WIDTH, add_grid, add_legend, method_style
+from lautum.report.svg import name_marks
 
 COLUMNS = 3  # panels side by side
-KEPT, DROPPED, BEST = "#0072B2", "0.55", "#D55E00"
+KEPT, DROPPED, BEST = "#0072B2", "0.45", "#C44E00"
+BUDGET = (
+    "How good the best of so many trials is expected to be, over all draws of as many from those that were run; scored "
+    "on the first rung, which all of them had. At one trial: the average trial. The lines can only rise, in part by "
+    "chance, since each accuracy is that of one or few runs on few images."
+)
 
 
-def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
+def sensitivity_figure(trials: pd.DataFrame, transfer: str) -> Figure | None:
     """Validation accuracy of every trial against each hyper-parameter, for one task's and method's rows of trials.csv.
+
+    `transfer` is the task's name for readers.
 
     Trials that reached the last rung are filled and carry their standard deviation over runs; the winner is a star.
     None for a method whose trials have no values.
@@ -31,19 +39,24 @@ def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
     rows = int(np.ceil(len(values.columns) / COLUMNS))
     figure = Figure(figsize=(WIDTH, 1.9 * rows + 0.9), layout="constrained")
     panels = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True).flat
-    last = trials["rung"] == trials["rung"].max()
+    last, best = trials["rung"] == trials["rung"].max(), trials["selected"]
+    y, spread = 100 * trials["accuracy"], 100 * trials["sd"]
+    texts = pd.Series(_texts(trials), index=trials.index)
+    groups = [(~last, DROPPED, "o", 16, "stopped early"), (last & ~best, KEPT, "s", 16, "last rung, ± sd")]
+    groups += [(best, BEST, "*", 80, "selected")]
     for axes, name in zip(panels, [*values.columns, *[None] * COLUMNS], strict=False):
         if name is None:
             axes.set_visible(False)
             continue
-        x, y = values[name].astype(float), 100 * trials["accuracy"]
-        if not last.all():
-            axes.plot(x[~last], y[~last], "o", color=DROPPED, markerfacecolor="none", ms=4, label="stopped early")
-        kept = last & ~trials["selected"]
-        spread = 100 * trials["sd"]
-        axes.errorbar(x[kept], y[kept], spread[kept], fmt="s", color=KEPT, ms=4, capsize=2, label="last rung, ± sd")
-        best = trials["selected"]
-        axes.errorbar(x[best], y[best], spread[best], fmt="*", color=BEST, ms=9, capsize=2, label="selected")
+        x = values[name].astype(float)
+        for chosen, colour, marker, size, label in groups:
+            if not chosen.any():
+                continue
+            face = "none" if colour == DROPPED else colour
+            look = {"marker": marker, "s": size, "facecolor": face, "edgecolor": colour}
+            marks = axes.scatter(x[chosen], y[chosen], **look, label=label, zorder=3)
+            name_marks(marks, list(texts[chosen]))
+            axes.vlines(x[chosen], (y - spread)[chosen], (y + spread)[chosen], color=colour, linewidth=1)
         if x.min() > 0 and x.max() / x.min() > 3:
             axes.set_xscale("log")
             if x.min() >= 1 and x.max() / x.min() < 100:  # powers of ten alone would leave one number or none
@@ -52,38 +65,40 @@ def sensitivity_figure(trials: pd.DataFrame) -> Figure | None:
             axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(name.replace("pretrain.", "pre: ").replace("transfer.", "post: "), fontsize="small")
         axes.tick_params(labelsize="small")
-        axes.grid(color="0.9")
-        axes.set_axisbelow(True)
+        add_grid(axes)
     for row in range(rows):
         figure.axes[row * COLUMNS].set_ylabel("Validation\naccuracy (%)", fontsize="small")
-    first = trials.iloc[0]
-    figure.suptitle(f"{first['task']}, {paper.method_name(first['method'])}: {len(trials)} trials", fontsize="medium")
+    method = paper.method_name(trials["method"].iloc[0])
+    figure.suptitle(f"{transfer}, {method}: {len(trials)} trials", fontsize="medium")
     add_legend(figure, figure.axes[0].get_legend_handles_labels()[0], "small")
     return figure
 
 
-def budget_figure(trials: pd.DataFrame, methods: Sequence[str]) -> Figure:
+def _texts(trials: pd.DataFrame) -> list[str]:
+    """What each trial is and reached."""
+    return [f"{row.trial}: {100 * row.accuracy:.2f} %, {row.settings}" for row in trials.itertuples()]
+
+
+def budget_figure(trials: pd.DataFrame, methods: Sequence[str], transfer: str) -> Figure:
     """Expected accuracy of the best of 1, 2, ... trials after the first rung, for one task's rows of trials.csv.
 
-    A method has the style of its place among `methods`, as in the other figures.
+    `methods` are all of the campaign, `transfer` is the task's name for readers.
 
     The lines can only rise, in part by chance: the best of many noisy accuracies. What they show is how much a method
     owes to its tuning, and how far one method's trials are from another's at the same number of them.
     """
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     axes = figure.subplots()
-    order = list(dict.fromkeys([*methods, *trials["method"]]))
     for method, rows in trials.groupby("method", sort=False):
-        colour, marker, line = STYLES[order.index(method) % len(STYLES)]
+        colour, marker, line = method_style(method, [*methods, *trials["method"]])
         expected = 100 * expected_best(rows["first_rung_accuracy"].to_numpy())
-        counts = np.arange(1, len(expected) + 1)
-        axes.plot(counts, expected, color=colour, marker=marker, linestyle=line, ms=4, label=paper.method_name(method))
+        counts, name = np.arange(1, len(expected) + 1), paper.method_name(method)
+        axes.plot(counts, expected, color=colour, marker=marker, linestyle=line, ms=4, label=name)
     axes.set_xlabel("Trials (number of draws from those that were run)")
     axes.set_ylabel("Validation accuracy of the best (%)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title(f"{trials.iloc[0]['task']}: expected best after the first rung", fontsize="medium")
-    axes.grid(color="0.9")
-    axes.set_axisbelow(True)
+    axes.set_title(f"{transfer}: expected best after the first rung", fontsize="medium")
+    add_grid(axes)
     add_legend(figure, axes.get_legend_handles_labels()[0], "small")
     return figure
 
@@ -100,20 +115,23 @@ def expected_best(accuracies: np.ndarray) -> np.ndarray:
     )
 
 
-def build_figures(trials: pd.DataFrame, methods: Sequence[str]) -> dict[str, Figure]:
-    """All figures of trials.csv by file name; `methods` as in `budget_figure`."""
-    return budget_figures(trials, methods) | sensitivity_figures(trials)
+def build_figures(trials: pd.DataFrame, methods: Sequence[str], transfers: Mapping[str, str]) -> dict[str, Figure]:
+    """All figures of trials.csv by file name; `transfers` are the tasks' names, the rest as in `budget_figure`."""
+    return budget_figures(trials, methods, transfers) | sensitivity_figures(trials, transfers)
 
 
-def budget_figures(trials: pd.DataFrame, methods: Sequence[str]) -> dict[str, Figure]:
+def budget_figures(trials: pd.DataFrame, methods: Sequence[str], transfers: Mapping[str, str]) -> dict[str, Figure]:
     """`{task}-budget` for each task of trials.csv, or of several such tables together."""
-    return {f"{task}-budget": budget_figure(rows, methods) for task, rows in trials.groupby("task", sort=False)}
+    return {
+        f"{task}-budget": budget_figure(rows, methods, transfers[task])
+        for task, rows in trials.groupby("task", sort=False)
+    }
 
 
-def sensitivity_figures(trials: pd.DataFrame) -> dict[str, Figure]:
+def sensitivity_figures(trials: pd.DataFrame, transfers: Mapping[str, str]) -> dict[str, Figure]:
     """`{task}-sensitivity-{method}` for each task and method of trials.csv whose trials have values."""
     figures = {
-        f"{task}-sensitivity-{method}": sensitivity_figure(rows)
+        f"{task}-sensitivity-{method}": sensitivity_figure(rows, transfers[task])
         for (task, method), rows in trials.groupby(["task", "method"], sort=False)
     }
     return {name: figure for name, figure in figures.items() if figure is not None}

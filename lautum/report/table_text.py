@@ -19,9 +19,7 @@ CAPTIONS = {
     "accuracy": "Target {part} accuracy: mean over n seeds and 95 % Student t interval of that mean. Bold: the "
     "highest mean measured for a task and number of labels, which need not be a resolved difference. "
     "One run: 95 % prediction interval for the accuracy of one further seed. "
-    "Paper: its figure for that cell, one number without an interval. Verdict on that figure: contradicted if it "
-    "lies outside the interval for one run; reproduced if it lies inside and that interval is no wider than the range "
-    "of the paper's figures over methods at that number of labels; else consistent but unresolved.",
+    "Paper: its figure for that cell, one number without an interval, of networks and training that it does not name.",
     "differences": "Differences of target {part} accuracy in percentage points over the n seeds that both methods "
     "have. 95 % CI: Student t interval over seeds. BCa: bias-corrected and accelerated bootstrap over seeds, at a "
     "level expanded for n; it cannot leave the range of the observed differences, so below about 7 seeds it is too "
@@ -29,9 +27,9 @@ CAPTIONS = {
     "to 16 seeds), which cannot fall below 2 / 2^n (0.0625 for 5 seeds). Holm: adjusted over all comparisons of the "
     "task, missing ones as p = 1. P(A > B): fraction of seeds on which the first method beats the second, ties "
     "counted half. Paper: difference of its two figures. Order: reproduced if the 95 % CI lies on the paper's side of "
-    "zero, contradicted if on the other, else consistent but unresolved. Size: contradicted if the paper's difference "
-    "lies outside the 95 % prediction interval for the difference in one further seed, reproduced if inside one no "
-    "wider than the range of the paper's figures at that number of labels, else consistent but unresolved.",
+    "zero, contradicted if on the other, else consistent but unresolved. Size: differs if the paper's difference "
+    "lies outside the 95 % prediction interval for the difference in one further seed, agrees if inside one no "
+    "wider than the range of the paper's figures at that number of labels, else too uncertain.",
     "claims": "What the paper claims of a task: that one method beats another at every number of labels. A claim is "
     "contradicted if it is at one of them, reproduced if it is at all, else consistent but unresolved; in brackets, "
     "at how many. The intervals are those of the paired differences, 95 % each, not adjusted for their number.",
@@ -60,6 +58,11 @@ def transfer_name(source: str, target: str, titles: Mapping[str, str] = MappingP
     return " → ".join(known.get(name, name) for name in (source, target))
 
 
+def transfers(accuracy: Table) -> dict[str, str]:
+    """Each task's name for readers, from the table `accuracy`."""
+    return dict(zip(accuracy.numbers["task"], accuracy.cells["Source → Target"], strict=True))
+
+
 def accuracy_cells(table: pd.DataFrame, titles: Mapping[str, str] = MappingProxyType({})) -> pd.DataFrame:
     """`accuracy_table` as text, in the layout of the paper's Tables 1 and 2; `titles` as in `transfer_name`."""
     rows = [
@@ -67,12 +70,11 @@ def accuracy_cells(table: pd.DataFrame, titles: Mapping[str, str] = MappingProxy
             "Method": paper.method_name(row.method),
             "Source → Target": transfer_name(row.source, row.target, titles),
             "# labelled": str(row.labels),
-            ACCURACY: _estimate(row.mean, row.n, row.n_expected),
-            "95 % CI": _interval(row.low, row.high, row.n),
+            ACCURACY: estimate(row.mean, row.n, row.n_expected),
+            "95 % CI": interval(row.low, row.high, row.n),
             "n": _count(row.n, row.n_expected),
-            "One run": _interval(row.run_low, row.run_high, row.n),
+            "One run": interval(row.run_low, row.run_high, row.n),
             "Paper (%)": percent(row.paper),
-            "Verdict": _verdict(row.verdict),
         }
         for row in table.itertuples()
     ]
@@ -86,10 +88,10 @@ def difference_cells(table: pd.DataFrame) -> pd.DataFrame:
             "Comparison": paper.comparison_name(row.method, row.baseline),
             "Task": row.task,
             "# labelled": str(row.labels),
-            "Difference (points)": _estimate(row.mean, row.n, row.n_expected, signed=True),
-            "95 % CI": _interval(row.low, row.high, row.n, signed=True),
-            "BCa": _interval(row.bca_low, row.bca_high, row.n, signed=True),
-            "Seeds and images": _interval(row.images_low, row.images_high, row.n, signed=True),
+            "Difference (points)": estimate(row.mean, row.n, row.n_expected, signed=True),
+            "95 % CI": interval(row.low, row.high, row.n, signed=True),
+            "BCa": interval(row.bca_low, row.bca_high, row.n, signed=True),
+            "Seeds and images": interval(row.images_low, row.images_high, row.n, signed=True),
             "p": _number(row.p, ".4f"),
             "p (Holm)": _number(row.p_holm, ".4f"),
             "P(A > B)": _number(row.superiority, ".2f"),
@@ -101,25 +103,6 @@ def difference_cells(table: pd.DataFrame) -> pd.DataFrame:
         for row in table.itertuples()
     ]
     return pd.DataFrame(rows)
-
-
-def finding(rows: pd.DataFrame) -> str:
-    """The rows of `difference_table` of one comparison, all with an interval, as a sentence.
-
-    One method is called better than the other where the interval leaves out zero and the test, corrected, is
-    significant at 5 %.
-    """
-    places: dict[str, list[str]] = {}
-    for row in rows.itertuples():
-        verdict = "better" if row.mean > 0 else "worse"
-        if row.low <= 0 <= row.high:
-            verdict = "not told apart"
-        elif not row.p_holm < 0.05:
-            verdict += ", but not significantly after Holm's correction,"
-        interval = _interval(row.low, row.high, row.n, signed=True)
-        places.setdefault(verdict, []).append(f"{row.labels} labels ({percent(row.mean, signed=True)} {interval})")
-    found = "; ".join(f"{verdict} at {', '.join(where)}" for verdict, where in places.items())
-    return f"{paper.method_name(row.method)} against {paper.method_name(row.baseline)}: {found}."
 
 
 def claim_cells(table: pd.DataFrame) -> pd.DataFrame:
@@ -201,16 +184,29 @@ def latex(table: Table) -> str:
     return text
 
 
+def accuracy_text(row) -> str:
+    """A row of `accuracy_table` in a line: labels, mean, interval, seeds."""
+    return f"{row.labels} labels: {percent(row.mean)} % {interval(row.low, row.high, row.n)}, n = {row.n}"
+
+
+def difference_text(row) -> str:
+    """A row of `difference_table` in a line."""
+    around = interval(row.low, row.high, row.n, signed=True)
+    return f"{row.labels} labels: {percent(row.mean, signed=True)} points {around}, n = {row.n}"
+
+
 def percent(fraction: float, signed: bool = False) -> str:
     """A fraction in percent with two decimals, a dash for NaN."""
     return NONE if np.isnan(fraction) else format(100 * fraction, "+.2f" if signed else ".2f").replace("-", "−")
 
 
-def _estimate(mean: float, n: int, n_expected: int, signed: bool = False) -> str:
+def estimate(mean: float, n: int, n_expected: int, signed: bool = False) -> str:
+    """A mean in percent; in words where there is none."""
     return percent(mean, signed) if n else f"missing ({n_expected} of {n_expected} seeds)"
 
 
-def _interval(low: float, high: float, n: int, signed: bool = False) -> str:
+def interval(low: float, high: float, n: int, signed: bool = False) -> str:
+    """The bounds in percent; in words where there is none."""
     if n == 1:
         return "no interval (n = 1)"
     return f"[{percent(low, signed)}, {percent(high, signed)}]" if n else NONE

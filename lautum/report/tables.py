@@ -54,12 +54,12 @@ def accuracy_table(runs: pd.DataFrame, tasks: Mapping) -> pd.DataFrame:
     """Per task, label count and method: mean accuracy, 95 % t interval over seeds, and the paper's figure.
 
     `runs` comes from `grid`. Columns: task, source, target, labels, method, mean, low, high, run_low and run_high
-    (prediction interval for one run), n, n_expected, paper, verdict, best (highest mean of its task and label count).
+    (prediction interval for one run), n, n_expected, paper, best (highest mean of its task and label count).
     """
     rows = []
     for (task, labels, method), cell in runs.groupby(["task", "labels", "method"], sort=False):
         accuracies = cell["accuracy"].dropna().to_numpy(dtype=float)
-        figure, spread = paper.accuracy(tasks[task].paper_table, method, labels), _spread(tasks[task], labels)
+        figure = paper.accuracy(tasks[task].paper_table, method, labels)
         run = statistics.prediction_interval(accuracies)
         rows.append(
             {
@@ -75,7 +75,6 @@ def accuracy_table(runs: pd.DataFrame, tasks: Mapping) -> pd.DataFrame:
                 "n": len(accuracies),
                 "n_expected": len(cell),
                 "paper": figure,
-                "verdict": statistics.verdict_on_figure(figure, run, spread),
             }
         )
     table = pd.DataFrame(rows)
@@ -114,7 +113,7 @@ def difference_table(
                     "n_expected": int(block[block["method"].isin([method, baseline])]["seed"].duplicated().sum()),
                     "paper": figure,
                     "order": statistics.verdict_on_order(figure, statistics.Interval(result.low, result.high)),
-                    "size": statistics.verdict_on_figure(figure, run, _spread(tasks[task], labels)),
+                    "size": statistics.verdict_on_size(figure, run, _spread(tasks[task], labels)),
                 }
             )
     columns = ["task", "labels", "method", "baseline", *statistics.PairedComparison._fields]

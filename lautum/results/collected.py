@@ -11,9 +11,11 @@ docs/results.md describes every column.
 
 import json
 import re
+import zlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from gzip import BadGzipFile
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,14 @@ FILES = ("records.csv", "predictions.safetensors", "curves.csv", "examples.safet
 RUN = ["task", "method", "labels", "seed"]
 CURVE_AXES = ["task", "stage", "methods", "labels", "seed", "step"]
 REMEDY = "run `lautum collect`"
+UNREADABLE = (
+    pd.errors.ParserError,
+    pd.errors.EmptyDataError,
+    UnicodeDecodeError,
+    BadGzipFile,
+    zlib.error,
+    EOFError,  # a compressed file that is cut off
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +111,7 @@ def load(folder: Path | str, cells: Iterable[Cell] | None = None, remedy: str = 
     """
     folder = Path(folder)
     runs = read_runs(folder, remedy)
-    curves = read_csv(folder / "curves.csv", CURVE_AXES, ["seed", "step"], remedy, {"labels": str})
+    curves = read_csv(folder / "curves.csv.gz", CURVE_AXES, ["seed", "step"], remedy, {"labels": str})
     if cells is not None:
         named = set(cells)
         runs = runs[[cell in named for cell in cells_of(runs)]].reset_index(drop=True)
@@ -152,7 +162,7 @@ def read_csv(
         table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
         raise LautumError(f"{path} does not exist; {remedy}") from None
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise LautumError(f"{path} is not what was written there ({error}); {remedy}") from None
     lacking = [column for column in columns if column not in table.columns]
     if lacking:
@@ -227,7 +237,7 @@ def truth_name(cell, part: str) -> str:
 
 
 def sharing_cells(task: str, methods: str, labels: str, seed: int) -> list[Cell]:
-    """The cells that a curve stands for, from its row in curves.csv."""
+    """The cells that a curve stands for, from its row in curves.csv.gz."""
     return [Cell(task, method, int(count), seed) for method in methods.split("+") for count in labels.split("+")]
 
 

@@ -3,10 +3,11 @@ training or data.
 
 reports/<name>/records.csv             one row for each cell
 reports/<name>/predictions.safetensors the predicted class of every evaluated image, one uint8 vector for each cell
-reports/<name>/curves.csv              the training curve of every stage that the cells passed through
+reports/<name>/curves.csv.gz           the training curve of every stage that the cells passed through
 reports/<name>/examples.safetensors    for each task, labelled target images of its first cell
 """
 
+import gzip
 import json
 import sys
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ import pandas as pd
 from lautum.data import datasets, splits
 from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
-from lautum.files import set_aside, write_arrays, write_text
+from lautum.files import set_aside, write_arrays, write_bytes, write_text
 from lautum.pipeline import run_record
 from lautum.results.collected import (
     CURVE_AXES,
@@ -175,7 +176,8 @@ def _write(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> Path:
     write_arrays(folder / "examples.safetensors", gathered.examples, {})
     curves = [gathered.curves[stage] for stage in gathered.sharing if stage in gathered.curves]
     curves = pd.concat([*curves, *gathered.other_curves])
-    write_text(folder / "curves.csv", curves.to_csv(index=False, lineterminator="\n", float_format="%.4g"))
+    text = curves.to_csv(index=False, lineterminator="\n", float_format="%.4g")
+    write_bytes(folder / "curves.csv.gz", gzip.compress(text.encode(), mtime=0))
     in_order = [cell for cell in dict.fromkeys([*cells, *gathered.rows]) if cell in gathered.rows]
     table = pd.DataFrame([gathered.rows[cell] for cell in in_order], columns=run_record.COLUMNS)
     write_text(path, table.to_csv(index=False, lineterminator="\n"))

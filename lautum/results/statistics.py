@@ -176,21 +176,24 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return np.where(missing, np.nan, adjusted)
 
 
-REPRODUCED, UNRESOLVED, CONTRADICTED, UNKNOWN = "reproduced", "consistent but unresolved", "contradicted", "unknown"
+# On an order, and on the size of a difference: each its own words.
+REPRODUCED, UNRESOLVED, CONTRADICTED = "reproduced", "consistent but unresolved", "contradicted"
+AGREES, UNCERTAIN, DIFFERS = "agrees", "too uncertain", "differs"
+UNKNOWN = "unknown"
 
 
-def verdict_on_figure(figure: float, run: Interval, spread: float) -> str:
+def verdict_on_size(figure: float, run: Interval, spread: float) -> str:
     """Does the `figure` of the paper, one run, agree with the prediction interval `run` for one run of ours?
 
-    Contradicted: it lies outside. Reproduced: it lies inside, and the interval is no wider than `spread`, the range of
-    the paper's figures over methods at that label count, so that it could have lain outside. Unresolved: it lies
-    inside a wider interval. Unknown: there is no figure or no interval.
+    Differs: it lies outside. Agrees: it lies inside, and the interval is no wider than `spread`, the range of the
+    paper's figures over methods at that label count, so that it could have lain outside. Too uncertain: it lies inside
+    a wider interval. Unknown: there is no figure or no interval.
     """
     if np.isnan([figure, *run]).any():
         return UNKNOWN
     if not run.low <= figure <= run.high:
-        return CONTRADICTED
-    return REPRODUCED if run.high - run.low <= spread else UNRESOLVED
+        return DIFFERS
+    return AGREES if run.high - run.low <= spread else UNCERTAIN
 
 
 def verdict_on_order(figure: float, mean: Interval) -> str:

@@ -62,21 +62,21 @@ def over_images(n: int, trials: int) -> list[tuple]:
 
 
 def verdicts(n: int, trials: int) -> list[tuple]:
-    """How often a true statement of the paper is called contradicted, and a false one is not."""
+    """How often a true statement of the paper gets the verdict of a false one, and a false one does not."""
     rng = np.random.default_rng(n)
     spread = 6 * SEED_SD
-    wrong = {"true figure contradicted": 0, "figure 6 sd off not contradicted": 0, "true order contradicted": 0}
+    wrong = {"true size differs": 0, "size 6 sd off does not differ": 0, "true order contradicted": 0}
     wrong["order of equal methods resolved"] = 0
     for _ in range(trials):
         values, figure = rng.normal(TRUTH, SEED_SD, n), rng.normal(TRUTH, SEED_SD)
         run = statistics.prediction_interval(values)
-        wrong["true figure contradicted"] += statistics.verdict_on_figure(figure, run, spread) == "contradicted"
-        off = statistics.verdict_on_figure(figure + 6 * SEED_SD, run, spread)
-        wrong["figure 6 sd off not contradicted"] += off != "contradicted"
+        wrong["true size differs"] += statistics.verdict_on_size(figure, run, spread) == statistics.DIFFERS
+        off = statistics.verdict_on_size(figure + 6 * SEED_SD, run, spread)
+        wrong["size 6 sd off does not differ"] += off != statistics.DIFFERS
         order = statistics.verdict_on_order(TRUTH, statistics.mean_interval(values))
-        wrong["true order contradicted"] += order == "contradicted"
+        wrong["true order contradicted"] += order == statistics.CONTRADICTED
         order = statistics.verdict_on_order(TRUTH, statistics.mean_interval(values - TRUTH))
-        wrong["order of equal methods resolved"] += order != "consistent but unresolved"
+        wrong["order of equal methods resolved"] += order != statistics.UNRESOLVED
     return [_row(f"verdict, {name}", "nominal", n, trials, count) for name, count in wrong.items()]
 
 

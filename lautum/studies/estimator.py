@@ -28,7 +28,8 @@ from lautum.files import write_text
 from lautum.information import lautum_information
 from lautum.objectives import PRETRAIN
 from lautum.regularizer import LautumRegularizer
-from lautum.report import style
+from lautum.report import page, style
+from lautum.report.page import Section
 from lautum.report.style import STYLES, WIDTH
 from lautum.seeds import generator
 
@@ -175,9 +176,9 @@ def bias_figure(values: pd.DataFrame, kind: str) -> Figure:
             line = pd.DataFrame(rows[rows["world"] == world])
             colour, marker, dashes = STYLES[list(WORLDS).index(world)]
             label = f"{world}, L = {line['truth'].to_numpy()[0]:.2f}"
-            style = {"color": colour, "marker": marker, "linestyle": dashes, "markersize": 4, "capsize": 2}
+            look = {"color": colour, "marker": marker, "linestyle": dashes, "markersize": 4, "capsize": 2}
             places = _position(varied, line["value"])
-            axes.errorbar(places, line["bias"], line["sd"], label=label, **style)
+            axes.errorbar(places, line["bias"], line["sd"], label=label, **look)
         axes.axhline(0, color="0.4", linewidth=0.8)
         axes.axvline(_position(varied, DEFAULTS[varied]), color="0.7", linewidth=0.8, linestyle=":")
         axes.set_xscale("log")
@@ -187,8 +188,7 @@ def bias_figure(values: pd.DataFrame, kind: str) -> Figure:
         axes.minorticks_off()
         axes.set_xlabel(LABELS[varied], fontsize="small")
         axes.tick_params(labelsize="small")
-        axes.grid(color="0.9")
-        axes.set_axisbelow(True)
+        style.add_grid(axes)
     figure.supylabel("Estimate - truth (nats; mean and standard deviation)", fontsize="small")
     title = "correlations that stay" if kind == "still" else "correlations that grow over 1,000 steps"
     figure.suptitle(f"Estimated Lautum information, {title}", fontsize="medium")
@@ -198,10 +198,18 @@ def bias_figure(values: pd.DataFrame, kind: str) -> Figure:
 
 
 def main() -> None:
-    """Write values.csv, gradients.csv and the figures to reports/estimator/."""
+    """Write values.csv, gradients.csv, the figures and a page to reports/estimator/."""
     parser = argparse.ArgumentParser(prog="python -m lautum.studies.estimator", description=str(__doc__).split(":")[0])
     parser.add_argument("--repetitions", type=int, default=10, help="of each setting (default: %(default)s)")
-    repetitions = parser.parse_args().repetitions
+    parser.add_argument("--draw", action="store_true", help="only figures and page, from the tables that are there")
+    options = parser.parse_args()
+    if not options.draw:
+        measure(options.repetitions)
+    print(draw_all(*(pd.read_csv(FOLDER / f"{name}.csv") for name in ("values", "gradients"))))
+
+
+def measure(repetitions: int) -> None:
+    """Write values.csv and gradients.csv."""
     torch.set_num_threads(1)
     total = sum(map(len, SWEEPS.values())) * (2 * len(WORLDS) - 1)
     with tqdm(total=total, desc="settings", disable=not sys.stderr.isatty()) as bar:
@@ -209,9 +217,45 @@ def main() -> None:
     gradient = gradients_table(repetitions)
     for name, table in (("values", values), ("gradients", gradient)):
         write_text(FOLDER / f"{name}.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.5g"))
-    style.write({kind: style.render(bias_figure(values, kind)) for kind in ("still", "moving")}, FOLDER)
-    print(gradient.to_string(index=False))
-    print(FOLDER)
+
+
+def draw_all(values: pd.DataFrame, gradients: pd.DataFrame) -> Path:
+    """Write figures and page of the two tables; returns the path of the page."""
+    drawn = {kind: bias_figure(values, kind) for kind in ("still", "moving")}
+    style.write(drawn, FOLDER)
+    usual = values[(values["varied"] == "batch_size") & (values["value"] == DEFAULTS["batch_size"])]
+    off = {}
+    for kind in drawn:
+        rows = pd.DataFrame(usual[usual["kind"] == kind])
+        found = zip(rows["bias"], rows["world"], rows["truth"], strict=True)
+        off[kind] = ", ".join(f"{bias:+.2f} ({world}, {true:.2f})" for bias, world, true in found)
+    line = f"At the default settings the estimate is off by {off['still']} nats; in brackets the world and its true L."
+    captions = {
+        "still": "Correlations that stay: bias once the pool is forgotten.",
+        "moving": "Correlations that grow over 1,000 steps: how far the value lags behind.",
+    }
+    sections = [
+        Section(
+            kind,
+            captions[kind].split(":")[0],
+            page.picture(
+                drawn[kind], kind, f"Estimate minus truth at the default settings: {off[kind]}.", captions[kind]
+            ),
+        )
+        for kind in drawn
+    ]
+    about = "Share of the exact gradient that the mean estimate has, and the cosine of a single one with it."
+    sections.append(Section("gradient", "Gradient", page.data_frame(gradients, about)))
+    sections.append(Section("values", "All values", page.data_frame(values, "In nats."), folded=True))
+    return page.write(
+        FOLDER / "index.html",
+        title="The running estimate of Lautum information where the truth is known",
+        question="How far is the estimate from the true Lautum information?",
+        line=line,
+        card=page.parts().paragraphs([line]),
+        sections=sections,
+        thumbnail="still.png",
+    )
 
 
 def _position(varied: str, value):

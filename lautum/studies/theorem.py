@@ -34,7 +34,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lautum.files import write_text
-from lautum.report import style
+from lautum.report import page, style
+from lautum.report.page import Section
 from lautum.report.style import STYLES, WIDTH
 
 FOLDER = Path("reports/theorem")
@@ -114,25 +115,49 @@ def gibbs_worlds(times: Sequence[float], count: int = 3) -> tuple[np.ndarray, li
 
 
 def main() -> None:
-    """Write reports/theorem/terms.csv and the picture of them."""
+    """Write reports/theorem/: terms.csv, the picture of them, a page."""
     times = np.linspace(0, 12, 49)
     p_xy, worlds = gibbs_worlds(times.tolist())
     table = pd.DataFrame([terms(p_xy, *world) for world in worlds])
     table.insert(0, "time", times)
     write_text(FOLDER / "terms.csv", table.to_csv(index=False, lineterminator="\n", float_format="%.6f"))
+    figure = terms_figure(table)
+    style.write({"terms": figure}, FOLDER)
+    first, last = table.iloc[0], table.iloc[-1]
+    line = (
+        f"As training proceeds, L(w; x) rises from {abs(first['lautum']):.3f} to {last['lautum']:.3f} nats and the "
+        f"test cross-entropy falls from {first['cross_entropy']:.2f} to {last['cross_entropy']:.2f}; the theorem holds "
+        "at every time, and L stands in the classifier mismatch too."
+    )
+    caption = "Cross-entropy = mismatch + H(y|x) − L(w; x), at every time; in nats."
+    print(
+        page.write(
+            FOLDER / "index.html",
+            title="Theorem 1 of the paper in a finite world",
+            question="What do the terms of Theorem 1 do as a network is trained?",
+            line=line,
+            card=page.join(page.parts().paragraphs([line]), page.picture(figure, "terms", line, caption)),
+            sections=[Section("terms", "All terms", page.data_frame(table, caption), folded=True)],
+            thumbnail="terms.png",
+        )
+    )
+
+
+def terms_figure(table: pd.DataFrame) -> Figure:
+    """The four terms, columns named as in `Terms`, against the column `time`."""
     figure = Figure(figsize=(WIDTH, 4), layout="constrained")
     axes = figure.subplots()
     names = {"cross_entropy": "test cross-entropy", "mismatch": "classifier mismatch", "bayes": "Bayes error H(y|x)"}
     for (name, label), (colour, marker, line) in zip((names | {"lautum": "L(w; x)"}).items(), STYLES, strict=False):
-        axes.plot(times, table[name], color=colour, marker=marker, linestyle=line, markevery=8, ms=5, label=label)
+        axes.plot(
+            table["time"], table[name], color=colour, marker=marker, linestyle=line, markevery=8, ms=5, label=label
+        )
     axes.set_xlabel("Training time (inverse temperature)")
     axes.set_ylabel("Nats")
     axes.set_title("Theorem 1 in a finite world:\ncross-entropy = mismatch + H(y|x) - L(w; x)", fontsize="medium")
-    axes.grid(color="0.9")
-    axes.set_axisbelow(True)
+    style.add_grid(axes)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    style.write({"terms": style.render(figure)}, FOLDER)
-    print(FOLDER)
+    return figure
 
 
 def _log_normal(value, mean, sd):

@@ -1,29 +1,28 @@
 # From the records of all cells to what a reader looks at.
 
 TABLES = ["accuracy", "differences", "claims", "pretraining", "costs"]
-FIGURES = [
+COMPARED = any(
+    set(pair) <= set(LAYOUT.config.grid.methods) for pair in LAYOUT.config.comparisons
+)
+FIGURES = ["answer"] * COMPARED + [
     f"{task}-{name}"
     for task in LAYOUT.config.grid.tasks
-    for name in ["accuracy", "examples", "transfer", "confusion"]
+    for name in ["accuracy", "examples", "transfer"]
     + ["pretrain"]
     * any(
         LAYOUT.config.methods[name].pretrain != "untrained"
         for name in LAYOUT.config.grid.methods
     )
-    + ["differences"]
-    * any(
-        set(pair) <= set(LAYOUT.config.grid.methods)
-        for pair in LAYOUT.config.comparisons
-    )
+    + ["differences", "confusion"] * COMPARED
 ]
 TABLE_FILES = expand(
     REPORT / "{table}.{suffix}", table=TABLES, suffix=["md", "csv", "tex"]
 )
 FIGURE_FILES = expand(
-    REPORT / "{figure}.{suffix}", figure=FIGURES, suffix=["png", "pdf", "svg"]
+    REPORT / "{figure}.{suffix}", figure=FIGURES, suffix=["png", "pdf"]
 )
 FINAL_FILES = (
-    [REPORT / "trials.csv", REPORT / "winners.yaml"]
+    [REPORT / "trials.csv", REPORT / "winners.yaml", REPORT / "index.html"]
     if SELECTING
     else [*TABLE_FILES, *FIGURE_FILES, REPORT / "index.html"]
 )
@@ -64,48 +63,49 @@ rule collect:
         "lautum collect > {log} 2>&1"
 
 
-rule trials:
-    input:
-        COLLECTED,
-        [
-            selection.rung_file(LAYOUT, rung)
-            for rung in range(1, len(selection.rungs(LAYOUT)))
-        ],
-    output:
-        REPORT / "trials.csv",
-        REPORT / "winners.yaml",
-    log:
-        log_of("trials", LAYOUT.config.name),
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=memory("aggregate"),
-        runtime=minutes("aggregate"),
-    shell:
-        "lautum trials > {log} 2>&1"
-
-
-rule report:
-    input:
-        COLLECTED,
-    output:
-        TABLE_FILES,
-        FIGURE_FILES,
-        REPORT / "index.html",
-    log:
-        log_of("report", LAYOUT.config.name),
-    conda:
-        "../../environment.yml"
-    resources:
-        mem_mb=memory("aggregate"),
-        runtime=minutes("aggregate"),
-    shell:
-        "lautum report > {log} 2>&1"
-
-
 if SELECTING:
+
+    rule trials:
+        input:
+            COLLECTED,
+            [
+                selection.rung_file(LAYOUT, rung)
+                for rung in range(1, len(selection.rungs(LAYOUT)))
+            ],
+        output:
+            REPORT / "trials.csv",
+            REPORT / "winners.yaml",
+            REPORT / "index.html",
+        log:
+            log_of("trials", LAYOUT.config.name),
+        conda:
+            "../../environment.yml"
+        resources:
+            mem_mb=memory("aggregate"),
+            runtime=minutes("aggregate"),
+        shell:
+            "lautum trials > {log} 2>&1"
 
     # `snakemake tune --configfile <a file with search>`: its trials, and the winners that a main grid extends.
     rule tune:
         input:
             FINAL_FILES,
+
+else:
+
+    rule report:
+        input:
+            COLLECTED,
+        output:
+            TABLE_FILES,
+            FIGURE_FILES,
+            REPORT / "index.html",
+        log:
+            log_of("report", LAYOUT.config.name),
+        conda:
+            "../../environment.yml"
+        resources:
+            mem_mb=memory("aggregate"),
+            runtime=minutes("aggregate"),
+        shell:
+            "lautum report > {log} 2>&1"

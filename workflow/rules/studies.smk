@@ -5,7 +5,13 @@ rule estimator_study:
     output:
         [
             f"reports/estimator/{name}"
-            for name in ("values.csv", "gradients.csv", "still.png", "moving.png")
+            for name in (
+                "values.csv",
+                "gradients.csv",
+                "still.png",
+                "moving.png",
+                "index.html",
+            )
         ],
     log:
         log_of("studies", "estimator"),
@@ -24,6 +30,7 @@ rule theorem:
     output:
         "reports/theorem/terms.csv",
         "reports/theorem/terms.png",
+        "reports/theorem/index.html",
     log:
         log_of("studies", "theorem"),
     benchmark:

@@ -1,0 +1,136 @@
+"""What was asked and what came out, in words: one vocabulary for pages, alternative texts and lists.
+
+Two methods at a number of labels: *better*, *worse*, *not told apart*. The paper's order: *reproduced*, *consistent but
+unresolved*, *contradicted*. The size of its difference: *agrees*, *too uncertain*, *differs*. Its accuracies get no
+verdict, because it names neither networks nor training.
+"""
+
+import numpy as np
+import pandas as pd
+
+from lautum import paper
+from lautum.report import table_text
+from lautum.report.figures import leading
+from lautum.results import statistics
+
+BETTER, WORSE, SAME = "better", "worse", "not told apart"
+# What a word looks like on a page: in short, its symbol, its kind. Colour alone says nothing.
+LOOKS = {
+    BETTER: (BETTER, "▲", "good"),
+    WORSE: (WORSE, "▼", "bad"),
+    SAME: (SAME, "≈", "open"),
+    statistics.REPRODUCED: (statistics.REPRODUCED, "✓", "good"),
+    statistics.CONTRADICTED: (statistics.CONTRADICTED, "✗", "bad"),
+    statistics.UNRESOLVED: ("unresolved", "○", "open"),
+    statistics.AGREES: (statistics.AGREES, "✓", "good"),
+    statistics.DIFFERS: (statistics.DIFFERS, "✗", "bad"),
+    statistics.UNCERTAIN: (statistics.UNCERTAIN, "○", "open"),
+}
+ORDERS = (statistics.REPRODUCED, statistics.UNRESOLVED, statistics.CONTRADICTED)
+
+
+def state(row) -> str:
+    """A row of `difference_table` with an interval in a word: told apart where the interval leaves out zero."""
+    if row.low <= 0 <= row.high:
+        return SAME
+    return BETTER if row.mean > 0 else WORSE
+
+
+def title(differences: pd.DataFrame, runs: pd.DataFrame, transfers: dict[str, str]) -> str:
+    """What the page of a campaign is about; the arguments are `difference_table`, `tables.grid` and names of tasks."""
+    where = _listed(list(transfers.values()))
+    if differences.empty:
+        return f"{_listed(_names(runs['method'].unique()))}: {where}"
+    rows = leading(differences)
+    others = _names(rows["baseline"].unique())
+    more = runs["method"].nunique() - len(others) - 1
+    rest = f" and {more} other {'methods' if more > 1 else 'method'}" if more else ""
+    return f"{paper.method_name(rows['method'].iloc[0])} against {_listed(others)}{rest}: {where}"
+
+
+def question(differences: pd.DataFrame, part: str) -> str:
+    """What the first comparison asks."""
+    if differences.empty:
+        return f"Which {part} accuracy does each method reach?"
+    rows = leading(differences)
+    first, others = paper.method_name(rows["method"].iloc[0]), _listed(_names(rows["baseline"].unique()), "or")
+    asked = f"With few labelled target images, does {first} reach a higher {part} accuracy than {others}"
+    return asked + (", as the paper reports?" if (rows["paper"] > 0).any() else "?")
+
+
+def sentence(differences: pd.DataFrame, claims: pd.DataFrame, transfer: str) -> str:
+    """The answer for one task, from its rows of `difference_table` and `claim_table`."""
+    known = differences[differences["n"] > 1]
+    if known.empty:
+        return f"{transfer}: no comparison has two seeds yet."
+    rows = known[(known["method"] == known["method"].iloc[0]) & (known["baseline"] == known["baseline"].iloc[0])]
+    first, other = (paper.method_name(rows[name].iloc[0]) for name in ("method", "baseline"))
+    text = f"{transfer}: {first} is {_states(rows, other)}, {_points(rows['mean'])} points on average"
+    text += f" (in the paper {_points(rows['paper'])})" if rows["paper"].notna().all() else ""
+    if len(claims) > 1:
+        counts = {LOOKS[word][0]: int((claims["verdict"] == word).sum()) for word in ORDERS}
+        found = [f"{count} {word}" for word, count in counts.items() if count]
+        text += f". Of the paper’s {len(claims)} orders: {', '.join(found)}"
+    return text + "."
+
+
+def finding(rows: pd.DataFrame) -> str:
+    """The rows of `difference_table` of one comparison, all with an interval, as a sentence.
+
+    One method is called better than the other where the interval leaves out zero and the test, corrected, is
+    significant at 5 %.
+    """
+    places: dict[str, list[str]] = {}
+    for row in rows.itertuples():
+        verdict = state(row)
+        if verdict != SAME and not row.p_holm < 0.05:
+            verdict += ", but not significantly after Holm's correction,"
+        interval = table_text.interval(row.low, row.high, row.n, signed=True)
+        mean = table_text.percent(row.mean, signed=True)
+        places.setdefault(verdict, []).append(f"{row.labels} labels ({mean} {interval})")
+    found = "; ".join(f"{verdict} at {', '.join(where)}" for verdict, where in places.items())
+    return (
+        f"{paper.method_name(rows['method'].iloc[0])} against {paper.method_name(rows['baseline'].iloc[0])}: {found}."
+    )
+
+
+def findings(differences: pd.DataFrame) -> list[str]:
+    """A sentence for every comparison of one task that has an interval somewhere."""
+    rows = differences[differences["n"] > 1]
+    return [finding(group) for _, group in rows.groupby(["method", "baseline"], sort=False)]
+
+
+def accuracies(table: pd.DataFrame) -> str:
+    """What `accuracy_figure` shows, in words: lowest and highest mean at each number of labels."""
+    texts = []
+    for labels, rows in table[table["n"] > 0].groupby("labels"):
+        low, high = rows.loc[rows["mean"].idxmin()], rows.loc[rows["mean"].idxmax()]
+        ends = [f"{table_text.percent(row['mean'])} % ({paper.method_name(row['method'])})" for row in (low, high)]
+        texts.append(f"at {labels} labels from {ends[0]} to {ends[1]}")
+    return "Accuracy against number of labelled target images: " + ("; ".join(texts) or "no results yet") + "."
+
+
+def _states(rows: pd.DataFrame, other: str) -> str:
+    """E.g. "better than Standard at 100 labels and not told apart from it at 200 and 500"."""
+    places: dict[str, list[int]] = {}
+    for row in rows.itertuples():
+        places.setdefault(state(row), []).append(row.labels)
+    texts = []
+    for word, labels in places.items():
+        name = "it" if texts else other
+        texts.append(f"{word} {'from' if word == SAME else 'than'} {name} at {_listed(labels)} labels")
+    return _listed(texts)
+
+
+def _points(values: pd.Series) -> str:
+    """Their mean."""
+    return format(round(100 * float(np.mean(values)), 1) + 0.0, "+.1f").replace("-", "−")
+
+
+def _names(methods) -> list[str]:
+    return [paper.method_name(method) for method in methods]
+
+
+def _listed(items, last: str = "and") -> str:
+    words = [str(item) for item in items]
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

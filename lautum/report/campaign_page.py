@@ -1,0 +1,374 @@
+"""The page of a campaign of runs: the answer, a section for each task, and from what it was made."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from lautum import paper
+from lautum.report import answers, page, selection_figures, table_text, tables
+from lautum.report.page import Section, parts
+from lautum.report.table_text import Table
+from lautum.results.collected import ranges
+
+DATA = {
+    "source_train_sha256": "source, training images",
+    "target_train_sha256": "target, training images",
+    "target_eval_sha256": "target, {part} images",
+}
+MACHINE = {
+    "device": "Device",
+    "cpu": "CPU",
+    "threads": "Threads per run",
+    "python": "Python",
+    "torch": "PyTorch",
+    "commit": "Commit",
+}
+ANSWER = (
+    "Right of zero the first method is better. Wide bar: 95 % t interval over seeds; thin line: for other seeds and "
+    "other test images, which can be the shorter one because it rests on many images as well as on few seeds."
+)
+PAPER = " Star: the paper’s two figures, one run each."
+TRANSFER = (
+    "Post-transfer stage, on single batches, smoothed over a tenth of it. A loss with a consistency term (TE’s) is "
+    "averaged over all target images, few of which are labelled: its level does not compare with that of the others. "
+    "Where Lautum information is part of the loss and makes it negative, there is a gap."
+)
+PRETRAIN = (
+    "Pre-transfer stage, on single batches in training mode (with dropout), smoothed over a tenth of it. Lautum "
+    "information L(w; x) between target images and their logits, and the largest canonical correlation between the "
+    "two, are logged where they are maximised; L grows without bound as that correlation approaches 1."
+)
+EXAMPLES = (
+    "What the post-transfer stage is given: labelled target images of the first seed at the smallest number of labels, "
+    "at most five of each class. Every method gets the same ones."
+)
+
+
+class Campaign(NamedTuple):
+    """What the page is made from."""
+
+    name: str
+    command: str  # that makes the results from nothing
+    runs: pd.DataFrame  # from `tables.grid`
+    built: Mapping[str, Table]  # from `tables.build_tables`
+    drawn: Mapping[str, Figure]  # of `figures` and `training_figures`
+    tasks: Mapping  # as in `tables`
+    methods: Mapping[str, str]  # what each is, in a line
+    hyperparameters: Sequence[Mapping]  # one for each value, with the same keys throughout: the column titles
+    trials: Mapping[
+        str, pd.DataFrame
+    ] = {}  # every trial of each search for hyper-parameters, by its folder, seen from the page's
+    trials_missing: Sequence[str] = ()  # searches that have not been run to their end
+    campaigns: Sequence[Mapping] = ()  # `collected.summary` of each that was run, this one included
+
+
+def write(folder: Path, campaign: Campaign) -> Path:
+    """Write `folder`/index.html and return its path. Raises LautumError when the folder cannot be written to."""
+    runs, built = campaign.runs, campaign.built
+    part, transfers = tables.part_of(runs), table_text.transfers(built["accuracy"])
+    differences, claims = built["differences"].numbers, built["claims"].numbers
+    sentences = [
+        answers.sentence(differences[differences["task"] == task], claims[claims["task"] == task], transfer)
+        for task, transfer in transfers.items()
+    ]
+    return page.write(
+        Path(folder) / "index.html",
+        title=answers.title(differences, runs, transfers),
+        question=answers.question(differences, part),
+        line=" ".join(sentences),
+        card=_card(campaign, sentences, transfers),
+        notices=_notices(runs, part),
+        sections=[*(_task_section(campaign, task, transfers[task], part) for task in transfers), *_sources(campaign)],
+        thumbnail="answer.png" if "answer" in campaign.drawn else f"{next(iter(transfers))}-accuracy.png",
+    )
+
+
+def _notices(runs: pd.DataFrame, part: str) -> list[str]:
+    missing = int(runs["accuracy"].isna().sum())
+    notices = []
+    if missing:
+        notices.append(
+            f"{missing} of {len(runs)} runs are missing; their cells say so, and means are over the seeds that are "
+            "there."
+        )
+    if part != "test":
+        notices.append(f"These are {part} accuracies, not test accuracies.")
+    return notices
+
+
+def _card(campaign: Campaign, sentences: list[str], transfers: Mapping[str, str]) -> Markup:
+    """Sentences, the decisive figure, and the paper's orders or else all comparisons, in words."""
+    claims, differences = campaign.built["claims"].numbers, campaign.built["differences"].numbers
+    pieces = [parts().bullets(sentences)]
+    if "answer" in campaign.drawn:
+        found = " ".join(
+            f"{transfers[task]}: {text}"
+            for task, rows in differences.groupby("task", sort=False)
+            for text in answers.findings(answers.leading(rows))
+        )
+        caption = ANSWER + (PAPER if differences["paper"].notna().any() else "")
+        pieces.append(page.picture(campaign.drawn["answer"], "answer", found or "No differences yet.", caption))
+    if len(claims):
+        rows = [
+            [
+                f"{paper.method_name(method)} > {paper.method_name(baseline)}",
+                *(_claim(rows, task) for task in transfers),
+            ]
+            for (method, baseline), rows in claims.groupby(["method", "baseline"], sort=False)
+        ]
+        caption = "The paper’s orders, over all its numbers of labels; in brackets, at how many each is reproduced. "
+        caption += "Unresolved: consistent with what was measured, but so is the opposite."
+        pieces.append(page.table(["The paper says", *transfers.values()], rows, caption))
+    without = differences[differences["paper"].isna()]
+    if len(without):
+        for task, rows in without.groupby("task", sort=False):
+            labels = list(rows["labels"].unique())
+            shown = [
+                [paper.comparison_name(*pair), *(_state(cells, count) for count in labels)]
+                for pair, cells in rows.groupby(["method", "baseline"], sort=False)
+            ]
+            caption = f"{transfers[task]}: the first method against the second, at each number of labels."
+            pieces.append(page.table(["Comparison", *map(str, labels)], shown, caption))
+    return page.join(*pieces)
+
+
+def _claim(rows: pd.DataFrame, task: str) -> Markup | str:
+    """The verdict on one order in one task."""
+    for row in rows[rows["task"] == task].itertuples():
+        total = row.reproduced + row.unresolved + row.contradicted + row.unknown
+        return page.join(_word(row.verdict), Markup(f"<small>({row.reproduced} of {total})</small>"))
+    return table_text.NONE
+
+
+def _state(cells: pd.DataFrame, labels: int) -> Markup | str:
+    for row in cells[(cells["labels"] == labels) & (cells["n"] > 1)].itertuples():
+        return _word(answers.state(row))
+    return table_text.NONE
+
+
+def _word(word: str) -> Markup | str:
+    return page.verdict(*answers.LOOKS[word]) if word in answers.LOOKS else table_text.NONE
+
+
+def _task_section(campaign: Campaign, task: str, transfer: str, part: str) -> Section:
+    """All that there is of one task; what few look for on demand."""
+    runs, info = campaign.runs[campaign.runs["task"] == task], campaign.tasks[task]
+    accuracy, differences, pretraining = (
+        _rows_of(campaign.built[name], task) for name in ("accuracy", "differences", "pretraining")
+    )
+    source = paper.TABLE_SOURCES.get(info.paper_table)
+    facts = [
+        ("Task", task),
+        ("Labels", ", ".join(str(count) for count in runs["labels"].unique())),
+        ("Seeds", ranges(runs["seed"])),
+        ("Classes", ", ".join(info.classes) if info.classes else "all"),
+        ("Results", f"{runs['accuracy'].notna().sum()} of {len(runs)}"),
+        ("Paper", source or "no figures for this task"),
+    ]
+    caption = f"Mean {part} accuracy and its 95 % interval; no bar: no interval (n = 1)."
+    caption += " Stars: the paper’s figures, one run each." if source else ""
+    pieces = [
+        parts().definitions(facts),
+        parts().subsection(
+            "Accuracy",
+            page.join(
+                page.picture(
+                    campaign.drawn[f"{task}-accuracy"],
+                    f"{task}-accuracy",
+                    answers.accuracies(accuracy.numbers),
+                    caption,
+                ),
+                _accuracy_in_sight(accuracy.numbers),
+                _whole(accuracy),
+            ),
+        ),
+        parts().subsection("Paired differences", _differences(campaign, task, differences)),
+    ]
+    for kind, heading, text, caption in (
+        ("examples", "Labelled target images", "Labelled target images, a column for each class.", EXAMPLES),
+        ("pretrain", "Pre-transfer training", _ends(pretraining.numbers), PRETRAIN),
+        (
+            "transfer",
+            "Post-transfer training",
+            "Training loss of each method, a column for each number of labels.",
+            TRANSFER,
+        ),
+        (
+            "confusion",
+            "Confusion",
+            "What the first method predicts more or less often than the second, by class.",
+            _CONFUSION,
+        ),
+    ):
+        if f"{task}-{kind}" in campaign.drawn:
+            shown = page.picture(campaign.drawn[f"{task}-{kind}"], f"{task}-{kind}", text, caption)
+            if kind == "pretrain":
+                shown = page.join(shown, _whole(pretraining, folded=False))
+            pieces.append(parts().folded(heading, shown))
+    return Section(task, transfer, page.join(*pieces))
+
+
+_CONFUSION = "In points of the images of a true class, at the smallest number of labels, mean over common seeds."
+
+
+def _differences(campaign: Campaign, task: str, differences: Table) -> Markup:
+    if f"{task}-differences" not in campaign.drawn:
+        return parts().paragraphs(["No comparisons are declared for the methods of this task."])
+    known = differences.numbers["paper"].notna().any()
+    found = answers.findings(differences.numbers)
+    figure = campaign.drawn[f"{task}-differences"]
+    return page.join(
+        page.picture(
+            figure, f"{task}-differences", " ".join(found) or "No differences yet.", ANSWER + PAPER * bool(known)
+        ),
+        _differences_in_sight(differences.numbers),
+        _whole(differences),
+        parts().folded("In words", parts().bullets(found)),
+    )
+
+
+def _accuracy_in_sight(table: pd.DataFrame) -> Markup:
+    """The layout of the paper's tables: a row for each method, a column for each number of labels."""
+    labels = list(table["labels"].unique())
+    rows = []
+    for method, cells in table.groupby("method", sort=False):
+        by_labels = {row.labels: row for row in cells.itertuples()}
+        rows.append([paper.method_name(method), *(_accuracy_cell(by_labels.get(count)) for count in labels)])
+    known = "; below, the paper’s figure" if table["paper"].notna().any() else ""
+    caption = f"Accuracy (%) by number of labels, with its 95 % interval{known}. Bold: the highest mean."
+    return page.table(["Method", *map(str, labels)], rows, caption)
+
+
+def _accuracy_cell(row) -> Markup | str:
+    if row is None:
+        return table_text.NONE
+    mean = table_text.estimate(row.mean, row.n, row.n_expected)
+    lines = [Markup('<span class="best">{}</span>').format(mean) if row.best else mean]
+    if row.n:
+        lines.append(_small(table_text.interval(row.low, row.high, row.n)))
+    if row.paper == row.paper:
+        lines.append(_small(f"paper {table_text.percent(row.paper)}"))
+    return Markup(" ").join(lines)
+
+
+def _differences_in_sight(table: pd.DataFrame) -> Markup:
+    """Three columns: number of labels, difference, verdict; a heading for each comparison."""
+    rows: list[list] = []
+    for pair, cells in table.groupby(["method", "baseline"], sort=False):
+        rows.append([paper.comparison_name(*pair)])
+        for row in cells.sort_values("labels").itertuples():
+            points = [table_text.estimate(row.mean, row.n, row.n_expected, signed=True)]
+            points += [_small(table_text.interval(row.low, row.high, row.n, signed=True))] * bool(row.n)
+            words = [_word(answers.state(row)) if row.n > 1 else table_text.NONE]
+            if row.paper == row.paper:
+                points.append(_small(f"paper {table_text.percent(row.paper, signed=True)}"))
+                words += [_labelled("order", row.order), _labelled("size", row.size)]
+            rows.append([str(row.labels), Markup(" ").join(points), Markup(" ").join(words)])
+    caption = "Percentage points with their 95 % interval over seeds, not adjusted for the number of comparisons."
+    return page.table(["Labels", "Difference", "Verdict"], rows, caption)
+
+
+def _labelled(what: str, word: str) -> Markup:
+    return Markup("<small>{}: {}</small>").format(what, _word(word))
+
+
+def _small(text: str) -> Markup:
+    return Markup("<small>{}</small>").format(text)
+
+
+def _whole(table: Table, folded: bool = True) -> Markup:
+    shown = page.table(list(table.cells.columns), table.cells.itertuples(index=False), table.caption, "whole")
+    return parts().folded("All columns", shown) if folded else shown
+
+
+def _rows_of(table: Table, task: str) -> Table:
+    rows = table.numbers["task"] == task
+    # The heading says which task it is.
+    cells = table.cells[rows].drop(columns=["Task", "Source → Target"], errors="ignore")
+    # Without figures of the paper nothing is compared with them.
+    paired = [name for name in ("Paper (%)", "Paper (points)", "Order", "Size") if name in cells]
+    empty = [name for name in paired if (cells[name] == table_text.NONE).all()]
+    return Table(table.numbers[rows], cells.drop(columns=empty), table.caption)
+
+
+def _ends(pretraining: pd.DataFrame) -> str:
+    """What the curves of the pre-transfer stage come to, in words."""
+    ends = []
+    for row in pretraining.itertuples():
+        names = ", ".join(paper.method_name(method) for method in row.methods.split("+"))
+        ends.append(f"{names} ends at a source accuracy of {100 * row.source_accuracy:.1f} %")
+    return f"Curves over the pre-transfer stage: {'; '.join(ends)}."
+
+
+def _sources(campaign: Campaign) -> list[Section]:
+    """From what it was made: methods, hyper-parameters and their trials, costs, campaigns, data, environment."""
+    done, part = campaign.runs.dropna(subset="accuracy"), tables.part_of(campaign.runs)
+    shown = campaign.runs["method"].unique()
+    about = [(paper.method_name(method), campaign.methods[method]) for method in shown]
+    machines = done.groupby(list(MACHINE), sort=False).size().reset_index(name="Runs")
+    machines = machines.astype({"threads": int}).rename(columns=MACHINE)
+    sections = [
+        Section("methods", "Methods", parts().definitions(about)),
+        Section("trials", "Trials", _trials(campaign), folded=True),
+        Section(
+            "hyper-parameters",
+            "Hyper-parameters",
+            page.data_frame(
+                pd.DataFrame(campaign.hyperparameters),
+                "Source: “paper” is stated there, “inferred” from what is named, “tuned” by the trials, “chosen” by us "
+                "for the reason given.",
+            ),
+            folded=True,
+        ),
+        Section("cost", "Cost", _whole(campaign.built["costs"], folded=False), folded=True),
+        Section("data", "Data", _data(done, part), folded=True),
+        Section(
+            "environment",
+            "Environment and command",
+            page.join(page.data_frame(machines), parts().command(campaign.command)),
+            folded=True,
+        ),
+    ]
+    if campaign.campaigns:
+        listed = page.data_frame(
+            pd.DataFrame(campaign.campaigns),
+            "Every campaign that was run, in the order in which they began; each has its records in a folder of its "
+            "name. Trials are scored on validation images, the rest on test images.",
+        )
+        sections.insert(4, Section("campaigns", "Campaigns", listed, folded=True))
+    return sections
+
+
+def _trials(campaign: Campaign) -> Markup:
+    """What tuning was worth, and where each trial stands."""
+    pieces = []
+    if campaign.trials:
+        together = pd.concat(campaign.trials.values())
+        names = list(campaign.runs["method"].unique())
+        transfers = table_text.transfers(campaign.built["accuracy"])
+        for name, figure in selection_figures.budget_figures(together, names, transfers).items():
+            text = "Expected accuracy of the best of a number of trials, a line for each method."
+            pieces.append(page.picture(figure, name, text, selection_figures.BUDGET))
+        links = [
+            Markup('<a href="{}/index.html">{}</a>: {} trials').format(folder, Path(folder).name, len(table))
+            for folder, table in campaign.trials.items()
+        ]
+        pieces.append(parts().bullets(links))
+    if campaign.trials_missing:
+        missing = [f"{name} is missing: this search has not been run to its end." for name in campaign.trials_missing]
+        pieces.append(parts().paragraphs(missing))
+    return page.join(*pieces) or parts().paragraphs(["No search for hyper-parameters belongs to this experiment."])
+
+
+def _data(done: pd.DataFrame, part: str) -> Markup:
+    rows = [
+        [task, title.format(part=part), rows[column].iloc[0]]
+        for task, rows in done.groupby("task", sort=False)
+        for column, title in DATA.items()
+    ]
+    caption = "Content hashes of the prepared data; results of different data are never tabulated together."
+    return page.table(["Task", "Data", "SHA-256"], rows, caption, "whole")

@@ -1,0 +1,67 @@
+"""Figures as part of a page: SVG with letters that are letters, and marks that say what they are when pointed at.
+
+The picture is its own static version: it needs no script and no network, prints, and is the same bytes every time.
+"""
+
+import re
+from collections.abc import Sequence
+
+from markupsafe import Markup, escape
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+
+from lautum.report import style
+
+POINTED_AT = "pointed-at:"  # before the text of a mark, where matplotlib puts its link
+FONT = "DejaVu Sans, Verdana, sans-serif"  # the first is what the figures are laid out with
+
+
+def name_marks(marks: PathCollection, texts: Sequence[str]) -> None:
+    """Give each mark of `axes.scatter` the text that shows while it is pointed at; on paper there is none.
+
+    Raises ValueError when there are not as many texts as marks.
+    """
+    if len(texts) != len(marks.get_offsets()):
+        raise ValueError(f"{len(texts)} texts for {len(marks.get_offsets())} marks")
+    marks.set_urls([POINTED_AT + text for text in texts])
+
+
+def embed(figure: Figure, name: str, text: str) -> Markup:
+    """A figure as an element of a page.
+
+    `name` is unique on the page; `text` says what is seen, to those who do not see it.
+    """
+    source = style.render(figure, ["svg"])["svg"].decode()
+    box = re.search(r'viewBox="([^"]*)"', source)
+    assert box is not None, "matplotlib writes one"
+    body = _with_own_ids(_smaller(source[source.index("<g id=") :]), name)
+    # The link becomes a title: <a xlink:href="pointed-at:TEXT" target="_blank">...</a>
+    body = re.sub(rf"""<a xlink:href=(["']){POINTED_AT}(.*?)\1[^>]*>""", r"<g class='mark'><title>\2</title>", body)
+    body = body.replace("</a>", "</g>")
+    label = escape(text)
+    return Markup(
+        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box[1]}" role="img" aria-label="{label}" '
+        f'style="stroke-linejoin:round;font-family:{FONT}">{body}'
+    )
+
+
+def _smaller(body: str) -> str:
+    """Hundredths of a point are enough, and no font list in every word."""
+    body = re.sub(r"<!--.*?-->\s*", "", body)
+    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
+    body = re.sub(r"(font: [0-9.]+px) '[^;\"]*", rf"\1 {FONT}", body)
+    body = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", body)
+    body = re.sub(r' (d|x|y|width|height|transform)="([^"]*)"', _rounded, body)
+    return re.sub(r">\s+<", "><", body)
+
+
+def _rounded(attribute: re.Match) -> str:
+    value = re.sub(r"-?\d+\.\d{3,}", lambda match: f"{round(float(match[0]), 2):g}", " ".join(attribute[2].split()))
+    return f' {attribute[1]}="{value}"'
+
+
+def _with_own_ids(body: str, name: str) -> str:
+    """Only what is referred to keeps its id, which no other figure of the page has."""
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
+    body = re.sub(r' id="([^"]+)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", body)
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", body)
