@@ -34,7 +34,7 @@ IN_COMMON = {
     "split_sha256": ["task", "labels", "seed"],
     "device": ["task", "labels", "seed"],
 }
-FILES = ("records.csv", "predictions.safetensors", "curves.csv", "examples.safetensors")  # in a campaign's folder
+FILES = ("records.csv", "predictions.safetensors", "curves.csv.gz", "examples.safetensors")  # in a campaign's folder
 RUN = ["task", "method", "labels", "seed"]
 CURVE_AXES = ["task", "stage", "methods", "labels", "seed", "step"]
 REMEDY = "run `lautum collect`"
