@@ -1,0 +1,154 @@
+"""What a campaign over universes says: gains of one arm over another in every specification, and how far they go.
+
+A specification is a universe and a budget of post-transfer steps, at one label count. docs/universes.md says what is
+computed and why; nothing here chooses. All functions take `runs`, a frame with the columns universe, arm, labels, seed,
+budget and accuracy (`lautum.results.universes.long`), accuracies as fractions.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from lautum.results.statistics import Interval, mean_interval
+
+RESAMPLES = 9999
+NEAR = 0.05  # root mean square distance to the paper's figures, declared before the results
+SPECIFICATION = ["universe", "budget", "labels"]
+
+
+def differences(runs: pd.DataFrame, arm: str, baseline: str) -> pd.DataFrame:
+    """Paired differences: SPECIFICATION, seed, difference; one row for each seed that both arms have."""
+    ours, theirs = (runs[runs["arm"] == name].set_index([*SPECIFICATION, "seed"])["accuracy"] for name in (arm, baseline))
+    both = ours.index.intersection(theirs.index)
+    return (ours[both] - theirs[both]).rename("difference").reset_index().sort_values([*SPECIFICATION, "seed"])
+
+
+def gains(paired: pd.DataFrame) -> pd.DataFrame:
+    """Of `differences`: SPECIFICATION, n (seeds), gain (their mean), low, high (95 % t interval)."""
+    rows = []
+    for axes, some in paired.groupby(SPECIFICATION):
+        values = some["difference"].to_numpy()
+        rows.append([*axes, len(values), values.mean(), *mean_interval(values)])
+    return pd.DataFrame(rows, columns=[*SPECIFICATION, "n", "gain", "low", "high"])
+
+
+def distances(runs: pd.DataFrame, arm: str, seeds: tuple[int, ...], figures: dict[int, float]) -> pd.DataFrame:
+    """How far an arm is from the paper: universe, budget, distance (root mean square over label counts).
+
+    Args:
+        seeds: whose mean accuracy is compared.
+        figures: the paper's accuracy by label count.
+    """
+    some = runs[(runs["arm"] == arm) & runs["seed"].isin(seeds)]
+    accuracy = some.groupby(["universe", "budget", "labels"])["accuracy"].mean().unstack("labels")
+    off = accuracy[list(figures)] - pd.Series(figures)
+    return off.pow(2).mean(axis=1).pow(0.5).rename("distance").reset_index()
+
+
+class Shares(NamedTuple):
+    """Of specifications: of how many the interval lies above zero, below, or holds it; with 95 % intervals."""
+
+    n: int
+    above: float
+    above_interval: Interval
+    below: float
+    below_interval: Interval
+
+
+def shares(table: pd.DataFrame, crossed: int, rng: np.random.Generator) -> Shares:
+    """Of `gains`; the intervals resample pre-transfer choices, which `crossed` universes each share."""
+    above, below = table["low"] > 0, table["high"] < 0
+    if table.empty:
+        return Shares(0, np.nan, Interval(np.nan, np.nan), np.nan, Interval(np.nan, np.nan))
+    counted = pd.DataFrame({"above": above, "below": below, "n": True})
+    blocks = np.stack([some.to_numpy(float).sum(axis=0) for _, some in counted.groupby(table["universe"] // crossed)])
+    sums = blocks[rng.integers(len(blocks), size=(RESAMPLES, len(blocks)))].sum(axis=1)
+    low, high = np.quantile(sums[:, :2] / sums[:, 2:], [0.025, 0.975], axis=0)
+    return Shares(
+        len(table),
+        float(above.mean()),
+        Interval(float(low[0]), float(high[0])),
+        float(below.mean()),
+        Interval(float(low[1]), float(high[1])),
+    )
+
+
+def joint_p(paired: pd.DataFrame, crossed: int, rng: np.random.Generator) -> float:
+    """p of the hypothesis that the two pre-trainings can be swapped: `differences` of one label count.
+
+    Within each pre-transfer choice and seed the signs of all differences are flipped at once, at random. The statistic
+    is the sum over universes of the squared mean gain. The smallest possible p is 1 / (RESAMPLES + 1).
+    """
+    cells = paired.groupby(["universe", "seed"])["difference"].mean().unstack("seed").to_numpy()
+    universes = np.sort(paired["universe"].unique())
+    _, block = np.unique(universes // crossed, return_inverse=True)
+    signs = rng.choice([-1.0, 1.0], size=(RESAMPLES, block.max() + 1, cells.shape[1]))
+    observed = (cells.mean(axis=1) ** 2).sum()
+    swapped = ((signs[:, block] * cells).mean(axis=2) ** 2).sum(axis=1)
+    return float((1 + (swapped >= observed * (1 - 1e-12)).sum()) / (RESAMPLES + 1))
+
+
+def average_gains(paired: pd.DataFrame, crossed: int) -> pd.DataFrame:
+    """Of `differences`: budget, labels, n (pre-transfer choices), gain, low, high (95 % t interval over them), sd."""
+    choices = paired.assign(choice=paired["universe"] // crossed)
+    means = choices.groupby(["budget", "labels", "choice"])["difference"].mean()
+    rows = []
+    for axes, values in means.groupby(["budget", "labels"]):
+        some = values.to_numpy()
+        rows.append([*axes, len(some), some.mean(), *mean_interval(some), some.std(ddof=1) if len(some) > 1 else np.nan])
+    return pd.DataFrame(rows, columns=["budget", "labels", "n", "gain", "low", "high", "sd"])
+
+
+def equivalence_p(mean: float, sd: float, n: int, margin: float) -> float:
+    """p of two one-sided t tests (Schuirmann 1987) that a mean lies outside +- `margin`; NaN for n < 2.
+
+    Below 0.05 the mean is practically zero within the margin: its 90 % interval lies inside.
+    """
+    if n < 2 or np.isnan(sd):
+        return np.nan
+    error = sd / np.sqrt(n)
+    if error == 0:
+        return float(abs(mean) >= margin)
+    return float(max(stats.t.sf((mean + margin) / error, n - 1), stats.t.cdf((mean - margin) / error, n - 1)))
+
+
+def decomposition(table: pd.DataFrame, levels: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
+    """Which factor explains how much of the variance of the gain (mean over label counts): factor, share.
+
+    An analysis of variance with main effects only, type II: of each factor the sum of squares that it adds to all
+    others, as a share of the total. The last rows are what the model leaves, and what the noise of the seeds alone
+    would leave on average.
+
+    Args:
+        table: of `gains`.
+        levels: a row for each universe, a column for each factor, categorical.
+        paired: the `differences` behind the gains.
+    """
+    means = table.groupby(["universe", "budget"])["gain"].mean().reset_index()
+    design = levels.loc[means["universe"]].reset_index(drop=True).assign(budget=means["budget"].astype(str).to_numpy())
+    factors = [name for name in design if design[name].nunique() > 1]
+    codes = {name: pd.get_dummies(design[name], drop_first=True).to_numpy(float) for name in factors}
+    values = means["gain"].to_numpy() - means["gain"].mean()
+
+    def left(names: list[str]) -> float:
+        matrix = np.column_stack([np.ones(len(values)), *(codes[name] for name in names)])
+        return float(((values - matrix @ np.linalg.lstsq(matrix, values, rcond=None)[0]) ** 2).sum())
+
+    total, rest = float((values**2).sum()), left(factors)
+    rows = [[name, (left([other for other in factors if other != name]) - rest) / total] for name in factors]
+    by_seed = paired.groupby(["universe", "budget", "seed"])["difference"].mean()
+    noise = by_seed.groupby(["universe", "budget"]).agg(lambda some: some.var(ddof=1) / len(some)).mean()
+    rows = sorted(rows, key=lambda row: -row[1])
+    rows += [["not explained", rest / total], ["of it, noise of the seeds", noise * len(values) / total]]
+    return pd.DataFrame(rows, columns=["factor", "share"])
+
+
+def correlation(one: pd.Series, other: pd.Series) -> tuple[float, float, int]:
+    """Spearman's rank correlation of two series over their common index, its p, and n; NaN for n < 3."""
+    both = pd.concat([one, other], axis=1, join="inner").dropna()
+    if len(both) < 3:
+        return np.nan, np.nan, len(both)
+    result = stats.spearmanr(both.iloc[:, 0], both.iloc[:, 1])
+    return float(result.statistic), float(result.pvalue), len(both)

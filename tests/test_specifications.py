@@ -1,0 +1,133 @@
+"""The analysis of campaigns over universes against independent computations, and how often its verdicts are wrong."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.weightstats import DescrStatsW
+
+from lautum.results import specifications
+
+SEEDS, BUDGETS, LABELS = (0, 1, 2), (25, 100), (50, 200)
+
+
+def runs(rng: np.random.Generator, universes: int = 12, effect=0.0, noise: float = 0.02) -> pd.DataFrame:
+    """Accuracies of arms a and b; `effect`: of a over b, in each universe or in all."""
+    effects = np.broadcast_to(effect, universes)
+    rows = []
+    for universe in range(universes):
+        for labels in LABELS:
+            for seed in SEEDS:
+                common = rng.normal(0.6, 0.05)
+                for arm, more in (("a", effects[universe]), ("b", 0.0)):
+                    for budget in BUDGETS:
+                        accuracy = common + more + rng.normal(0, noise) + budget / 1000
+                        rows.append([universe, arm, labels, seed, budget, accuracy])
+    return pd.DataFrame(rows, columns=["universe", "arm", "labels", "seed", "budget", "accuracy"])
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_gains_are_means_over_paired_seeds_with_their_t_interval(rng):
+    table = runs(rng, 3, effect=[0.1, 0.0, -0.1])
+    # A run without its partner plays no part.
+    lost = (table["arm"] == "a") & (table["universe"] == 1) & (table["seed"] == 2)
+    found = specifications.gains(specifications.differences(table[~lost], "a", "b"))
+    assert len(found) == 3 * len(BUDGETS) * len(LABELS)
+    for row in found.itertuples():
+        some = table.query(f"universe == {row.universe} & budget == {row.budget} & labels == {row.labels}")
+        wide = some.pivot(index="seed", columns="arm", values="accuracy")
+        values = (wide["a"] - wide["b"]).loc[[0, 1] if row.universe == 1 else [0, 1, 2]]
+        assert row.n == len(values) and row.gain == pytest.approx(values.mean())
+        expected = stats.ttest_1samp(values, 0).confidence_interval()
+        assert (row.low, row.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_the_distance_to_the_paper_is_that_of_given_seeds(rng):
+    table = runs(rng, 2)
+    figures = {50: 0.34, 200: 0.68}
+    found = specifications.distances(table, "b", (1, 2), figures).set_index(["universe", "budget"])["distance"]
+    squares = []
+    for labels, figure in figures.items():
+        some = table.query(f"universe == 1 & budget == 100 & labels == {labels} & arm == 'b' & seed > 0")
+        squares.append((some["accuracy"].mean() - figure) ** 2)
+    assert found[1, 100] == pytest.approx(np.sqrt(np.mean(squares)))
+
+
+def test_shares_count_intervals_on_either_side_of_zero(rng):
+    effect = [0.3] * 6 + [-0.3] * 3 + [0.0] * 3
+    table = specifications.gains(specifications.differences(runs(rng, 12, effect, noise=0.001), "a", "b"))
+    found = specifications.shares(table, 3, rng)
+    assert found.n == 48
+    assert found.above == pytest.approx((table["low"] > 0).mean()) and 0.5 <= found.above < 0.6
+    assert found.below == pytest.approx((table["high"] < 0).mean())
+    # Four blocks, of which two lie above: resampled, none to all of them do.
+    assert found.above_interval.low < 0.1 and found.above_interval.high == 1.0
+    assert specifications.shares(table.iloc[:0], 3, rng).n == 0
+
+
+def test_the_joint_test_rejects_a_difference_and_holds_its_level(rng):
+    def p(effect) -> float:
+        paired = specifications.differences(runs(rng, 12, effect), "a", "b")
+        return specifications.joint_p(paired[paired["labels"] == 50], 3, rng)
+
+    assert p([0.2] * 6 + [-0.2] * 6) < 0.05  # of no mean, but of a difference in every universe
+    null = np.array([p(0.0) for _ in range(60)])
+    # Of 60 tests at 10 %, more than 13 reject with a probability of 1 %.
+    assert (null < 0.1).sum() <= 13 and stats.kstest(null, "uniform").pvalue > 0.001
+
+
+def test_average_gains_rest_on_pretransfer_choices(rng):
+    paired = specifications.differences(runs(rng, 12, 0.05), "a", "b")
+    row = specifications.average_gains(paired, 3).set_index(["budget", "labels"]).loc[(25, 50)]
+    some = paired.query("budget == 25 & labels == 50")
+    by_choice = [some[some["universe"] // 3 == choice]["difference"].mean() for choice in range(4)]
+    expected = stats.ttest_1samp(by_choice, 0).confidence_interval()
+    assert (row["n"], row["gain"]) == (4, pytest.approx(np.mean(by_choice)))
+    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
+
+
+def test_equivalence_is_that_of_two_one_sided_tests(rng):
+    for mean in (0.0, 0.01, 0.03):
+        values = rng.normal(mean, 0.01, 8)
+        expected, _, _ = DescrStatsW(values).ttost_mean(-0.02, 0.02)
+        found = specifications.equivalence_p(values.mean(), values.std(ddof=1), 8, 0.02)
+        assert found == pytest.approx(expected, rel=1e-6)
+    assert np.isnan(specifications.equivalence_p(0.0, np.nan, 1, 0.02))
+    assert specifications.equivalence_p(0.0, 0.0, 3, 0.02) == 0.0
+
+
+def test_the_decomposition_is_an_analysis_of_variance_of_type_two(rng):
+    levels = pd.DataFrame(
+        {
+            "head": rng.choice(["kept", "fresh"], 24),
+            "optimiser": rng.choice(["adam", "sgd", "other"], 24),
+            "one": "same",
+        }
+    )
+    effect = np.where(levels["head"] == "kept", 0.1, 0.0) + np.where(levels["optimiser"] == "sgd", 0.02, 0.0)
+    paired = specifications.differences(runs(rng, 24, effect), "a", "b")
+    table = specifications.gains(paired)
+    found = specifications.decomposition(table, levels, paired).set_index("factor")["share"]
+    means = table.groupby(["universe", "budget"])["gain"].mean().reset_index()
+    frame = means.join(levels, on="universe")
+    model = anova_lm(ols("gain ~ C(head) + C(optimiser) + C(budget)", frame).fit(), typ=2)
+    total = ((frame["gain"] - frame["gain"].mean()) ** 2).sum()
+    for name in ("head", "optimiser", "budget"):
+        assert found[name] == pytest.approx(model.loc[f"C({name})", "sum_sq"] / total, abs=1e-9)
+    assert found["not explained"] == pytest.approx(model.loc["Residual", "sum_sq"] / total)
+    assert found.index[0] == "head" and "one" not in found
+    # Two arms with noise of 0.02, means over two label counts and three seeds.
+    expected = 2 * 0.02**2 / 6 / (total / len(frame))
+    assert found["of it, noise of the seeds"] == pytest.approx(expected, rel=0.5)
+
+
+def test_correlation_is_of_what_both_have():
+    one, other = pd.Series([1.0, 2.0, 3.0, 4.0]), pd.Series([9.0, 8.0, np.nan, 1.0], index=[0, 1, 2, 3])
+    assert specifications.correlation(one, other)[::2] == (-1.0, 3)
+    assert np.isnan(specifications.correlation(one[:2], other[:2])[0])
