@@ -4,12 +4,13 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -39,6 +40,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
         remedy = "free some space" if full else "check the folder's owner and permissions, or name another in `folders`"
+        if path.is_dir():
+            remedy = "a folder is where the file belongs: move it away"
         reason = "no space left on the device" if full else (getattr(error, "strerror", None) or error)
         raise LautumError(f"cannot write {path}: {reason}; {remedy}") from error
     finally:
@@ -61,34 +64,87 @@ def write_json(path: Path, value) -> None:
     write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write named arrays and string metadata as one safetensors file (nothing in it can execute)."""
-    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    # None, because without arrays safetensors writes a header for an empty mapping that it cannot read.
-    write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata=dict(metadata) or None))
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: object) -> None:
+    """Write named arrays and JSON-serialisable metadata as one safetensors file (nothing in it can execute).
 
-
-def read_arrays(path: Path, remedy: str = "run again") -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The arrays and metadata of a safetensors file.
-
-    Raises LautumError when the file is missing, Damaged when it is truncated or not safetensors, with `remedy` as the
-    advice.
+    With a SHA-256 over all of it, so that nothing in the file can change without `read_arrays` noticing.
     """
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    text = json.dumps(metadata, sort_keys=True, allow_nan=False)
+    # One entry, because safetensors writes several in random order and the same content would not give the same bytes.
+    sealed = {"json": json.dumps([_sha256(arrays, text), text])}
+    write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata=sealed))
+
+
+def read_arrays(path: Path, remedy: str = "run again", sealed: bool = True) -> tuple[dict[str, np.ndarray], object]:
+    """The arrays and the metadata that `write_arrays` wrote.
+
+    Not `sealed`: also those of a file without a SHA-256 of its content, as there are among committed results. Its
+    metadata is what its entry "json" holds, None without one.
+
+    Raises LautumError when the file is missing, Damaged when it is truncated, altered or of another kind, with `remedy`
+    as the advice.
+    """
+    _require_file(path, remedy)
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
-    except FileNotFoundError as error:
-        raise LautumError(f"{path} does not exist; {remedy}") from error
-    except (SafetensorError, OSError) as error:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+            text = (file.metadata() or {}).get("json")
+    # TypeError and AttributeError: NumPy lacks the type, e.g. float8; the rest for what is no such file.
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise Damaged(path, f"{path} cannot be read ({error}); {remedy}") from error
+    try:
+        metadata = None if text is None else from_json(text)
+        if sealed or isinstance(metadata, list):
+            sha256, text = metadata  # type: ignore[misc]
+            if sha256 != _sha256(arrays, text):
+                raise Damaged(path, f"{path} is damaged: its content does not have the SHA-256 written in it; {remedy}")
+            metadata = from_json(text)
+    except Damaged:
+        raise
+    except (ValueError, TypeError) as error:
+        raise Damaged(path, f"{path} was not written by this program ({error}); {remedy}") from error
+    return arrays, metadata
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a damaged file to NAME.damaged, so that the next run makes it again; return its new name."""
-    aside = Path(path).with_name(f"{Path(path).name}.damaged")
-    with suppress(FileNotFoundError):
+def read_bytes(path: Path, remedy: str = "run again") -> bytes:
+    """The content of a file.
+
+    Raises LautumError when it is missing, Damaged when it is no file or cannot be read, with `remedy` as the advice.
+    """
+    _require_file(path, remedy)
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise Damaged(path, f"{path} cannot be read ({error.strerror}); {remedy}") from error
+
+
+def _require_file(path: Path, remedy: str) -> None:
+    """Before a file is opened: of a named pipe, for one, that would never come to an end."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise LautumError(f"{path} does not exist; {remedy}") from None
+    except OSError as error:  # e.g. a loop of links
+        raise Damaged(path, f"{path} cannot be read ({error.strerror}); {remedy}") from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "something else"
+        raise Damaged(path, f"{path} is {what} where a file belongs; {remedy}")
+
+
+def set_aside(path: Path) -> str:
+    """Rename what is damaged to NAME.damaged, so that the next run makes it again; say what has become of it."""
+    path = Path(path)
+    aside = path.with_name(f"{path.name}.damaged")
+    while os.path.lexists(aside) and (aside.is_dir() or path.is_dir()):  # only a file can take a file's place
+        aside = aside.with_name(f"{aside.name}~")
+    try:
         os.replace(path, aside)
-    return aside
+    except FileNotFoundError:  # another process was quicker
+        pass
+    except OSError as error:
+        return f"it cannot be renamed ({error.strerror}): remove it by hand"
+    return f"it is now {aside.name}"
 
 
 def sha256_of_file(path: Path) -> str:
@@ -106,3 +162,10 @@ def sha256_of_arrays(*arrays: np.ndarray) -> str:
         digest.update(f"{array.dtype.name}{array.shape}".encode())
         digest.update(array.data.cast("B") if array.size else b"")
     return digest.hexdigest()
+
+
+def _sha256(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    """Of everything in a file: names, arrays and metadata."""
+    names = sorted(arrays)
+    head = np.frombuffer(f"{names}{text}".encode(), dtype=np.uint8)
+    return sha256_of_arrays(head, *(arrays[name] for name in names))

@@ -1,14 +1,19 @@
 """What every schema of the suite shares: of configurations, of hyper-parameters, and of the files that jobs write."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import from_json
 
 from lautum.errors import Damaged, LautumError, nearest
-from lautum.files import write_json
+from lautum.files import read_bytes, write_json
 
 Model = TypeVar("Model", bound=BaseModel)
+SEAL = "content_sha256"  # in every file that `write` writes: hex, of all the rest of it
 
 
 class Strict(BaseModel):
@@ -43,19 +48,46 @@ def first_complaint(error: ValidationError) -> str:
 
 
 def read(path: Path, model: type[Model], what: str, remedy: str = "run again") -> Model:
-    """The content of a JSON file as a `model`, in which a number written as text is no number.
+    """What `write` wrote, as a `model` in which a number written as text is no number.
 
-    Raises LautumError when the file is missing, Damaged when it is not `what` ("a split", ...), with `remedy` as the
-    advice.
+    Raises LautumError when the file is missing, Damaged when it is not `what` ("a split", ...) or was altered, with
+    `remedy` as the advice.
     """
     try:
-        return model.model_validate_json(Path(path).read_bytes(), strict=True)
-    except FileNotFoundError:
-        raise LautumError(f"{path} does not exist; {remedy}") from None
+        content = from_json(read_bytes(path, remedy), allow_inf_nan=False)
+        expected = content.pop(SEAL, None) if isinstance(content, dict) else None
+        value = model.model_validate(content, strict=True)
+        found = _sha256(content)
     except ValidationError as error:
         raise Damaged(path, f"{path} is not {what} ({first_complaint(error)}); {remedy}") from None
+    except LautumError:
+        raise
+    except ValueError as error:  # not JSON, or a number of thousands of digits
+        raise Damaged(path, f"{path} is not {what} (invalid JSON: {error}); {remedy}") from None
+    if found != expected:
+        raise Damaged(path, f"{path} is damaged: its content does not have the SHA-256 written in it; {remedy}")
+    return value
 
 
 def write(path: Path, value: BaseModel) -> None:
-    """Write `value` atomically as indented JSON with sorted keys; NaN is refused because JSON has none."""
-    write_json(path, value.model_dump(mode="json"))
+    """Write `value` and the SHA-256 of it atomically as indented JSON with sorted keys.
+
+    NaN is refused because JSON has none.
+    """
+    content = value.model_dump(mode="json")
+    write_json(path, content | {SEAL: _sha256(content)})
+
+
+def require_expected(path: Path, found: BaseModel | Mapping, expected: Mapping, remedy: str = "run again") -> None:
+    """Raise Damaged unless a file says of itself what is expected where it lies: its seed, its key, ...
+
+    A whole file in another's place is as wrong as a damaged one, and no hash of its content would tell.
+    """
+    said = dict(found)
+    for name, value in expected.items():
+        if said.get(name) != value:
+            raise Damaged(path, f"{path} belongs elsewhere: {name} is {said.get(name)!r}, expected {value!r}; {remedy}")
+
+
+def _sha256(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

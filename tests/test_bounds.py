@@ -51,7 +51,7 @@ def test_who_is_shown_which_labels(tmp_path, monkeypatch, builtin_data):
 
     monkeypatch.setattr(objectives, "build", spy)
     run(campaign)
-    target = datasets.load(Path("data/letters-train.safetensors"))
+    target = datasets.load(Path("data/letters-train.safetensors"), "letters", "train")
     drawn = json.loads(campaign.split("digits-letters", 20, 0).read_text())
     # In the grid's order: the second supervised transfer is that of target_only.
     lower = [labelled for name, labelled in shown if name == "supervised"][1]

@@ -10,12 +10,13 @@ import pytest
 import yaml
 
 from lautum.cli import main
+from lautum.data import splits
 from lautum.errors import Damaged, LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.objectives import supervised
 from lautum.pipeline import evaluate as evaluating
-from lautum.pipeline import receipt
+from lautum.pipeline import loading, receipt
 from lautum.pipeline.cells import finish
 from lautum.pipeline.split import split
 from lautum.pipeline.train import pretrain
@@ -151,12 +152,12 @@ def test_another_version_of_the_data_is_trained_on_anew(campaign):
     (cell,) = batch.cells
     before = campaign.transferred(cell).read_bytes()
     # A split that was drawn otherwise, in the place of the one that the network was trained on.
-    path = campaign.split(cell.task, cell.labels, cell.seed)
-    other = json.loads(campaign.split(cell.task, 40, cell.seed).read_text())
-    path.write_text(json.dumps(other))
+    target, other, classes = loading.target(campaign, cell.task, 40, cell.seed)
+    key = campaign.split_key(cell.task, cell.labels)
+    splits.write(campaign.split(cell.task, cell.labels, cell.seed), other, target, classes, cell.seed, key)
     finish(campaign, batch)
     assert campaign.transferred(cell).read_bytes() != before
-    assert json.loads(campaign.record(cell).read_text())["split_sha256"] == other["sha256"]
+    assert json.loads(campaign.record(cell).read_text())["split_sha256"] == other.sha256
 
 
 def test_a_request_to_stop_during_the_last_step_of_a_cell_is_heard_before_the_next(campaign, monkeypatch):

@@ -152,7 +152,7 @@ def test_damaged_files_are_named(campaign, capsys):
         capsys, "transfer", "--method", "standard", *CELL
     )
     split.write_text(text[:-200])
-    assert "seed0.json is not a split (Invalid JSON" in fails(capsys, "transfer", "--method", "standard", *CELL)
+    assert "seed0.json is not a split (invalid JSON" in fails(capsys, "transfer", "--method", "standard", *CELL)
     data = Path("data/letters-train.safetensors")
     content = bytearray(data.read_bytes())
     content[-1] ^= 1

@@ -4,7 +4,7 @@ import gzip
 import hashlib
 import io
 import itertools
-import json
+import shutil
 import socket
 import struct
 import subprocess
@@ -24,14 +24,19 @@ from PIL import Image, ImageDraw, ImageFont
 from safetensors.numpy import load_file, save_file
 
 from lautum.data import datasets, download, formats, notmnist
-from lautum.errors import LautumError
-from lautum.files import sha256_of_arrays
+from lautum.errors import Damaged, LautumError
+from lautum.files import sha256_of_arrays, write_arrays
 
 CLOSED = "http://127.0.0.1:1/"  # nothing listens on port 1
 
 
 def prepared(name, folder, offline=None):
-    return [datasets.load(path) for path in datasets.prepare(name, folder, offline)]
+    paths = zip(datasets.prepare(name, folder, offline), ("train", "test"), strict=True)
+    return [datasets.load(path, name, part) for path, part in paths]
+
+
+def builtin(name, folder):
+    return [datasets.load(folder / f"{name}-{part}.safetensors", name, part) for part in ("train", "test")]
 
 
 def as_declared(*parts) -> bool:
@@ -149,7 +154,7 @@ def test_cifar100_keeps_the_fine_labels_and_all_names(tmp_path, offline_folder):
 def test_digits_are_scikit_learns_enlarged_and_split_once(builtin_data):
     from sklearn.datasets import load_digits
 
-    train, test = (datasets.load(builtin_data / f"digits-{part}.safetensors") for part in ("train", "test"))
+    train, test = builtin("digits", builtin_data)
     assert as_declared(train, test)
     assert train.images.shape == (1397, 1, 16, 16) and test.images.shape == (400, 1, 16, 16)
     # Bilinear enlargement by two: each new pixel is 3/4 its own old pixel, 1/4 the neighbour's, per axis.
@@ -174,7 +179,7 @@ def test_letters_are_balanced_legible_and_not_trivial(builtin_data):
     from scipy.optimize import linear_sum_assignment
     from sklearn.neighbors import KNeighborsClassifier
 
-    train, test = (datasets.load(builtin_data / f"letters-{part}.safetensors") for part in ("train", "test"))
+    train, test = builtin("letters", builtin_data)
     assert as_declared(train, test)
     assert np.bincount(train.labels).tolist() == [200] * 10 and np.bincount(test.labels).tolist() == [100] * 10
     assert train.images.shape[1:] == (1, 16, 16)
@@ -717,13 +722,13 @@ def write_prepared(path, images=None, labels=None, sha256=None, **metadata):
     labels = np.array([0, 1]) if labels is None else labels
     metadata = {"class_names": ["a", "b"], "dataset": "toy", "part": "train", "source": "test"} | metadata
     metadata["sha256"] = sha256 or sha256_of_arrays(images, labels)
-    save_file({"images": images, "labels": labels}, path, metadata={"json": json.dumps(metadata)})
+    write_arrays(path, {"images": images, "labels": labels}, metadata)
 
 
 def test_load_returns_what_was_written(tmp_path):
     images = np.arange(18, dtype=np.uint8).reshape(2, 1, 3, 3)
     write_prepared(tmp_path / "toy.safetensors", images)
-    loaded = datasets.load(tmp_path / "toy.safetensors")
+    loaded = datasets.load(tmp_path / "toy.safetensors", "toy", "train")
     np.testing.assert_array_equal(loaded.images, images)
     assert loaded.labels.tolist() == [0, 1] and loaded.class_names == ("a", "b")
     # SHA-256 written out by hand: name and shape, then the bytes, of both arrays.
@@ -747,7 +752,7 @@ def test_load_refuses_a_file_that_is_not_right(tmp_path, changes, says):
     path = tmp_path / "toy.safetensors"
     write_prepared(path, **changes)
     with pytest.raises(LautumError) as error:
-        datasets.load(path, "run `lautum prepare toy`")
+        datasets.load(path, "toy", "train", "run `lautum prepare toy`")
     message = one_line(error)
     assert str(path) in message and says in message and message.endswith("; run `lautum prepare toy`")
 
@@ -756,21 +761,43 @@ def test_load_refuses_damage_truncation_and_foreign_files(tmp_path, builtin_data
     whole = (builtin_data / "digits-test.safetensors").read_bytes()
     path = tmp_path / "digits-test.safetensors"
     with pytest.raises(LautumError, match="does not exist; run `lautum prepare NAME`"):
-        datasets.load(path)
+        datasets.load(path, "digits", "test")
     path.write_bytes(whole[:-1])
     with pytest.raises(LautumError, match="digits-test.safetensors cannot be read"):
-        datasets.load(path)
+        datasets.load(path, "digits", "test")
     path.write_bytes(whole[:-1000] + bytes([whole[-1000] ^ 1]) + whole[-999:])
     with pytest.raises(LautumError, match="digits-test.safetensors is damaged"):
-        datasets.load(path)
+        datasets.load(path, "digits", "test")
     save_file(load_file(builtin_data / "digits-test.safetensors"), path)
-    with pytest.raises(LautumError, match="not a prepared data set"):
-        datasets.load(path)
+    with pytest.raises(LautumError, match="was not written by this program"):
+        datasets.load(path, "digits", "test")
+
+
+def test_load_refuses_whole_files_of_something_else(tmp_path, builtin_data):
+    path = tmp_path / "digits-test.safetensors"
+    for other, said in (
+        ("digits-train", "belongs elsewhere: part is 'train', expected 'test'"),
+        ("letters-test", "belongs elsewhere: dataset is 'letters', expected 'digits'"),
+    ):
+        shutil.copy(builtin_data / f"{other}.safetensors", path)
+        with pytest.raises(Damaged, match=said):
+            datasets.load(path, "digits", "test")
+
+
+def test_nothing_in_a_prepared_file_can_change_unnoticed(tmp_path):
+    path = tmp_path / "toy.safetensors"
+    write_prepared(path, class_names=["apple", "bowl"], source="a mirror")
+    content = path.read_bytes()
+    for old, new in ((b"bowl", b"bawl"), (b"mirror", b"minor!")):
+        assert content.count(old) == 1
+        path.write_bytes(content.replace(old, new))
+        with pytest.raises(Damaged, match="is damaged"):
+            datasets.load(path, "toy", "train")
 
 
 def test_importing_and_loading_need_no_heavy_library(builtin_data):
     code = (
-        "import sys; from lautum.data import datasets; datasets.load(sys.argv[1]);"
+        "import sys; from lautum.data import datasets; datasets.load(sys.argv[1], 'digits', 'test');"
         "print({'torch', 'torchvision', 'sklearn', 'PIL', 'matplotlib'} & set(sys.modules))"
     )
     command = [sys.executable, "-c", code, str(builtin_data / "digits-test.safetensors")]

@@ -6,12 +6,14 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 
+from lautum.cli import main
 from lautum.experiment.config import load
 from lautum.experiment.layout import Layout
 from lautum.results import status
@@ -180,6 +182,26 @@ def test_several_pretrainings_and_their_cells_are_one_job_where_the_configuratio
     assert "rule cells:" not in snakemake(tmp_path, "--cores", "1", "--until", "cells")
 
 
+def test_a_campaign_comes_to_its_end_whatever_became_of_its_files_before_they_were_collected(finished, monkeypatch):
+    """The split that examples are shown of is damaged, and a receipt is of a time to come."""
+    grid = {"methods": ["standard"], "seeds": 1}
+    (finished / "late.yaml").write_text(yaml.safe_dump(changed(grid=grid) | {"name": "late"}))
+    options = ["--cores", "2", "--scheduler", "greedy", "--configfile", str(finished / "late.yaml")]
+    monkeypatch.chdir(finished)
+    layout = Layout(load("late.yaml"))
+    (batch,) = layout.batches(layout.cells())
+    snakemake(finished, *options, str(batch.receipt))
+    split = layout.split("digits-letters", 20, 0)
+    whole = split.read_bytes()
+    split.write_bytes(whole[:-9])
+    future = time.time() + 3e8
+    os.utime(batch.receipt, (future, future))
+    assert main(["verify", "--config", "late.yaml"]) == 1
+    snakemake(finished, *options)
+    assert split.read_bytes() == whole
+    assert (layout.report / "digits-letters-examples.png").exists() and (layout.report / "index.html").exists()
+
+
 def test_a_grid_of_one_method_has_no_differences_to_draw(finished):
     (finished / "one.yaml").write_text(yaml.safe_dump(changed(grid={"methods": ["lautum"]}) | {"name": "one"}))
     snakemake(finished, "--cores", "2", "--scheduler", "greedy", "--configfile", str(finished / "one.yaml"))
@@ -222,7 +244,7 @@ def test_a_search_runs_its_rungs_and_names_its_winners(finished):
     (finished / "reports/search/trials.csv").unlink()
     output = snakemake(finished, "--cores", "2", *options, "--", "tune")
     assert f"{ranking.name} is not the ranking of rung 1" in output and "rule cells:" not in output
-    assert f"{second.name} is now {second.name}.damaged" in output
+    assert f"{second.name}: it is now {second.name}.damaged" in output
     assert (ranking.read_text(), second.read_text()) == (whole, whole_second)
     # Another space is another search: its trials are run, those of the old one are not in its way.
     ranges["learning_rate"]["high"] = 2e-2

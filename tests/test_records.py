@@ -1,5 +1,6 @@
 """Collecting records: what is there is taken, what is missing is named, what does not belong is refused."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -34,15 +35,20 @@ tasks:
 """
 
 
+NAMES = list("ABCDEFGHIJ")
+
+
 def write_record(layout: Layout, cell, correct: int, **changed: str) -> Path:
     """A record as `evaluate` leaves it, with `correct` of 10 predictions right; `changed` are values of IN_COMMON."""
     path = layout.record(cell)
     labels = np.arange(10, dtype=np.uint8)
     predictions = np.where(np.arange(10) < correct, labels, (labels + 1) % 10).astype(np.uint8)
-    write_arrays(path.with_suffix(".safetensors"), {"predictions": predictions, "labels": labels}, {"classes": "A,B"})
+    write_arrays(path.with_suffix(".safetensors"), {"predictions": predictions, "labels": labels}, {"classes": NAMES})
     shared, own = ({"step": [1, 2], "loss": [2.0, float(last)]} for last in (cell.seed, correct))
     cost = {"seconds": 1.0, "peak_memory_mb": 100.0}
     stage = cost | {
+        "key": "stage",
+        "seed": cell.seed,
         "images_per_second": 5.0,
         "resumed_at": [],
         "steps": 2,
@@ -79,6 +85,14 @@ def write_record(layout: Layout, cell, correct: int, **changed: str) -> Path:
     return path
 
 
+def write_sealed(path: Path, content) -> None:
+    """JSON with a matching hash of its content, as only this program writes it."""
+    if isinstance(content, dict):
+        content = {name: value for name, value in content.items() if name != "content_sha256"}
+        content["content_sha256"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    write_json(path, content)
+
+
 @pytest.fixture
 def campaign(tmp_path) -> tuple[Path, Layout]:
     path = tmp_path / "trial.yaml"
@@ -96,7 +110,7 @@ def test_finished_cells_are_collected_and_missing_ones_named(campaign):
     assert collected == records.Collected(layout.report / "records.csv", [], [], cells[3:])
     assert results.runs["correct"].tolist() == [5, 6, 7]
     assert results.correct(results.runs).sum(axis=1).tolist() == [5, 6, 7]
-    assert results.classes == {"digits-letters": ["A", "B"]}
+    assert results.classes == {"digits-letters": NAMES}
     assert results.examples == {}  # neither split nor data are there
 
 
@@ -128,7 +142,7 @@ def test_a_campaign_run_in_parts_is_collected_as_if_run_at_once(campaign):
     results = records.read(layout)
     assert collected.kept == cells[:1] and collected.missing == [] and results.runs["correct"].tolist() == [1, 7, 3, 4]
     last = results.curves[(results.curves["stage"] == "transfer") & (results.curves["step"] == 2)]
-    assert last["loss"].tolist() == [1, 7, 3, 4] and results.classes == {"digits-letters": ["A", "B"]}
+    assert last["loss"].tolist() == [1, 7, 3, 4] and results.classes == {"digits-letters": NAMES}
     write_record(layout, cells[1], 2)
     records.collect(layout)
     assert contents(layout) == at_once
@@ -338,23 +352,23 @@ def test_records_that_do_not_belong_are_refused_by_name(campaign):
     path.write_text(whole[:100])
     with pytest.raises(LautumError, match="seed7.json is not an evaluation record .*; run again"):
         records.collect(layout)
-    write_json(path, record | {"key": "000000000000"})
-    with pytest.raises(LautumError, match="seed7.json was made with other settings"):
+    write_sealed(path, record | {"key": "000000000000"})
+    with pytest.raises(LautumError, match="seed7.json belongs elsewhere: key is '000000000000'"):
         records.collect(layout)
-    write_json(path, record | {"seed": 8})
-    with pytest.raises(LautumError, match="seed7.json is the record of another run: seed is 8, expected 7"):
+    write_sealed(path, record | {"seed": 8})
+    with pytest.raises(LautumError, match="seed7.json belongs elsewhere: seed is 8, expected 7"):
         records.collect(layout)
     for foreign in ({"some": "file"}, [1, 2], "text", record | {"pretrain": 3}):
-        write_json(path, foreign)
+        write_sealed(path, foreign)
         with pytest.raises(LautumError, match="seed7.json is not an evaluation record"):
             records.collect(layout)
-    write_json(path, record | {"accuracy": 0.6})
+    write_sealed(path, record | {"accuracy": 0.6})
     with pytest.raises(LautumError, match="seed7.safetensors is not the predictions of seed7.json"):
         records.collect(layout)
-    write_json(path, record | {"correct": 6})
+    write_sealed(path, record | {"correct": 6})
     with pytest.raises(LautumError, match="seed7.safetensors is not the predictions of seed7.json"):
         records.collect(layout)
-    write_json(path, record | {"n_images": 11})
+    write_sealed(path, record | {"n_images": 11})
     with pytest.raises(LautumError, match="seed7.safetensors is not the predictions of seed7.json"):
         records.collect(layout)
 
@@ -384,10 +398,10 @@ def test_predictions_of_the_wrong_length_are_refused(campaign):
     _, layout = campaign
     path = write_record(layout, layout.cells()[0], 5).with_suffix(".safetensors")
     arrays = load_file(path)
-    write_arrays(path, arrays | {"labels": arrays["labels"][:9]}, {"classes": "A,B"})
+    write_arrays(path, arrays | {"labels": arrays["labels"][:9]}, {"classes": NAMES})
     with pytest.raises(LautumError, match="seed7.safetensors is not the predictions of seed7.json"):
         records.collect(layout)
-    write_arrays(path, {"labels": arrays["labels"]}, {})
+    write_arrays(path, {"labels": arrays["labels"]}, {"classes": NAMES})
     with pytest.raises(LautumError, match="seed7.safetensors is not the predictions of seed7.json"):
         records.collect(layout)
     path.write_bytes(path.read_bytes()[:50])
@@ -418,10 +432,10 @@ def test_collected_files_that_do_not_belong_are_refused(campaign):
     (folder / "records.csv").write_text(whole)
     name = "digits-letters/slow/n50/seed7"
     for changed in ({name: predictions[name][:9]}, {"digits-letters/n50/seed7/labels": predictions[name][:9]}):
-        write_arrays(folder / "predictions.safetensors", predictions | changed, {"json": "{}"})
+        write_arrays(folder / "predictions.safetensors", predictions | changed, {})
         with pytest.raises(LautumError, match="lacks the 10 predictions of digits-letters/slow/n50/seed7"):
             records.read(layout)
-    write_arrays(folder / "predictions.safetensors", predictions | {name: predictions[name][::-1]}, {"json": "{}"})
+    write_arrays(folder / "predictions.safetensors", predictions | {name: predictions[name][::-1]}, {})
     with pytest.raises(LautumError, match="the predictions of digits-letters/slow/n50/seed7 are not those of its"):
         records.read(layout)
 

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parse(list(sys.argv[1:] if arguments is None else arguments))
         return options.run(options) or 0
     except Damaged as error:
-        print(f"lautum: error: {error} (it is now {set_aside(error.path).name})", file=sys.stderr)
+        print(f"lautum: error: {error} ({set_aside(error.path)})", file=sys.stderr)
         return 1
     except LautumError as error:
         print(f"lautum: error: {error}", file=sys.stderr)

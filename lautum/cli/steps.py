@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lautum.cli.command import Command, config_file, count, load_layout
 from lautum.errors import LautumError, require_known
-from lautum.experiment import config
+from lautum.experiment import config, config_files
 from lautum.experiment.layout import Cell, Layout
 
 
@@ -130,11 +130,13 @@ def _require_key(options: Namespace, key: str) -> None:
 def _verify(options: Namespace) -> None:
     from lautum.pipeline import verify
 
-    whole, damaged = verify.verify(load_layout(options))
-    for path in damaged:
-        print(f"damaged: {path} (it is now {path.name}.damaged)", file=sys.stderr)
-    print(f"{whole} files are whole, {len(damaged)} damaged")
-    if damaged:
+    found = verify.verify(load_layout(options), config_files.files(options.config))
+    for path, done in found.damaged.items():
+        print(f"damaged: {path} ({done})", file=sys.stderr)
+    for path, done in found.dated.items():
+        print(f"dated in the future: {path} ({done})", file=sys.stderr)
+    print(f"{found.whole} files are whole, {len(found.damaged)} damaged")
+    if found.damaged:
         raise LautumError("run the campaign again to make the damaged files anew")
 
 

@@ -4,19 +4,20 @@ Two files, so that code which trains is never even given the test images.
 """
 
 import hashlib
-import json
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from lautum.data import builtin, download, notmnist
 from lautum.data.content import require_sound
 from lautum.data.formats import read_cifar, read_idx_pair
 from lautum.errors import Damaged, LautumError, require_known
 from lautum.files import read_arrays, sha256_of_arrays, write_arrays
+from lautum.schema import Strict, first_complaint, require_expected
 
 DIGITS = tuple("0123456789")
 LETTERS = tuple("ABCDEFGHIJ")
@@ -50,6 +51,16 @@ class Images:
     dataset: str
     part: str  # "train" or "test"
     source: str  # where the content came from and whether its checksums were verified
+
+
+class Prepared(Strict):
+    """What a prepared file says of itself."""
+
+    dataset: str
+    part: str
+    class_names: list[str]
+    sha256: str  # hex, of images and labels (`lautum.files.sha256_of_arrays`)
+    source: str
 
 
 @dataclass(frozen=True)
@@ -87,54 +98,47 @@ def prepare(
         require_sound(f"data set {name}, {part}", images, labels, known[name].image_shape, known[name].class_names)
     for part, (images, labels) in both:
         paths.append(folder / known[name].prepared(name, part))
-        metadata = {
-            "dataset": name,
-            "part": part,
-            "class_names": parts.class_names,
-            "sha256": sha256_of_arrays(images, labels),
-            "source": parts.source,
-        }
-        # One entry, because safetensors writes several in random order and the same data would not give the same bytes.
-        write_arrays(paths[-1], {"images": images, "labels": labels}, {"json": json.dumps(metadata, sort_keys=True)})
+        described = Prepared(
+            dataset=name,
+            part=part,
+            class_names=list(parts.class_names),
+            sha256=sha256_of_arrays(images, labels),
+            source=parts.source,
+        )
+        write_arrays(paths[-1], {"images": images, "labels": labels}, described.model_dump())
     return paths[0], paths[1]
 
 
-def load(path: Path, remedy: str = "run `lautum prepare NAME`") -> Images:
-    """Read a prepared file and check it against its content hash.
+def load(path: Path, dataset: str, part: str, remedy: str = "run `lautum prepare NAME`") -> Images:
+    """Read the prepared file of a part ("train" or "test") of a data set.
 
-    Raises LautumError when the file is missing, Damaged when it is not a whole prepared data set, with `remedy` as the
-    advice.
+    Raises LautumError when the file is missing, Damaged when it is no prepared data set, altered, or of another data
+    set or part, with `remedy` as the advice.
     """
     arrays, metadata = read_arrays(path, remedy)
     try:
-        metadata = json.loads(metadata["json"])
-        loaded = Images(
-            arrays["images"],
-            arrays["labels"],
-            tuple(metadata["class_names"]),
-            metadata["sha256"],
-            metadata["dataset"],
-            metadata["part"],
-            metadata["source"],
-        )
-    except (KeyError, json.JSONDecodeError) as error:
-        raise Damaged(path, f"{path} is not a prepared data set ({error}); {remedy}") from error
-    images, labels = loaded.images, loaded.labels
+        described = Prepared.model_validate(metadata, strict=True)
+        images, labels = arrays["images"], arrays["labels"]
+    except ValidationError as error:
+        raise Damaged(path, f"{path} is not a prepared data set ({first_complaint(error)}); {remedy}") from error
+    except KeyError as error:
+        raise Damaged(path, f"{path} is not a prepared data set (no {error}); {remedy}") from error
+    require_expected(path, described, {"dataset": dataset, "part": part}, remedy)
     if images.dtype != np.uint8 or images.ndim != 4 or labels.dtype != np.int64 or labels.shape != images.shape[:1]:
         raise Damaged(
             path,
             f"{path} holds images {images.dtype} {images.shape} and labels {labels.dtype} {labels.shape}, "
             f"expected uint8 (N, C, H, W) and int64 (N,); {remedy}",
         )
-    if len(labels) and not 0 <= labels.min() <= labels.max() < len(loaded.class_names):
+    if len(labels) and not 0 <= labels.min() <= labels.max() < len(described.class_names):
         raise Damaged(
             path,
             f"{path} holds labels {labels.min()} to {labels.max()}, "
-            f"expected 0 to {len(loaded.class_names) - 1}; {remedy}",
+            f"expected 0 to {len(described.class_names) - 1}; {remedy}",
         )
-    if sha256_of_arrays(images, labels) != loaded.sha256:
-        raise Damaged(path, f"{path} is damaged: its content does not have the SHA-256 written in it; {remedy}")
-    return loaded
+    if sha256_of_arrays(images, labels) != described.sha256:
+        raise Damaged(path, f"{path} is damaged: its images do not have the SHA-256 written in it; {remedy}")
+    return Images(images, labels, tuple(described.class_names), described.sha256, dataset, part, described.source)
 
 
 def without_duplicates(images: np.ndarray, labels: np.ndarray) -> Examples:

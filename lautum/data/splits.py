@@ -6,16 +6,20 @@ the smaller ones.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from lautum import schema
 from lautum.data.datasets import Images
 from lautum.errors import Damaged, LautumError
 from lautum.files import sha256_of_arrays
+
+Indices = list[Annotated[int, Field(ge=0, lt=2**31)]]
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,10 @@ class SplitFile(schema.Strict):
     target_train_sha256: str
     classes: list[str]  # that take part, in the order of the task
     seed: int
-    labelled: list[int]
-    unlabelled: list[int]
-    validation: list[int]
+    key: str  # of the settings and the code that it was drawn with
+    labelled: Indices
+    unlabelled: Indices
+    validation: Indices
     sha256: str  # of the three parts (`Split.sha256`)
 
     def split(self) -> Split:
@@ -48,13 +53,14 @@ class SplitFile(schema.Strict):
         return Split(*(np.array(part, dtype=np.int64) for part in (self.labelled, self.unlabelled, self.validation)))
 
 
-def write(path: Path, split: Split, target: Images, classes: Sequence[int], seed: int) -> None:
+def write(path: Path, split: Split, target: Images, classes: Sequence[int], seed: int, key: str) -> None:
     """Write a split of `target` into the `classes` of these numbers as JSON."""
     written = SplitFile(
         target=target.dataset,
         target_train_sha256=target.sha256,
         classes=[target.class_names[number] for number in classes],
         seed=seed,
+        key=key,
         labelled=split.labelled.tolist(),
         unlabelled=split.unlabelled.tolist(),
         validation=split.validation.tolist(),
@@ -63,14 +69,16 @@ def write(path: Path, split: Split, target: Images, classes: Sequence[int], seed
     schema.write(path, written)
 
 
-def read(path: Path, remedy: str = "run again") -> SplitFile:
-    """What `write` wrote.
+def read(path: Path, expected: Mapping, remedy: str = "run again") -> SplitFile:
+    """What `write` wrote, with the `expected` target, seed and key.
 
-    Raises LautumError when the file is missing, Damaged when it is no split or altered, with `remedy` as the advice.
+    Raises LautumError when the file is missing, Damaged when it is no split, altered or another, with `remedy` as the
+    advice.
     """
     written = schema.read(path, SplitFile, what="a split", remedy=remedy)
+    schema.require_expected(path, written, expected, remedy)
     if written.split().sha256 != written.sha256:
-        raise Damaged(path, f"{path} is damaged: its content does not have the SHA-256 written in it; {remedy}")
+        raise Damaged(path, f"{path} is damaged: its three parts do not have the SHA-256 written in it; {remedy}")
     return written
 
 

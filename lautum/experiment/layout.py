@@ -64,8 +64,15 @@ class Layout:
 
     def split(self, task: str, labels: int, seed: int) -> Path:
         """The labelled subset of a task."""
-        key = self._key(("split", task, labels), lambda: self._split_axes(task, labels))
-        return self.results / "splits" / task / f"n{labels}" / key / f"seed{seed}.json"
+        return self.results / "splits" / task / f"n{labels}" / self.split_key(task, labels) / f"seed{seed}.json"
+
+    def split_key(self, task: str, labels: int) -> str:
+        """Key of what a task's labelled subsets depend on."""
+        return self._key(("split", task, labels), lambda: self._split_axes(task, labels))
+
+    def shown_split(self, task: str) -> tuple[int, int]:
+        """Label count and seed of the split whose labelled images a report shows as examples."""
+        return min(self.config.tasks[task].label_counts), self.config.seeds(task)[0]
 
     def pretrained_scope(self, method: str, labels: int) -> str:
         """`shared` when the objective never sees the target, else the label count that defines the unlabelled part."""

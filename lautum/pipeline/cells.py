@@ -43,9 +43,9 @@ def finish(layout: Layout, batch: Batch) -> Path:
                 raise
             except LautumError as error:
                 failed += 1
-                aside = f" (it is now {set_aside(error.path).name})" if isinstance(error, Damaged) else ""
+                aside = f" ({set_aside(error.path)})" if isinstance(error, Damaged) else ""
                 print(f"lautum: error: {error}{aside}", file=sys.stderr, flush=True)
     if failed:
         raise LautumError(f"{failed} of {len(batch.cells)} cells failed; the others are finished")
-    schema.write(batch.receipt, Receipt(records=records))
+    schema.write(batch.receipt, Receipt(key=batch.key, seed=batch.cells[0].seed, records=records))
     return batch.receipt

@@ -15,7 +15,7 @@ from lautum.experiment.layout import Cell, Layout
 from lautum.files import sha256_of_arrays, write_arrays
 from lautum.pipeline import loading, run_record
 from lautum.pipeline.environment import describe, peak_memory_mb
-from lautum.pipeline.run_record import EvaluationCost, RunRecord, Snapshot, StageCost
+from lautum.pipeline.run_record import EvaluationCost, Predictions, RunRecord, Snapshot, read_cost
 from lautum.training import checkpoint, network_file
 from lautum.training.device import select_device
 from lautum.training.networks import Network, sha256_of_weights
@@ -31,14 +31,6 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
     device = select_device(config.device, config.threads)
     pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
     transferred = layout.transferred(cell)
-    network, transform, origin = network_file.load(
-        transferred,
-        config.network(cell.task, cell.method),
-        definition.precision,
-        definition.augmentation,
-        device,
-        config.catalogue.networks,
-    )
     if config.evaluate.part == "test":
         images = loading.prepared(layout, definition.target, "test")
         classes = splits.class_numbers(images.class_names, definition.classes, definition.target)
@@ -46,6 +38,19 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
     else:
         images, drawn, classes = loading.target(layout, cell.task, cell.labels, cell.seed)
         chosen = drawn.validation
+    key, pretrain_key = (
+        stage(cell.task, cell.method, cell.labels) for stage in (layout.transfer_key, layout.pretrain_key)
+    )
+    expected = {"key": key, "seed": cell.seed, "image_shape": list(images.images.shape[1:])}
+    network, transform, origin = network_file.load(
+        transferred,
+        expected,
+        config.network(cell.task, cell.method),
+        definition.precision,
+        definition.augmentation,
+        device,
+        config.catalogue.networks,
+    )
     path, network_sha256 = layout.record(cell), sha256_of_weights(network)
     if _is_finished(layout, cell, network_sha256, images.sha256):
         layout.snapshots(cell).unlink(missing_ok=True)
@@ -60,9 +65,8 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
         arrays[f"step{steps}"] = predict(network, transform, inputs)
     seconds = time.perf_counter() - began
     correct = {name: int((predicted == labels).sum()) for name, predicted in arrays.items()}
-    write_arrays(
-        path.with_suffix(".safetensors"), arrays, {"classes": ",".join(images.class_names[n] for n in classes)}
-    )
+    shown = Predictions(classes=[images.class_names[number] for number in classes])
+    write_arrays(path.with_suffix(".safetensors"), arrays, shown.model_dump())
     record = RunRecord(
         task=cell.task,
         source=definition.source,
@@ -92,8 +96,8 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
         source_train_sha256=origin["source_train_sha256"],
         target_train_sha256=origin["target_train_sha256"],
         target_eval_sha256=images.sha256,
-        pretrain=schema.read(pretrained.with_suffix(".json"), StageCost, what="the cost of a stage"),
-        transfer=schema.read(transferred.with_suffix(".json"), StageCost, what="the cost of a stage"),
+        pretrain=read_cost(pretrained, pretrain_key, cell.seed),
+        transfer=read_cost(transferred, key, cell.seed),
         evaluate=EvaluationCost(seconds=seconds, peak_memory_mb=peak_memory_mb(device)),
         environment=describe(device, config.threads),
     )
@@ -113,7 +117,9 @@ def _snapshots(layout: Layout, cell: Cell) -> dict[str, dict[str, Tensor]]:
     path, record = layout.snapshots(cell), layout.record(cell)
     if record.exists() and not path.exists():
         raise Damaged(record, f"{record} is not of {layout.transferred(cell)}; run again")
-    states, _ = checkpoint.load(path, remedy="run the post-transfer stage again")
+    states, origin = checkpoint.load(path, remedy="run the post-transfer stage again")
+    key = layout.transfer_key(cell.task, cell.method, cell.labels)
+    schema.require_expected(path, origin, {"key": key, "seed": cell.seed})
     return dict(sorted(states.items(), key=lambda item: int(item[0])))
 
 

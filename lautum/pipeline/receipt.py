@@ -2,22 +2,29 @@
 
 from pathlib import Path
 
+from pydantic import NonNegativeInt
+
 from lautum import schema
 from lautum.errors import Damaged
 from lautum.experiment.layout import Batch, Layout
-from lautum.files import sha256_of_file
+from lautum.files import set_aside, sha256_of_file
 from lautum.schema import Strict
 
 
 class Receipt(Strict):
     """The records of a batch."""
 
+    key: str  # of the batch, and
+    seed: NonNegativeInt  # as in the file's name
     records: dict[str, str]  # path below the results folder -> SHA-256 of the file
 
 
 def check(layout: Layout, path: Path) -> None:
-    """Raise Damaged when a file is no receipt, or its records are not those that it was written for."""
-    for name, expected in schema.read(path, Receipt, "the receipt of a batch").records.items():
+    """Raise Damaged when a file is no receipt, another's, or its records are not those that it was written for."""
+    receipt = schema.read(path, Receipt, "the receipt of a batch")
+    if path.stem != f"seed{receipt.seed}-{receipt.key}":
+        raise Damaged(path, f"{path} is the receipt of seed {receipt.seed}, batch {receipt.key}; run again")
+    for name, expected in receipt.records.items():
         record = layout.results / name
         if not record.is_file() or sha256_of_file(record) != expected:
             raise Damaged(path, f"{path} is not the receipt of {record}; run again")
@@ -29,4 +36,7 @@ def withdraw(layout: Layout, batches: list[Batch]) -> None:
         records = [layout.record(cell) for cell in batch.cells]
         whole = all(path.exists() and path.with_suffix(".safetensors").exists() for path in records)
         if batch.receipt.exists() and not whole:
-            batch.receipt.unlink(missing_ok=True)
+            try:
+                batch.receipt.unlink(missing_ok=True)
+            except OSError:  # a folder
+                set_aside(batch.receipt)

@@ -4,18 +4,20 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from lautum import schema
-from lautum.errors import Damaged
+from lautum.errors import Damaged, LautumError
 from lautum.experiment.layout import Cell, Layout
 from lautum.files import read_arrays, sha256_of_arrays
-from lautum.schema import Strict
+from lautum.schema import Strict, first_complaint
 
 
 class StageCost(Strict):
     """What a training stage took, and its training curve; written beside the network that it ends with."""
 
+    key: str  # of the stage, and
+    seed: NonNegativeInt  # as in the path
     seconds: NonNegativeFloat  # wall time in the loop, over all attempts
     images_per_second: NonNegativeFloat
     resumed_at: list[NonNegativeInt]  # steps at which earlier attempts were resumed
@@ -32,6 +34,8 @@ class StageCost(Strict):
             raise ValueError(f"a stage of {self.steps} steps must have a training curve")
         if len({len(values) for values in self.curve.values()}) > 1:
             raise ValueError("the quantities of a training curve must have as many values each")
+        if self.curve and any(type(step) is not int for step in self.curve.get("step", [None])):
+            raise ValueError("a training curve must have the whole numbers of its steps")
         return self
 
 
@@ -41,6 +45,12 @@ class Snapshot(Strict):
     steps: PositiveInt
     correct: NonNegativeInt
     predictions_sha256: str
+
+
+class Predictions(Strict):
+    """What the file of predictions says beside "predictions" and "labels", uint8 (N,) of the task's class numbers."""
+
+    classes: list[str]
 
 
 class EvaluationCost(Strict):
@@ -111,46 +121,56 @@ COLUMNS = (
 ).split()
 
 
+def read_cost(network: Path, key: str, seed: int) -> StageCost:
+    """What lies beside a network: the cost of the stage of this key and seed. Raises as `lautum.schema.read`."""
+    path = network.with_suffix(".json")
+    cost = schema.read(path, StageCost, "the cost of a stage")
+    schema.require_expected(path, cost, {"key": key, "seed": seed})
+    return cost
+
+
 def read(layout: Layout, cell: Cell) -> tuple[RunRecord, np.ndarray, np.ndarray, list[str]]:
     """A finished cell's record, predictions (N,), labels (N,) and class names.
 
-    Raises Damaged for a record that is cut off, belongs to something else, or disagrees with its predictions.
+    Raises Damaged for a record that is cut off or altered, belongs to something else, or disagrees with its
+    predictions.
     """
     path = layout.record(cell)
     record = schema.read(path, RunRecord, "an evaluation record")
-    for name, value in vars(cell).items():
-        if getattr(record, name) != value:
-            found = getattr(record, name)
-            raise Damaged(
-                path, f"{path} is the record of another run: {name} is {found!r}, expected {value!r}; run again"
-            )
-    if record.key != layout.record_key(cell.task, cell.method, cell.labels):
-        raise Damaged(path, f"{path} was made with other settings; run again")
+    expected = vars(cell) | {
+        "part": layout.config.evaluate.part,
+        "key": layout.record_key(cell.task, cell.method, cell.labels),
+        "settings": layout.settings_key(cell.task, cell.method, cell.labels),
+    }
+    schema.require_expected(path, record, expected)
     return record, *_predictions(path, record)
 
 
 def _predictions(path: Path, record: RunRecord) -> tuple[np.ndarray, np.ndarray, list[str]]:
     file = path.with_suffix(".safetensors")
-    if not file.exists():
-        raise Damaged(path, f"{path} has lost its predictions {file.name}; run again")
     try:
         arrays, metadata = read_arrays(file)
-    except Damaged as error:
+        found = Predictions.model_validate(metadata, strict=True)
+    except LautumError as error:
         raise Damaged(path, str(error)) from error  # the record goes with its predictions
+    except ValidationError as error:
+        raise Damaged(path, f"{file} is no file of predictions ({first_complaint(error)}); run again") from error
     predictions, labels = arrays.get("predictions", np.empty(0)), arrays.get("labels", np.empty(0))
     if (
         sha256_of_arrays(predictions) != record.predictions_sha256
-        or not len(predictions) == len(labels) == record.n_images
+        or not predictions.shape == labels.shape == (record.n_images,)
+        or not predictions.dtype == labels.dtype == np.uint8
         or (predictions == labels).sum() != record.correct
         or record.accuracy != record.correct / len(labels)
+        or max(predictions.max(), labels.max()) >= len(found.classes)
     ):
         raise Damaged(path, f"{file} is not the predictions of {path.name}; run again")
     for snapshot in record.snapshots:
         earlier = arrays.get(f"step{snapshot.steps}", np.empty(0))
         if (
             sha256_of_arrays(earlier) != snapshot.predictions_sha256
-            or len(earlier) != record.n_images
+            or earlier.shape != labels.shape
             or (earlier == labels).sum() != snapshot.correct
         ):
             raise Damaged(path, f"{file} lacks what {path.name} has after {snapshot.steps} steps; run again")
-    return predictions, labels, metadata.get("classes", "").split(",")
+    return predictions, labels, found.classes

@@ -19,5 +19,5 @@ def split(layout: Layout, task: str, labels: int, seed: int) -> Path:
         images.labels, classes, labels, seed, definition.target, evaluate.validation_images, evaluate.validation_from
     )
     path = layout.split(task, labels, seed)
-    splits.write(path, drawn, images, classes, seed)
+    splits.write(path, drawn, images, classes, seed, layout.split_key(task, labels))
     return path

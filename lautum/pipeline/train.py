@@ -13,13 +13,13 @@ from torch import nn
 from lautum import objectives, schema
 from lautum.data import splits
 from lautum.data.transforms import InputTransform
-from lautum.errors import Damaged, LautumError
+from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
 from lautum.objectives.settings import StageSettings
 from lautum.pipeline import loading
 from lautum.pipeline.environment import peak_memory_mb
 from lautum.pipeline.locks import lock
-from lautum.pipeline.run_record import StageCost
+from lautum.pipeline.run_record import StageCost, read_cost
 from lautum.training import checkpoint, network_file, networks
 from lautum.training.batches import Labelled, StageData
 from lautum.training.checkpoint import Checkpoints
@@ -85,17 +85,23 @@ def transfer(layout: Layout, cell: Cell) -> Path:
     definition, settings = layout.config.tasks[cell.task], layout.config.transfer_settings(cell.task, cell.method)
     device = select_device(layout.config.device, layout.config.threads)
     path = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+    target, drawn, classes = loading.target(layout, cell.task, cell.labels, cell.seed)
+    expected = {
+        "key": layout.pretrain_key(cell.task, cell.method, cell.labels),
+        "seed": cell.seed,
+        "image_shape": list(target.images.shape[1:]),
+    }
+    if layout.config.pretrain_settings(cell.task, cell.method).needs_target:
+        expected |= {"target_train_sha256": target.sha256, "split_sha256": drawn.sha256}
     network, transform, origin = network_file.load(
         path,
+        expected,
         layout.config.network(cell.task, cell.method),
         definition.precision,
         definition.augmentation,
         device,
         layout.config.catalogue.networks,
     )
-    target, drawn, classes = loading.target(layout, cell.task, cell.labels, cell.seed)
-    if origin.get("target_train_sha256", target.sha256) != target.sha256:
-        raise Damaged(path, f"{path} was trained with another version of {target.dataset}; run again")
     if settings.head == "reinitialise":
         initialisation = layout.config.pretrain_settings(cell.task, cell.method).initialisation
         networks.reinitialise_head(network, len(classes), cell.seed, initialisation)
@@ -186,6 +192,8 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
         accuracy, scale = outputs(stage.network, stage.data)
         device = stage.data.labelled.labels.device
         cost = StageCost(
+            key=stage.origin["key"],
+            seed=stage.seed,
             seconds=trained.seconds,
             images_per_second=trained.images / trained.seconds if trained.images else 0.0,
             resumed_at=trained.resumed_at,
@@ -225,7 +233,7 @@ def outputs(network: Network, data: StageData, count: int = 2000) -> tuple[float
 def _is_finished(path: Path, origin: Mapping) -> bool:
     """Whether a stage's network and cost are both there, whole, and made from the same."""
     try:
-        schema.read(path.with_suffix(".json"), StageCost, what="the cost of a stage")
+        read_cost(path, origin["key"], origin["seed"])
     except LautumError:
         return False
     return _is_of(path, origin)

@@ -9,7 +9,6 @@ page, comparisons, and whoever analyses results with tools of their own.
 docs/results.md describes every column.
 """
 
-import json
 import re
 import zlib
 from collections.abc import Hashable, Iterable, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from lautum.errors import Damaged, LautumError, nearest
 from lautum.experiment.layout import Cell
@@ -46,6 +46,7 @@ UNREADABLE = (
     zlib.error,
     EOFError,  # a compressed file that is cut off
 )
+CLASSES = TypeAdapter(dict[str, list[str]])  # names, of each task
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,13 @@ def load(folder: Path | str, cells: Iterable[Cell] | None = None, remedy: str = 
         curves = curves[[curve in shown for curve in axes]]
     path = folder / "predictions.safetensors"
     try:
-        arrays, metadata = read_arrays(path, remedy)
-        examples, _ = read_arrays(folder / "examples.safetensors", remedy)
+        arrays, metadata = read_arrays(path, remedy, sealed=False)
+        examples, _ = read_arrays(folder / "examples.safetensors", remedy, sealed=False)
     except Damaged as error:
         raise LautumError(str(error)) from error  # not a result: it stays where it is
     try:
-        classes = json.loads(metadata["json"])
-    except (KeyError, ValueError):
+        classes = CLASSES.validate_python(metadata, strict=True)
+    except ValidationError:
         raise LautumError(f"{path} is not what `lautum collect` writes; {remedy}") from None
     for run in runs.itertuples():
         _require_predictions(path, arrays, run, remedy)

@@ -8,7 +8,6 @@ reports/<name>/examples.safetensors    for each task, labelled target images of 
 """
 
 import gzip
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lautum.data import datasets, splits
 from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
 from lautum.files import set_aside, write_arrays, write_bytes, write_text
-from lautum.pipeline import run_record
+from lautum.pipeline import loading, run_record
 from lautum.results.collected import (
     CURVE_AXES,
     Results,
@@ -115,7 +113,7 @@ def _collected_before(layout: Layout, drop: bool) -> list[Cell]:
     except LautumError as error:
         if not drop:
             raise
-        print(f"{error} (it is now {set_aside(path).name})", file=sys.stderr, flush=True)
+        print(f"{error} ({set_aside(path)})", file=sys.stderr, flush=True)
         return []
 
 
@@ -171,8 +169,7 @@ def _keep_curves(
 def _write(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> Path:
     """Write the four files, records.csv last; returns its path."""
     folder, path = layout.report, layout.report / "records.csv"
-    classes = json.dumps(gathered.classes, sort_keys=True)
-    write_arrays(folder / "predictions.safetensors", gathered.arrays, {"json": classes})
+    write_arrays(folder / "predictions.safetensors", gathered.arrays, gathered.classes)
     write_arrays(folder / "examples.safetensors", gathered.examples, {})
     curves = [gathered.curves[stage] for stage in gathered.sharing if stage in gathered.curves]
     curves = pd.concat([*curves, *gathered.other_curves])
@@ -220,13 +217,13 @@ def _examples(layout: Layout) -> dict[str, np.ndarray]:
     arrays = {}
     for task in layout.config.grid.tasks:
         definition = layout.config.tasks[task]
-        split = layout.split(task, min(definition.label_counts), layout.config.seeds(task)[0])
+        labels, seed = layout.shown_split(task)
+        split = layout.split(task, labels, seed)
         prepared = layout.prepared(definition.target, "train")
         if not (split.exists() and prepared.exists()):  # nothing of this task has run yet
             continue
-        drawn, target = splits.read(split), datasets.load(prepared)
-        labelled = drawn.split().labelled
-        classes = splits.class_numbers(target.class_names, drawn.classes, drawn.target)
+        target, drawn, classes = loading.target(layout, task, labels, seed)
+        labelled = drawn.labelled
         chosen = [labelled[target.labels[labelled] == number][:EXAMPLES_PER_CLASS] for number in classes]
         arrays[f"{task}/images"] = target.images[np.concatenate(chosen)]
         arrays[f"{task}/labels"] = np.repeat(np.arange(len(classes)), [len(some) for some in chosen]).astype(np.uint8)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lautum.errors import Damaged
-from lautum.files import read_arrays, sha256_of_arrays, write_arrays
+from lautum.files import read_arrays, set_aside, write_arrays
 from lautum.lazy import torch
 
 if TYPE_CHECKING:
@@ -24,9 +23,7 @@ def save(path: Path, state: Mapping[str, Tensor | Mapping], metadata: Mapping) -
 
     Atomically. The names of the tensors must not contain "/".
     """
-    arrays = {name: tensor.detach().cpu().numpy() for name, tensor in _flat(state).items()}
-    text = json.dumps(metadata, sort_keys=True)
-    write_arrays(path, arrays, {"json": json.dumps([_sha256(arrays, text), text])})
+    write_arrays(path, {name: tensor.detach().cpu().numpy() for name, tensor in _flat(state).items()}, metadata)
 
 
 def load(path: Path, remedy: str = "run again") -> tuple[dict, dict]:
@@ -35,7 +32,10 @@ def load(path: Path, remedy: str = "run again") -> tuple[dict, dict]:
     Raises as `check`.
     """
     arrays, metadata = check(path, remedy)
-    return _nested({name: torch.from_numpy(array) for name, array in arrays.items()}), metadata
+    try:
+        return _nested({name: torch.from_numpy(array) for name, array in arrays.items()}), metadata
+    except (TypeError, AttributeError) as error:  # a type that torch lacks, or a name that is another's folder
+        raise Damaged(path, f"{path} is no state of a training ({error}); {remedy}") from error
 
 
 def check(path: Path, remedy: str = "run again") -> tuple[dict[str, np.ndarray], dict]:
@@ -45,13 +45,9 @@ def check(path: Path, remedy: str = "run again") -> tuple[dict[str, np.ndarray],
     advice.
     """
     arrays, metadata = read_arrays(path, remedy)
-    try:
-        sha256, text = json.loads(metadata["json"])
-    except (KeyError, ValueError) as error:
-        raise Damaged(path, f"{path} was not written by this program; {remedy}") from error
-    if sha256 != _sha256(arrays, text):
-        raise Damaged(path, f"{path} is damaged: its content does not have the SHA-256 written in it; {remedy}")
-    return arrays, json.loads(text)
+    if not isinstance(metadata, dict):
+        raise Damaged(path, f"{path} is no state of a training; {remedy}")
+    return arrays, metadata
 
 
 class Checkpoints:
@@ -85,7 +81,8 @@ class Checkpoints:
         try:
             state, progress = load(self.path)
         except Damaged as error:
-            print(f"{self.name}: {error}; starting from the first step", file=sys.stderr, flush=True)
+            told = f"{error} ({set_aside(self.path)}); starting from the first step"
+            print(f"{self.name}: {told}", file=sys.stderr, flush=True)
             return None
         if progress.pop("identity", None) != self.identity:
             print(
@@ -113,9 +110,3 @@ def _nested(flat: Mapping[str, Tensor]) -> dict:
             inner = inner.setdefault(folder, {})
         inner[name] = tensor
     return nested
-
-
-def _sha256(arrays: dict[str, np.ndarray], text: str) -> str:
-    names = sorted(arrays)
-    head = np.frombuffer(f"{names}{text}".encode(), dtype=np.uint8)
-    return sha256_of_arrays(head, *(arrays[name] for name in names))

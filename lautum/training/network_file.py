@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 
 from lautum.data.transforms import InputTransform
+from lautum.errors import Damaged, LautumError
+from lautum.schema import require_expected
 from lautum.training import checkpoint, networks
 from lautum.training.networks import Network
 
@@ -28,6 +30,7 @@ def save(path: Path, network: Network, transform: InputTransform, origin: Mappin
 
 def load(
     path: Path,
+    expected: Mapping,
     architecture: str,
     precision: str,
     augmentation: str,
@@ -36,12 +39,23 @@ def load(
 ) -> Loaded:
     """The network of a file that `save` wrote, on `device`; `plugins` as in `networks.build`.
 
-    Raises LautumError when the file is missing, Damaged when it is not whole.
+    Args:
+        expected: what its origin must say: "key", "seed" and "image_shape" (C, H, W) at least.
+
+    Raises LautumError when the file is missing, Damaged when it is not whole or not the one expected.
     """
-    state, origin = checkpoint.load(path, remedy="run the stage that makes it")
-    classes = len(state["network"]["head.bias"])
-    network = networks.build(architecture, tuple(origin["image_shape"]), classes, 0, precision, plugins=plugins)
-    network.load_state_dict(state["network"])
+    remedy = "run the stage that makes it"
+    state, origin = checkpoint.load(path, remedy)
+    require_expected(path, origin, expected, remedy)
+    try:
+        classes = len(state["network"]["head.bias"])
+        network = networks.build(architecture, tuple(expected["image_shape"]), classes, 0, precision, plugins=plugins)
+        network.load_state_dict(state["network"])
+        mean, std = (state["transform"][name].to(device) for name in ("mean", "std"))
+    except LautumError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:  # other tensors than `save` wrote
+        reason = " ".join(str(error).split())
+        raise Damaged(path, f"{path} is no network {architecture} ({reason}); {remedy}") from error
     network.to(device).to(memory_format=torch.channels_last)
-    mean, std = (state["transform"][name].to(device) for name in ("mean", "std"))
     return Loaded(network, InputTransform(augmentation, mean, std), origin)

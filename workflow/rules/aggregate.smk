@@ -48,6 +48,7 @@ checkpoint rung:
 rule collect:
     input:
         receipts=all_receipts,
+        examples=examples_inputs,
         config=config_files(CONFIG),
     output:
         # Not the files themselves: Snakemake would delete them first, and with them the runs that only they have.

@@ -58,7 +58,7 @@ for rung, ranking in enumerate(rankings, start=1):
             print(error, file=sys.stderr)
         for file in rankings[rung - 1 :]:
             if file.exists():
-                print(f"{file} is now {set_aside(file).name}", file=sys.stderr)
+                print(f"{file}: {set_aside(file)}", file=sys.stderr)
         break
 
 
@@ -107,9 +107,19 @@ def pretrain_inputs(wildcards):
     return files
 
 
-CELL_STEPS = ["transfer", "evaluate"] + ["pretrain"] * bool(
-    LAYOUT.config.pretrainings_per_job
-)
+def examples_inputs(wildcards):
+    """What the example images of the report are taken from: of each task's first labelled subset."""
+    if SELECTING:
+        return []
+    tasks = LAYOUT.config.grid.tasks
+    splits = [LAYOUT.split(task, *LAYOUT.shown_split(task)) for task in tasks]
+    return [*splits, *(LAYOUT.prepared(TASKS[task].target, "train") for task in tasks)]
+
+
+CELL_STEPS = ["transfer", "evaluate"]
+if LAYOUT.config.pretrainings_per_job:
+    CELL_STEPS.append("pretrain")
+
 BATCHES = {}  # by their receipts, of all cells that are known to be needed
 
 
