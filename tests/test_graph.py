@@ -190,7 +190,7 @@ def test_a_campaign_comes_to_its_end_whatever_became_of_its_files_before_they_we
     monkeypatch.chdir(finished)
     layout = Layout(load("late.yaml"))
     (batch,) = layout.batches(layout.cells())
-    snakemake(finished, *options, str(batch.receipt))
+    snakemake(finished, str(batch.receipt), *options)
     split = layout.split("digits-letters", 20, 0)
     whole = split.read_bytes()
     split.write_bytes(whole[:-9])

@@ -238,10 +238,10 @@ def test_what_was_evaluated_on_other_images_is_not_mixed_with_the_rest(campaign)
     record = json.loads(write_record(smaller, slow, 5).read_text())
     predictions = smaller.record(slow).with_suffix(".safetensors")
     arrays = load_file(predictions)
-    other = np.where(arrays["predictions"] == arrays["labels"], arrays["labels"], 11).astype(np.uint8)[::-1]
+    other = np.where(arrays["predictions"] == arrays["labels"], arrays["labels"], (arrays["labels"] + 5) % 10)[::-1]
     labels = arrays["labels"][::-1]
-    write_arrays(predictions, {"predictions": other, "labels": labels}, {"classes": "A,B"})
-    write_json(smaller.record(slow), record | {"predictions_sha256": sha256_of_arrays(other)})
+    write_arrays(predictions, {"predictions": other, "labels": labels}, {"classes": NAMES})
+    write_sealed(smaller.record(slow), record | {"predictions_sha256": sha256_of_arrays(other)})
     with pytest.raises(LautumError, match="fast/n50/seed8 was evaluated on other images than those in .*--drop"):
         records.collect(smaller)
     assert records.collect(smaller, drop=True).dropped == [fast_again]
