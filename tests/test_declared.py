@@ -72,7 +72,7 @@ def declare(folder: Path, kind: str = "folder", colour: str = "grey", **changes)
 def prepare(path: Path) -> tuple[datasets.Images, ...]:
     loaded = config.load(path)
     written = datasets.prepare("mine", path.parent.parent / "data", None, loaded.catalogue.datasets)
-    return tuple(datasets.load(file) for file in written)
+    return tuple(datasets.load(file, "mine", part) for file, part in zip(written, ("train", "test"), strict=True))
 
 
 def with_checksum(path: Path) -> Path:
