@@ -38,6 +38,8 @@ def finish(network: Path, seconds: float) -> None:
     """A training stage as it looks when it is finished."""
     write_text(network, "weights")
     cost = StageCost(
+        key="stage",
+        seed=0,
         seconds=seconds,
         images_per_second=1,
         resumed_at=[],

@@ -159,7 +159,7 @@ def cells_minutes(wildcards):
 def cells_params(wildcards):
     """The cells as the command line takes them; a seed only where it is not the job's."""
     return [
-        f"{c.method}:{c.labels}" + f":{c.seed}" * (c.seed != int(wildcards.seed))
+        f"{c.method}:{c.labels}{f':{c.seed}' * (c.seed != int(wildcards.seed))}"
         for c in batch_of(wildcards).cells
     ]
 
