@@ -46,6 +46,7 @@ class Layout:
         self.results = Path(config.folders.results)
         self.report = Path(config.folders.reports) / config.name
         self._keys: dict[tuple, str] = {}
+        self._folders: dict[tuple, Path] = {}
 
     def cells(self) -> list[Cell]:
         """All cells of the grid, in the configuration's order."""
@@ -64,7 +65,11 @@ class Layout:
 
     def split(self, task: str, labels: int, seed: int) -> Path:
         """The labelled subset of a task."""
-        return self.results / "splits" / task / f"n{labels}" / self.split_key(task, labels) / f"seed{seed}.json"
+        folder = self._folder(
+            ("split", task, labels),
+            lambda: self.results / "splits" / task / f"n{labels}" / self.split_key(task, labels),
+        )
+        return folder / f"seed{seed}.json"
 
     def split_key(self, task: str, labels: int) -> str:
         """Key of what a task's labelled subsets depend on."""
@@ -105,14 +110,11 @@ class Layout:
 
     def pretrained(self, task: str, method: str, labels: int, seed: int) -> Path:
         """The network after the pre-transfer stage."""
-        objective, scope = self.config.methods[method].pretrain, self.pretrained_scope(method, labels)
-        folder = self.results / "pretrained" / task / objective / scope / self.pretrain_key(task, method, labels)
-        return folder / f"seed{seed}.safetensors"
+        return self._of_network("pretrained", task, method, labels) / f"seed{seed}.safetensors"
 
     def transferred(self, cell: Cell) -> Path:
         """The network after the post-transfer stage."""
-        key = self.transfer_key(cell.task, cell.method, cell.labels)
-        return self._of_cell("transferred", cell, key, ".safetensors")
+        return self._of_cell("transferred", cell, self.transfer_key) / f"seed{cell.seed}.safetensors"
 
     def snapshots(self, cell: Cell) -> Path:
         """The weights after fewer post-transfer steps, which are kept until they are evaluated."""
@@ -121,8 +123,7 @@ class Layout:
 
     def record(self, cell: Cell) -> Path:
         """The evaluation record of a cell; its predictions lie beside it."""
-        key = self.record_key(cell.task, cell.method, cell.labels)
-        return self._of_cell(f"evaluated-{self.config.evaluate.part}", cell, key, ".json")
+        return self._of_cell(f"evaluated-{self.config.evaluate.part}", cell, self.record_key) / f"seed{cell.seed}.json"
 
     def batches(self, cells: Iterable[Cell]) -> list[Batch]:
         """The cells in their order by the pre-training that they begin with, as many as one job has.
@@ -152,16 +153,14 @@ class Layout:
     def batch(self, cells: Sequence[Cell]) -> Batch:
         """Cells of one task, to be finished by one job."""
         first = cells[0]
-        network = self.pretrained(first.task, first.method, first.labels, first.seed)
-        below = network.relative_to(self.results / "pretrained").parent
         keys = [
             [cell.method, cell.labels, self.record_key(cell.task, cell.method, cell.labels)]
             + ([cell.seed] if cell.seed != first.seed else [])
             for cell in cells
         ]
         key = hashlib.sha256(json.dumps(keys).encode()).hexdigest()[:12]
-        receipt = self.results / f"finished-{self.config.evaluate.part}" / below / f"{network.stem}-{key}.json"
-        return Batch(receipt, key, tuple(cells))
+        folder = self._of_network(f"finished-{self.config.evaluate.part}", first.task, first.method, first.labels)
+        return Batch(folder / f"seed{first.seed}-{key}.json", key, tuple(cells))
 
     def networks(self, cells: Iterable[Cell]) -> dict[Path, Cell]:
         """The networks that some cells begin with, each with the first cell that does."""
@@ -174,9 +173,27 @@ class Layout:
         """Where the state of an unfinished stage is kept, given the stage's result."""
         return self.results / "checkpoints" / path.relative_to(self.results)
 
-    def _of_cell(self, stage: str, cell: Cell, key: str, suffix: str) -> Path:
-        folder = self.results / stage / cell.task / cell.method / f"n{cell.labels}"
-        return folder / key / f"seed{cell.seed}{suffix}"
+    def _of_network(self, stage: str, task: str, method: str, labels: int) -> Path:
+        """The folder of what belongs to a pre-training."""
+
+        def folder() -> Path:
+            objective, scope = self.config.methods[method].pretrain, self.pretrained_scope(method, labels)
+            return self.results / stage / task / objective / scope / self.pretrain_key(task, method, labels)
+
+        return self._folder((stage, task, method, labels), folder)
+
+    def _of_cell(self, stage: str, cell: Cell, key: Callable[[str, str, int], str]) -> Path:
+        """The folder of what belongs to the cells of all seeds, which ends in their `key`."""
+        axes = cell.task, cell.method, cell.labels
+        return self._folder(
+            (stage, *axes), lambda: self.results / stage / cell.task / cell.method / f"n{cell.labels}" / key(*axes)
+        )
+
+    def _folder(self, name: tuple, folder: Callable[[], Path]) -> Path:
+        """A folder by `name`; kept as a key is."""
+        if name not in self._folders:
+            self._folders[name] = folder()
+        return self._folders[name]
 
     def _split_axes(self, task: str, labels: int) -> dict:
         evaluate = self.config.evaluate

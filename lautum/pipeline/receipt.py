@@ -33,9 +33,10 @@ def check(layout: Layout, path: Path) -> None:
 def withdraw(layout: Layout, batches: list[Batch]) -> None:
     """Remove the receipts of batches of which a record is missing, so that the next run finishes them."""
     for batch in batches:
+        if not batch.receipt.exists():
+            continue
         records = [layout.record(cell) for cell in batch.cells]
-        whole = all(path.exists() and path.with_suffix(".safetensors").exists() for path in records)
-        if batch.receipt.exists() and not whole:
+        if not all(path.exists() and path.with_suffix(".safetensors").exists() for path in records):
             try:
                 batch.receipt.unlink(missing_ok=True)
             except OSError:  # a folder

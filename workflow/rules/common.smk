@@ -192,7 +192,7 @@ def all_receipts(wildcards):
         last = len(selection.rungs(LAYOUT))
         finished_rung(last - 1)
         return receipts(selection.new_cells(LAYOUT, last))
-    return receipts(CELLS)
+    return list(BATCHES)
 
 
 # Also in a job of a cluster, which reads this file anew and is told its receipt only.
