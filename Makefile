@@ -14,6 +14,7 @@ test: $(BIN)/.installed
 bench: $(BIN)/.installed
 	python -m lautum.studies.bench
 	python -m lautum.studies.overhead
+	python -m lautum.studies.bench_page
 
 coverage: $(BIN)/.installed
 	python -m lautum.studies.coverage

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,9 @@ from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.files import write_text
 from lautum.pipeline import environment
-from lautum.studies import bench, coverage, overhead, peers
+from lautum.studies import bench, bench_page, coverage, overhead, peers
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_simulated_coverage_is_that_of_the_intervals():
@@ -122,7 +125,8 @@ def test_the_overhead_of_a_campaign_is_what_is_not_training_and_prediction(tmp_p
         """A campaign of two stages of 3 and 4 s and an evaluation of 1 s that took 10 CPU seconds."""
         if command[0] == "snakemake" and not (folder / "results").exists():
             cells = Layout(config.load(folder / "overhead.yaml")).cells()
-            assert len(cells) == 3 and len({cell.method for cell in cells}) == 3
+            layout = Layout(config.load(folder / "overhead.yaml"))
+            assert len(cells) == len(layout.networks(cells)) == 6 and len(layout.batches(cells)) == 1
             for name, content in (
                 ("pretrained/a/seed0", {"seconds": 3}),
                 ("transferred/a/seed0", {"seconds": 4}),
@@ -133,12 +137,57 @@ def test_the_overhead_of_a_campaign_is_what_is_not_training_and_prediction(tmp_p
 
     monkeypatch.setattr(overhead, "run", ran)
     first, again = overhead.overhead(trials=2, steps=1)
-    assert first["size"] == again["size"] == 3 and first["share"] == pytest.approx(0.2)
+    assert first["size"] == again["size"] == 6 and first["share"] == pytest.approx(0.2)
 
 
 def test_a_command_that_fails_ends_the_measurement_with_its_output(tmp_path):
     with pytest.raises(SystemExit, match="configuration nowhere.yaml does not exist"):
         overhead.run(tmp_path, "lautum", "collect", "--config", "nowhere.yaml")
+
+
+def test_a_command_is_measured_with_its_children(tmp_path):
+    spent = overhead.run(tmp_path, "sh", "-c", f"{sys.executable} -c 'print(len(b\"1\" * 1_000_000_000))'; true")
+    assert spent.output == "1000000000\n"
+    assert 1_000_000_000 / 2**20 < spent.memory and 0 < spent.cpu and 0 < spent.wall
+
+
+def test_a_configuration_is_parsed_in_a_process_of_its_own():
+    (row,) = overhead.configuration(1, "quickstart")
+    assert row["what"] == "parsing config/quickstart.yaml" and 0 < row["cpu"] and 20 < row["memory"] < 2000
+
+
+def test_a_finished_campaign_of_empty_files_is_complete(monkeypatch):
+    left = {}
+
+    def ran(folder, *command):
+        layout = Layout(config.load(folder / "overhead.yaml"))
+        left["records"] = [(folder / layout.record(cell)).exists() for cell in layout.cells()]
+        left["receipts"] = [(folder / batch.receipt).exists() for batch in layout.batches(layout.cells())]
+        assert (folder / command[-1]).exists()
+        return overhead.Spent(wall=1.0, cpu=1.0, memory=1.0, output=output)
+
+    monkeypatch.setattr(overhead, "run", ran)
+    output = "Nothing to be done"
+    (row,) = overhead.finished(2)
+    assert len(left["records"]) == 48 and all(left["records"]) and all(left["receipts"])
+    # 6 prepared files by 6 jobs at most, 12 splits, 28 pre-trainings, as many jobs of cells, and what collects.
+    assert row["size"] == 6 + 12 + 28 + 28 + 1
+    output = "1 of 1 steps (100%) done"
+    with pytest.raises(SystemExit, match="was not found finished"):
+        overhead.finished(1)
+
+
+def test_the_page_of_the_benchmark_is_the_one_rendered_from_the_measurements(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert bench_page.PAGE.read_text(encoding="utf-8") == bench_page.render()
+    table = pd.DataFrame(
+        [["dry run", 41, 0, 2.0, 1.5, 130.0, None], ["campaign", 6, 0, 9.0, 8.0, 700.0, 0.09]]
+        + [["dry run", 41, 1, 4.0, 2.5, 150.0, None]],
+        columns=["what", "size", "repetition", "wall", "cpu", "memory", "share"],
+    )
+    table.to_csv(tmp_path / "overhead.csv", index=False)
+    page = bench_page.render(overhead=tmp_path / "overhead.csv")
+    assert page.endswith("| dry run | 41 | 3 | 2 | 140 |  | 2 |\n| campaign | 6 | 9 | 8 | 700 | 0.09 | 1 |\n")
 
 
 def test_bfloat16_is_left_out_where_the_processor_has_no_instructions_for_it(monkeypatch, capsys):

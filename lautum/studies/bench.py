@@ -47,7 +47,7 @@ def main() -> None:
         prog="python -m lautum.studies.bench", description="Measure what a training step costs."
     )
     parser.add_argument(
-        "--rounds", type=int, default=15, help="pairs of measurements for each ratio (default: %(default)s)"
+        "--rounds", type=int, default=7, help="pairs of measurements for each ratio (default: %(default)s)"
     )
     rounds = parser.parse_args().rounds
     select_device("cpu", threads=1)
