@@ -210,7 +210,7 @@ def finished(seeds: int) -> list[dict]:
             for path in paths:
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
                 (folder / path).touch()
-                os.utime(folder / path, (moment + number / 1000,) * 2)
+                os.utime(folder / path, (moment + number / 1000, moment + number / 1000))
         spent = run(folder, *snakemake("--cores", "1"), "--", str(mark))
         if "Nothing to be done" not in spent.output:
             raise SystemExit(f"a finished campaign was not found finished:\n{spent.output[-3000:]}")
