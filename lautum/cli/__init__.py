@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lautum.cli import results, steps
+from lautum.cli import new, results, steps
 from lautum.errors import Damaged, LautumError, require_known
 from lautum.files import set_aside
 
-COMMANDS = steps.COMMANDS | results.COMMANDS
+COMMANDS = steps.COMMANDS | results.COMMANDS | new.COMMANDS
 
 EPILOG = """\
 the steps of one cell, in order (Snakemake runs the same commands; every path follows from the configuration):

@@ -1,0 +1,90 @@
+"""The walk of docs/extend.md in a folder outside the checkout: a method, a network, a data set, to a table."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lautum import starts
+from lautum.cli import main
+from lautum.errors import LautumError
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory) -> tuple[Path, str]:
+    """The folder in which everything was done that the page says, in its order, and what was printed."""
+    folder, output = tmp_path_factory.mktemp("walk"), ""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "SUITE": str(ROOT), "PYTHONPATH": str(ROOT)}
+    for kind, text in BLOCK.findall((ROOT / "docs/extend.md").read_text(encoding="utf-8")):
+        if kind == "sh":
+            command = ["bash", "-e", "-c", text]
+            ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+            assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+            output += ran.stdout + ran.stderr
+        elif file := re.match(r"# (\S+\.\w+)\n", text):
+            (folder / file[1]).write_text(text.replace("$SUITE", str(ROOT)))
+    return folder, output
+
+
+def test_a_method_a_network_and_a_data_set_from_outside_come_to_a_table(walk):
+    folder, output = walk
+    table = (folder / "reports/my_campaign/accuracy.md").read_text()
+    assert table in output
+    rows = [line.split(" | ") for line in table.splitlines() if "my_shapes" in line]
+    assert [row[:3] for row in rows] == [[f"| {name}", "digits → my_shapes", "6"] for name in ("Standard", "my_method")]
+    assert (folder / "reports/my_campaign/index.html").is_file()
+    assert {path.name for path in (folder / "results/pretrained/digits-my_shapes").iterdir()} == {
+        "source_only",
+        "my_method",
+    }
+    assert len(list((folder / "data").glob("my_shapes-*-train.safetensors"))) == 1
+
+
+def test_the_page_shows_the_objective_that_is_written(walk):
+    folder, _ = walk
+    text = (folder / "my_method.py").read_text()
+    (shown,) = [block for kind, block in BLOCK.findall((ROOT / "docs/extend.md").read_text()) if "two_stream" in block]
+    code = [
+        line.replace("source: Stream, target: Stream) -> tuple[Tensor, dict[str, Tensor]]:", "source, target):")
+        for line in text.splitlines()
+    ]
+    assert [line for line in shown.splitlines() if line and line not in code] == []
+
+
+def test_a_new_campaign_is_accepted_as_it_is_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["new", "campaign", "mine-2", "--folder", "below"]) == 0
+    assert capsys.readouterr().out.split() == ["below/mine-2.yaml", "below/test_mine_2.py"]
+    names: dict = {"__file__": str(tmp_path / "below/test_mine_2.py")}
+    exec((tmp_path / "below/test_mine_2.py").read_text(), names)
+    names["test_the_grid_has_all_its_cells"]()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("objectiv", "mine", "unknown kind 'objectiv'; did you mean 'objective'?"),
+        ("objective", "my-method", "the name of a objective may hold letters, digits, '_', not first, got 'my-method'"),
+        ("objective", "lautum", "there is a objective 'lautum' already; choose another name"),
+        ("dataset", "mnist", "there is a dataset 'mnist' already"),
+        ("campaign", "a/b", "the name of a campaign may hold letters, digits, '_', '.' and '-'"),
+    ],
+)
+def test_names_that_cannot_be_used_are_refused(kind, name, message, tmp_path, capsys):
+    assert main(["new", kind, name, "--folder", str(tmp_path)]) == 1
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_replaced(tmp_path):
+    (tmp_path / "test_mine.py").write_text("mine")
+    with pytest.raises(LautumError, match="test_mine.py exists already; choose another name, or another --folder"):
+        starts.write("objective", "mine", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["test_mine.py"]
