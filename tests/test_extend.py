@@ -71,8 +71,12 @@ def test_a_new_campaign_is_accepted_as_it_is_written(tmp_path, monkeypatch, caps
     ("kind", "name", "message"),
     [
         ("objectiv", "mine", "unknown kind 'objectiv'; did you mean 'objective'?"),
-        ("objective", "my-method", "the name of a objective may hold letters, digits, '_', not first, got 'my-method'"),
-        ("objective", "lautum", "there is a objective 'lautum' already; choose another name"),
+        (
+            "objective",
+            "my-method",
+            "the name of an objective may hold letters, digits, '_', not first, got 'my-method'",
+        ),
+        ("objective", "lautum", "there is an objective 'lautum' already; choose another name"),
         ("dataset", "mnist", "there is a dataset 'mnist' already"),
         ("campaign", "a/b", "the name of a campaign may hold letters, digits, '_', '.' and '-'"),
     ],

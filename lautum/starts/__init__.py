@@ -30,12 +30,13 @@ def write(kind: str, name: str, folder: Path) -> list[Path]:
 
     Raises LautumError for a name that cannot be used, and rather than replace a file.
     """
+    what = "an objective" if kind == "objective" else f"a {kind}"
     valid = name.isidentifier() and name.isascii() if kind == "objective" else NAME.fullmatch(name)
     if not valid:
         also = "" if kind == "objective" else ", '.' and '-'"
-        raise LautumError(f"the name of a {kind} may hold letters, digits, '_'{also}, not first, got {name!r}")
+        raise LautumError(f"the name of {what} may hold letters, digits, '_'{also}, not first, got {name!r}")
     if name in {"objective": BUILT_IN.objectives, "dataset": DATASETS, "campaign": ()}[kind]:
-        raise LautumError(f"there is a {kind} {name!r} already; choose another name")
+        raise LautumError(f"there is {what} {name!r} already; choose another name")
     suffix, test = (".py" if kind == "objective" else ".yaml"), f"test_{re.sub('[.-]', '_', name)}.py"
     paths = [folder / f"{name}{suffix}", folder / test]
     images = folder / name
