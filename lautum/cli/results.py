@@ -46,6 +46,13 @@ def _status(options: Namespace) -> None:
         time.sleep(max(1, options.watch))
 
 
+def _compare(options: Namespace) -> None:
+    from lautum.results import collected, compare
+
+    first, second = (collected.load(folder) for folder in options.folders)
+    print(compare.text(first, second, options.folders))
+
+
 def _rung(options: Namespace) -> None:
     from lautum.results import selection
 
@@ -104,6 +111,10 @@ def _watch(parser: ArgumentParser) -> None:
     )
 
 
+def _two_folders(parser: ArgumentParser) -> None:
+    parser.add_argument("folders", nargs=2, metavar="FOLDER", help="of collected results, e.g. reports/published")
+
+
 def _rung_number(parser: ArgumentParser) -> None:
     parser.add_argument("rung", type=count, metavar="N", help="1, 2, ...")
 
@@ -113,6 +124,11 @@ COMMANDS = {
         "say which cells of a campaign are done, running or failed, and how long the rest will take",
         _status,
         (config_file, _watch),
+    ),
+    "compare": Command(
+        "compare two campaigns cell by cell, paired where seeds are common, and name the settings that differ",
+        _compare,
+        (_two_folders,),
     ),
     "rung": Command(
         "rank the trials of a rung of a hyper-parameter search and say which go on to the next",

@@ -9,10 +9,11 @@ page, comparisons, and whoever analyses results with tools of their own.
 docs/results.md describes every column.
 """
 
+import json
 import re
 import zlib
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from gzip import BadGzipFile
 from pathlib import Path
@@ -22,8 +23,8 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from lautum.errors import Damaged, LautumError, nearest
-from lautum.experiment.layout import Cell
-from lautum.files import read_arrays, sha256_of_arrays
+from lautum.experiment.layout import Cell, key_of
+from lautum.files import read_arrays, read_bytes, sha256_of_arrays
 from lautum.pipeline import run_record
 
 # What runs must have in common to be compared, and for which of them.
@@ -34,7 +35,8 @@ IN_COMMON = {
     "split_sha256": ["task", "labels", "seed"],
     "device": ["task", "labels", "seed"],
 }
-FILES = ("records.csv", "predictions.safetensors", "curves.csv.gz", "examples.safetensors")  # in a campaign's folder
+# In a campaign's folder.
+FILES = ("records.csv", "predictions.safetensors", "curves.csv.gz", "examples.safetensors", "settings.json")
 RUN = ["task", "method", "labels", "seed"]
 CURVE_AXES = ["task", "stage", "methods", "labels", "seed", "step"]
 REMEDY = "run `lautum collect`"
@@ -60,6 +62,7 @@ class Results:
     classes: dict[str, list[str]]  # of each task, in the order of its class numbers
     curves: pd.DataFrame  # CURVE_AXES and a column for each logged quantity, NaN where a stage does not log it
     examples: dict[str, np.ndarray]  # "task/images" uint8 (n, C, H, W), "task/labels" uint8 (n,)
+    axes: dict[str, dict] = field(default_factory=dict)  # what `Layout.settings_key` hashed, by the hash
 
     def predicted(self, cell) -> np.ndarray:
         """The class that a cell (a row of `runs`) predicted for each image it was evaluated on, uint8 (N,)."""
@@ -85,6 +88,21 @@ class Results:
         pairs["difference"] = pairs["accuracy"] - pairs["accuracy_baseline"]
         columns = ["task", "labels", "method", "baseline", "seed", "difference"]
         return pairs.reset_index(drop=True).reindex(columns=columns)
+
+    @cached_property
+    def settings(self) -> pd.DataFrame:
+        """One row for each setting of each cell.
+
+        Columns: task, method, labels, settings (as in `runs`: a cell has several where it was run with several), name
+        (as in a configuration), value (JSON).
+        """
+        rows = [
+            (*cell, name, json.dumps(value))
+            for cell in dict.fromkeys(self.runs[[*RUN[:-1], "settings"]].itertuples(index=False, name=None))
+            if cell[-1] in self.axes
+            for name, value in flat(self.axes[cell[-1]]).items()
+        ]
+        return pd.DataFrame(rows, columns=[*RUN[:-1], "settings", "name", "value"])
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -131,7 +149,33 @@ def load(folder: Path | str, cells: Iterable[Cell] | None = None, remedy: str = 
         raise LautumError(f"{path} is not what `lautum collect` writes; {remedy}") from None
     for run in runs.itertuples():
         _require_predictions(path, arrays, run, remedy)
-    return Results(runs, arrays, classes, curves, examples)
+    return Results(runs, arrays, classes, curves, examples, _axes(folder / "settings.json", remedy))
+
+
+def _axes(path: Path, remedy: str) -> dict[str, dict]:
+    """The settings by their hash; none where they were collected before settings were."""
+    if not path.exists():
+        return {}
+    try:
+        axes = json.loads(read_bytes(path, remedy))
+        whole = all(key_of(some) == key for key, some in axes.items())
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise LautumError(f"{path} is not what `lautum collect` writes; {remedy}")
+    return axes
+
+
+def flat(axes: dict) -> dict[str, object]:
+    """Settings as one mapping of names as in a configuration (`transfer.steps`) to values."""
+    split, pretrain = axes.get("split", {}), axes.get("pretrain", {})
+    pretrain = {name: value for name, value in pretrain.items() if name != "split"}
+    transfer = {name: value for name, value in axes.items() if name not in ("split", "pretrain")}
+    found = {name: value for name, value in split.items() if name != "labels"}
+    for stage, some in (("pretrain", pretrain), ("transfer", transfer)):
+        own = {"objective": some.pop("objective", None)} | some.pop("settings", {})
+        found |= some | {f"{stage}.{name}": value for name, value in own.items()}
+    return found
 
 
 def _require_predictions(path: Path, arrays: dict[str, np.ndarray], run, remedy: str) -> None:
