@@ -12,6 +12,12 @@ def _collect(options: Namespace) -> None:
     from lautum.results.collected import in_words
 
     layout = load_layout(options)
+    if layout.config.universes:
+        from lautum.results import universes
+
+        path, missing = universes.collect(layout)
+        print(f"{len(layout.cells()) - len(missing)} of {len(layout.cells())} runs -> {path}")
+        return
     cells = selection.cells(layout)
     done = records.collect(layout, cells, options.drop)
     print(f"{len(cells) - len(done.missing)} of {len(cells)} cells -> {done.path}")
@@ -87,9 +93,15 @@ def _plot(options: Namespace) -> None:
 
 
 def _report(options: Namespace) -> None:
+    layout = load_layout(options)
+    if layout.config.universes:
+        from lautum.report import universes_page
+
+        print(universes_page.write_all(layout, options.config))
+        return
     from lautum.report import campaign
 
-    print(campaign.write(load_layout(options), options.config))
+    print(campaign.write(layout, options.config))
 
 
 def _drop(parser: ArgumentParser) -> None:

@@ -20,7 +20,9 @@ SPECIFICATION = ["universe", "budget", "labels"]
 
 def differences(runs: pd.DataFrame, arm: str, baseline: str) -> pd.DataFrame:
     """Paired differences: SPECIFICATION, seed, difference; one row for each seed that both arms have."""
-    ours, theirs = (runs[runs["arm"] == name].set_index([*SPECIFICATION, "seed"])["accuracy"] for name in (arm, baseline))
+    ours, theirs = (
+        runs[runs["arm"] == name].set_index([*SPECIFICATION, "seed"])["accuracy"] for name in (arm, baseline)
+    )
     both = ours.index.intersection(theirs.index)
     return (ours[both] - theirs[both]).rename("difference").reset_index().sort_values([*SPECIFICATION, "seed"])
 
@@ -97,7 +99,9 @@ def average_gains(paired: pd.DataFrame, crossed: int) -> pd.DataFrame:
     rows = []
     for axes, values in means.groupby(["budget", "labels"]):
         some = values.to_numpy()
-        rows.append([*axes, len(some), some.mean(), *mean_interval(some), some.std(ddof=1) if len(some) > 1 else np.nan])
+        rows.append(
+            [*axes, len(some), some.mean(), *mean_interval(some), some.std(ddof=1) if len(some) > 1 else np.nan]
+        )
     return pd.DataFrame(rows, columns=["budget", "labels", "n", "gain", "low", "high", "sd"])
 
 

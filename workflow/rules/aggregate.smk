@@ -21,6 +21,13 @@ TABLE_FILES = expand(
 FIGURE_FILES = expand(
     REPORT / "{figure}.{suffix}", figure=FIGURES, suffix=["png", "pdf"]
 )
+if LAYOUT.config.universes:
+    TABLE_FILES = [REPORT / f"{name}.csv" for name in ("gains", "average", "shares")]
+    FIGURE_FILES = expand(
+        REPORT / "{figure}.{suffix}",
+        figure=["curve", "distance", "levels", "mechanism"],
+        suffix=["png", "pdf"],
+    )
 FINAL_FILES = (
     [REPORT / "trials.csv", REPORT / "winners.yaml", REPORT / "index.html"]
     if SELECTING

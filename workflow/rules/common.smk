@@ -5,7 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from lautum.results import collected, selection, status
+from lautum.results import collected, selection, status, universes
 from lautum.experiment.layout import Layout
 from lautum.experiment.config_files import files as config_files
 from lautum.experiment.config import load
@@ -62,8 +62,9 @@ for rung, ranking in enumerate(rankings, start=1):
         break
 
 
+COLLECTED_FILES = [universes.FILE] if LAYOUT.config.universes else collected.FILES
 if workflow.is_main_process and not all(
-    (REPORT / name).exists() for name in collected.FILES
+    (REPORT / name).exists() for name in COLLECTED_FILES
 ):
     COLLECTED.unlink(missing_ok=True)
 
