@@ -155,7 +155,10 @@ def _shares(frame: pd.DataFrame) -> Markup:
 
 
 def _decides(analysis: Analysis, drawn: Mapping[str, Figure], frame: pd.DataFrame) -> Markup:
-    rows = [[row.factor, f"{100 * row.share:.0f}"] for row in frame.itertuples()]
+    rows = [
+        [row.factor, "not told apart" if np.isnan(row.share) else f"{100 * row.share:.0f}"]
+        for row in frame.itertuples()
+    ]
     names = [name for name in drawn if name.startswith("map-")]
     found = ", ".join(f"{row.holm:.2g} at {row.labels} labels" for row in analysis.joint.itertuples())
     return page.join(

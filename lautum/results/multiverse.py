@@ -183,10 +183,10 @@ class Analysis:
             return f"The claim holds in most of the settings that a reader could have meant: {shares}."
         if of.above < 0.5 and self.joint["holm"].min() < LEVEL:
             first = self.decomposition.iloc[0]
-            return (
-                f"Whether the claim holds depends on the setting: {shares}. What decides most is the {first['factor']} "
-                f"({first['share']:.0%} of the variance)."
-            )
+            decides = f" What decides most is the {first['factor']} ({first['share']:.0%} of the variance)."
+            if np.isnan(first["share"]):
+                decides = " So few universes do not tell what decides."
+            return f"Whether the claim holds depends on the setting: {shares}.{decides}"
         if self.joint["holm"].min() >= LEVEL and practically_zero:
             return f"In the settings examined, Lautum’s pre-training makes no practical difference: {shares}."
         return (
