@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from lautum.errors import Damaged, LautumError
 
@@ -61,7 +61,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value) -> None:
     """Write `value` as indented JSON with sorted keys; NaN is refused because JSON has none."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_bytes(path, packed_json(value))
+
+
+def packed_json(value) -> bytes:
+    """The content of the file that `write_json` writes."""
+    return f"{json.dumps(value, indent=1, sort_keys=True, allow_nan=False)}\n".encode()
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: object) -> None:
@@ -69,11 +74,16 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: object)
 
     With a SHA-256 over all of it, so that nothing in the file can change without `read_arrays` noticing.
     """
+    write_bytes(path, packed(arrays, metadata))
+
+
+def packed(arrays: Mapping[str, np.ndarray], metadata: object) -> bytes:
+    """The content of the file that `write_arrays` writes."""
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps(metadata, sort_keys=True, allow_nan=False)
     # One entry, because safetensors writes several in random order and the same content would not give the same bytes.
     sealed = {"json": json.dumps([_sha256(arrays, text), text])}
-    write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata=sealed))
+    return save(arrays, metadata=sealed)
 
 
 def read_arrays(path: Path, remedy: str = "run again", sealed: bool = True) -> tuple[dict[str, np.ndarray], object]:

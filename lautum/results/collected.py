@@ -26,6 +26,7 @@ from lautum.errors import Damaged, LautumError, nearest
 from lautum.experiment.layout import Cell, key_of
 from lautum.files import read_arrays, read_bytes, sha256_of_arrays
 from lautum.pipeline import run_record
+from lautum.results import sums
 
 # What runs must have in common to be compared, and for which of them.
 IN_COMMON = {
@@ -37,6 +38,11 @@ IN_COMMON = {
 }
 # In a campaign's folder.
 FILES = ("records.csv", "predictions.safetensors", "curves.csv.gz", "examples.safetensors", "settings.json")
+WHOLE = {"labels", "seed", "n_images", "correct", "threads", "step", "runs", "rung"}  # columns of whole numbers
+NUMBERS = (
+    "labels seed accuracy n_images correct pretrain_seconds transfer_seconds evaluate_seconds peak_memory_mb "
+    "pretrain_images_per_second transfer_images_per_second threads"
+).split()
 RUN = ["task", "method", "labels", "seed"]
 CURVE_AXES = ["task", "stage", "methods", "labels", "seed", "step"]
 REMEDY = "run `lautum collect`"
@@ -138,6 +144,8 @@ def load(folder: Path | str, cells: Iterable[Cell] | None = None, remedy: str = 
         shown = {curve for curve in set(axes) if named.intersection(sharing_cells(*curve))}
         curves = curves[[curve in shown for curve in axes]]
     path = folder / "predictions.safetensors"
+    for name in FILES:
+        sums.require_unaltered(folder / name, remedy)
     try:
         arrays, metadata = read_arrays(path, remedy, sealed=False)
         examples, _ = read_arrays(folder / "examples.safetensors", remedy, sealed=False)
@@ -191,9 +199,8 @@ def read_runs(folder: Path, remedy: str = REMEDY) -> pd.DataFrame:
     """The runs alone, which is quick. Raises LautumError when there are none, with `remedy` as the advice."""
     if not folder.exists() and (others := [path.parent.name for path in folder.parent.glob("*/records.csv")]):
         raise LautumError(f"{folder} does not exist{nearest(folder.name, sorted(others))}")
-    numbers = ["labels", "seed", "accuracy", "n_images", "correct"]
     texts: dict[Hashable, type] = {"key": str, "settings": str, "commit": str}
-    return read_csv(folder / "records.csv", run_record.COLUMNS, numbers, remedy, texts)
+    return read_csv(folder / "records.csv", run_record.COLUMNS, NUMBERS, remedy, texts)
 
 
 def read_csv(
@@ -203,6 +210,7 @@ def read_csv(
 
     Raises LautumError, with `remedy` as the advice, when it is missing or something else.
     """
+    sums.require_unaltered(path, remedy)
     try:
         table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
@@ -213,11 +221,19 @@ def read_csv(
     if lacking:
         raise LautumError(f"{path} has no column {', '.join(lacking)}; {remedy}")
     for column in numbers:
-        wrong = pd.to_numeric(table[column], errors="coerce").isna()
+        found = pd.Series(np.nan, table.index) if table[column].dtype == bool else _numbers(table[column])
+        wrong = ~np.isfinite(found)
+        if column in WHOLE:
+            wrong |= (found % 1 != 0) | (found.abs() >= 2**53)
         if wrong.any():
             line = int(wrong.to_numpy().argmax()) + 2
             raise LautumError(f"{path}, line {line}: no number in column {column}; {remedy}")
     return table
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """As floats, NaN for what is none."""
+    return pd.Series(pd.to_numeric(column.astype(str), errors="coerce"), column.index).astype(float)
 
 
 def require_comparable(runs: pd.DataFrame, remedy: str) -> None:

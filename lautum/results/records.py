@@ -18,8 +18,9 @@ import pandas as pd
 
 from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
-from lautum.files import set_aside, write_arrays, write_bytes, write_json, write_text
+from lautum.files import packed, packed_json, set_aside
 from lautum.pipeline import loading, run_record
+from lautum.results import sums
 from lautum.results.collected import (
     CURVE_AXES,
     Results,
@@ -171,23 +172,25 @@ def _keep_curves(
 
 def _write(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> Path:
     """Write the files, records.csv last; returns its path."""
-    folder, path = layout.report, layout.report / "records.csv"
-    write_arrays(folder / "predictions.safetensors", gathered.arrays, gathered.classes)
-    write_arrays(folder / "examples.safetensors", gathered.examples, {})
     curves = [gathered.curves[stage] for stage in gathered.sharing if stage in gathered.curves]
     curves = pd.concat([*curves, *gathered.other_curves])
     text = curves.to_csv(index=False, lineterminator="\n", float_format="%.4g")
-    write_bytes(folder / "curves.csv.gz", gzip.compress(text.encode(), mtime=0))
     axes = gathered.axes | {
         layout.settings_key(*cell): layout.settings(*cell)
         for cell in dict.fromkeys((cell.task, cell.method, cell.labels) for cell in cells if cell in gathered.rows)
     }
     used = {row["settings"] for row in gathered.rows.values()}
-    write_json(folder / "settings.json", {key: some for key, some in axes.items() if key in used})
     in_order = [cell for cell in dict.fromkeys([*cells, *gathered.rows]) if cell in gathered.rows]
     table = pd.DataFrame([gathered.rows[cell] for cell in in_order], columns=run_record.COLUMNS)
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
-    return path
+    contents = {
+        "predictions.safetensors": packed(gathered.arrays, gathered.classes),
+        "examples.safetensors": packed(gathered.examples, {}),
+        "curves.csv.gz": gzip.compress(text.encode(), mtime=0),
+        "settings.json": packed_json({key: some for key, some in axes.items() if key in used}),
+        "records.csv": table.to_csv(index=False, lineterminator="\n").encode(),
+    }
+    sums.write(layout.report, contents)
+    return layout.report / "records.csv"
 
 
 def read(layout: Layout, cells: list[Cell] | None = None) -> Results:
