@@ -259,7 +259,7 @@ def test_earlier_results_that_are_not_whole_are_not_lost_in_silence(campaign, ca
     for path in (table, predictions):
         whole = path.read_bytes()
         path.write_bytes(b"short\n")
-        with pytest.raises(LautumError, match=f"{path.name} is not what was .*restore it, or leave out what only it has with"):
+        with pytest.raises(LautumError, match=f"{path.name} is not what was .*restore it, or leave out what only"):
             records.collect(layout)
         assert path.read_bytes() == b"short\n"
         path.write_bytes(whole)
