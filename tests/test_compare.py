@@ -88,7 +88,7 @@ def test_folders_that_do_not_do(tmp_path, capsys):
     settings = json.loads((copy / "settings.json").read_text())
     settings[next(iter(settings))]["split"]["labels"] = 60
     (copy / "settings.json").write_text(json.dumps(settings))
-    with pytest.raises(LautumError, match="settings.json is not what `lautum collect` writes"):
+    with pytest.raises(LautumError, match="settings.json is not what was written there"):
         lautum.load(copy)
     (copy / "settings.json").unlink()
     text = compare.text(lautum.load(copy), lautum.load(ROOT / "reports/first"), ("a", "b"))
