@@ -2,7 +2,6 @@
 
 import os
 import platform
-import re
 import resource
 import subprocess
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 
 import lautum
+from lautum.pipeline import processor
 from lautum.pipeline.run_record import Environment
 
 
@@ -17,7 +17,7 @@ def describe(device: torch.device, threads: int) -> Environment:
     """Where a record is being made."""
     return Environment(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        cpu=_cpu_model(),
+        cpu=processor.describe(),
         cores=os.cpu_count() or 1,
         threads=threads,
         python=platform.python_version(),
@@ -32,27 +32,6 @@ def peak_memory_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
-def has_bfloat16() -> bool:
-    """Whether this processor has instructions for bfloat16; without them it is ten times slower than float32.
-
-    True where that cannot be known.
-    """
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return True
-    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, flags=re.MULTILINE)
-    return found is None or bool({"avx512_bf16", "amx_bf16", "bf16"} & set(found[1].split()))
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _commit() -> str:

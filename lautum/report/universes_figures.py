@@ -42,6 +42,13 @@ def describe(analysis: Analysis, universes: Sequence[int], budgets: Sequence[int
     ]
 
 
+def choices(analysis: Analysis, table: pd.DataFrame) -> pd.DataFrame:
+    """What each row of a table with universe and budget chose, as categories in their order; the budget is one."""
+    levels = analysis.levels.loc[table["universe"]].set_index(table.index)
+    levels = levels.assign(budget=pd.Categorical(table["budget"], analysis.budgets))
+    return levels.apply(lambda column: column.cat.remove_unused_categories())
+
+
 def _curve(axes: Axes, table: pd.DataFrame, analysis: Analysis, pair: tuple[str, str]) -> pd.DataFrame:
     """Gains in their order, with intervals; returns the table in that order."""
     table = table.sort_values(["gain", "universe", "budget"]).reset_index(drop=True)
@@ -62,19 +69,15 @@ def _curve(axes: Axes, table: pd.DataFrame, analysis: Analysis, pair: tuple[str,
 
 def curve_figure(analysis: Analysis) -> Figure:
     """The claim's specification curve, mean over label counts, and under it what each specification chose."""
-    levels = analysis.levels.loc[sorted(analysis.table["universe"].unique())]
-    rows = [(name, level) for name in levels for level in dict.fromkeys(levels[name])]
-    rows += [("budget", budget) for budget in analysis.budgets]
+    means = analysis.means[CLAIM]
+    rows = [(name, level) for name, column in choices(analysis, means).items() for level in column.cat.categories]
     figure = Figure(figsize=(WIDTH, 2.2 + 0.115 * len(rows)), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.8, 0.115 * len(rows)])
-    table = _curve(above, analysis.means[CLAIM], analysis, CLAIM)
+    table = _curve(above, means, analysis, CLAIM)
+    chosen = choices(analysis, table)
     for number, (name, level) in enumerate(rows):
-        chosen = (
-            table["budget"] == level
-            if name == "budget"
-            else analysis.levels[name][table["universe"]].to_numpy() == level
-        )
-        below.vlines(table.index[chosen], number - 0.35, number + 0.35, color="black", linewidth=0.6)
+        places = table.index[chosen[name] == level]
+        below.vlines(places, number - 0.35, number + 0.35, color="black", linewidth=0.6)
     below.set_yticks(range(len(rows)), [f"{name}: {level}" for name, level in rows], fontsize=5)
     below.set_ylim(len(rows) - 0.5, -0.5)
     below.set_xlabel("Settings (universe and budget), in order of the gain")
@@ -127,7 +130,7 @@ def distance_figure(analysis: Analysis) -> Figure:
     axes.axvspan(0, 100 * specifications.NEAR, color="0.93", zorder=0)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlim(left=0)
-    axes.set_xlabel("Standard’s distance to the paper’s accuracy (points, root mean square)")
+    axes.set_xlabel("Standard’s distance to the paper (points)")
     axes.set_ylabel("Lautum − Standard (points)")
     add_grid(axes)
     return figure
@@ -135,12 +138,10 @@ def distance_figure(analysis: Analysis) -> Figure:
 
 def levels_figure(analysis: Analysis) -> Figure:
     """The mean gain at each level of each factor, with the interval over pre-transfer choices."""
-    table = analysis.means[CLAIM]
-    levels = analysis.levels.loc[table["universe"]].reset_index(drop=True).assign(budget=table["budget"])
-    rows = []
-    for name in levels:
-        for level in dict.fromkeys(levels[name].sort_values() if name == "budget" else levels[name]):
-            some = table[(levels[name] == level).to_numpy()]
+    table, rows = analysis.means[CLAIM], []
+    for name, column in choices(analysis, table).items():
+        for level in column.cat.categories:
+            some = table[(column == level).to_numpy()]
             means = some.groupby(some["universe"] // analysis.design.crossed)["gain"].mean().to_numpy()
             rows.append([f"{name}: {level}", means.mean(), *specifications.mean_interval(means)])
     figure = Figure(figsize=(WIDTH, 0.17 * len(rows) + 0.7), layout="constrained")
@@ -152,7 +153,7 @@ def levels_figure(analysis: Analysis) -> Figure:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(places, texts, fontsize=6)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("Lautum − Standard (points), mean over settings with this choice")
+    axes.set_xlabel("Lautum − Standard (points)")
     add_grid(axes, "x")
     return figure
 
@@ -160,11 +161,9 @@ def levels_figure(analysis: Analysis) -> Figure:
 def map_figure(analysis: Analysis, one: str, other: str) -> Figure:
     """The mean gain at each pair of levels of two factors; "budget" is one."""
     table = analysis.means[CLAIM]
-    levels = analysis.levels.loc[table["universe"]].reset_index(drop=True).assign(budget=table["budget"])
-    grid = table.assign(row=levels[one], column=levels[other]).pivot_table(index="row", columns="column", values="gain")
-    grid = 100 * grid.reindex(
-        index=[level for level in dict.fromkeys(analysis.levels.get(one, analysis.budgets)) if level in grid.index]
-    )
+    chosen = choices(analysis, table)
+    both = table.assign(row=chosen[one], column=chosen[other])
+    grid = 100 * both.pivot_table(index="row", columns="column", values="gain", observed=False)
     figure = Figure(figsize=(WIDTH, 0.4 * len(grid) + 1.0), layout="constrained")
     axes = figure.subplots()
     largest = float(np.nanmax(np.abs(grid.to_numpy())))

@@ -138,9 +138,11 @@ class Analysis:
         for number, (name, factor) in enumerate(self.design.factors.items()):
             if factor.levels is None:
                 middle = factor.at(0.5)[0]
-                columns[name] = [f"below {middle:g}" if at < 0.5 else f"from {middle:g}" for at in positions[:, number]]
+                names = [f"below {middle:g}", f"from {middle:g}"]
+                values = [names[int(at >= 0.5)] for at in positions[:, number]]
             else:
-                columns[name] = [factor.at(at)[0] for at in positions[:, number]]
+                names, values = list(factor.levels), [factor.at(at)[0] for at in positions[:, number]]
+            columns[name] = pd.Categorical(values, names)
         return pd.DataFrame(columns)
 
     @cached_property

@@ -133,7 +133,7 @@ def decomposition(table: pd.DataFrame, levels: pd.DataFrame, paired: pd.DataFram
     means = table.groupby(["universe", "budget"])["gain"].mean().reset_index()
     design = levels.loc[means["universe"]].reset_index(drop=True).assign(budget=means["budget"].astype(str).to_numpy())
     factors = [name for name in design if design[name].nunique() > 1]
-    codes = {name: pd.get_dummies(design[name], drop_first=True).to_numpy(float) for name in factors}
+    codes = {name: pd.get_dummies(design[name].astype(str), drop_first=True).to_numpy(float) for name in factors}
     values = means["gain"].to_numpy() - means["gain"].mean()
 
     def left(names: list[str]) -> tuple[float, int]:
