@@ -45,4 +45,6 @@ onerror:
 
 
 onsuccess:
-    print(f"\nDone. Open {FINAL_FILES[-1]}", file=sys.stderr)
+    made = {file for job in workflow.dag.jobs for file in job.output}
+    page = f" Open {FINAL_FILES[-1]}" if str(FINAL_FILES[-1]) in made else ""
+    print(f"\nDone.{page}", file=sys.stderr)

@@ -43,13 +43,11 @@ checkpoint rung:
         selection.rung_file(LAYOUT, "{rung}"),
     log:
         log_of("rung", f"{LAYOUT.config.name}-{{rung}}"),
-    conda:
-        "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
         runtime=minutes("aggregate"),
     shell:
-        "lautum rung {wildcards.rung} > {log} 2>&1"
+        "logged {log:q} lautum rung {wildcards.rung:q}"
 
 
 rule collect:
@@ -62,13 +60,11 @@ rule collect:
         touch(COLLECTED),
     log:
         log_of("collect", LAYOUT.config.name),
-    conda:
-        "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
         runtime=minutes("aggregate"),
     shell:
-        "lautum collect > {log} 2>&1"
+        "logged {log:q} lautum collect"
 
 
 if SELECTING:
@@ -86,13 +82,11 @@ if SELECTING:
             REPORT / "index.html",
         log:
             log_of("trials", LAYOUT.config.name),
-        conda:
-            "../../environment.yml"
         resources:
             mem_mb=memory("aggregate"),
             runtime=minutes("aggregate"),
         shell:
-            "lautum trials > {log} 2>&1"
+            "logged {log:q} lautum trials"
 
     # `snakemake tune --configfile <a file with search>`: its trials, and the winners that a main grid extends.
     rule tune:
@@ -110,10 +104,8 @@ else:
             REPORT / "index.html",
         log:
             log_of("report", LAYOUT.config.name),
-        conda:
-            "../../environment.yml"
         resources:
             mem_mb=memory("aggregate"),
             runtime=minutes("aggregate"),
         shell:
-            "lautum report > {log} 2>&1"
+            "logged {log:q} lautum report"

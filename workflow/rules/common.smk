@@ -27,12 +27,20 @@ try:
             "--config is not supported; put the change in a file with `extends: config.yaml` and give it as --configfile"
         )
     LAYOUT = Layout(load(CONFIG_FILES[0]))
+    if braces := [
+        file for file in config_files(CONFIG_FILES[0]) if {*"{}"} & {*str(file)}
+    ]:
+        raise LautumError(
+            f"{braces[0]}: Snakemake takes braces in a path for wildcards; rename it"
+        )
 except LautumError as error:
     raise WorkflowError(str(error))
 
 CONFIG = CONFIG_FILES[0]
 # Not a parameter of the rules: which file a setting stands in is no reason to run a job again, the key in the paths is.
-shell.prefix(f"export LAUTUM_CONFIG={shlex.quote(CONFIG)}; ")
+CONFIG_SET = f"export LAUTUM_CONFIG={shlex.quote(CONFIG)}"
+LOGGED = f"source {shlex.quote(f'{workflow.basedir}/workflow/logged.sh')}"
+shell.prefix(f"{CONFIG_SET}; {LOGGED}; ".replace("{", "{{").replace("}", "}}"))
 CELLS = LAYOUT.cells()
 RESULTS = LAYOUT.results
 FINISHED = RESULTS / f"finished-{LAYOUT.config.evaluate.part}"
@@ -70,7 +78,7 @@ if workflow.is_main_process and not all(
 
 
 wildcard_constraints:
-    task="|".join(TASKS),
+    task="|".join(map(re.escape, TASKS)),
     objective="[A-Za-z0-9_]+",
     scope=r"shared|n\d+",
     key="[0-9a-f]{12}",
