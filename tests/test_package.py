@@ -1,5 +1,6 @@
 """What importing costs, and what each use of the package needs."""
 
+import os
 import re
 import subprocess
 import sys
@@ -71,6 +72,23 @@ def test_the_public_names_are_the_method():
     assert public == [LautumRegularizer, lautum_information, multi_kernel_mmd, mutual_information]
     with pytest.raises(AttributeError, match="module 'lautum' has no attribute 'Lautum'"):
         lautum.Lautum  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "door", ["from lautum.cli import main; main([]); import lautum.report.style", "import lautum.studies.theorem"]
+)
+def test_figures_do_not_depend_on_the_users_matplotlib(door, tmp_path):
+    for folder in ("here", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "matplotlibrc").write_text("text.usetex: true\nfont.size: 30\n")
+    code = f"{door}\nimport matplotlib as m\nassert m.get_backend().lower() == 'agg'\n"
+    code += "assert m.rcParams | {'backend': 0} == m.rcParamsDefault | {'backend': 0}"
+    for folder in ("here", "."):  # one without and one with a matplotlibrc beside the one that is named
+        environment = os.environ | {"MPLBACKEND": "no-such-backend", "MATPLOTLIBRC": str(tmp_path / "elsewhere")}
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path / folder, env=environment, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
 
 
 def test_the_conda_environment_is_the_package_with_all_that_it_declares():

@@ -4,6 +4,8 @@ import os
 import platform
 import resource
 import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -23,7 +25,7 @@ def describe(device: torch.device, threads: int) -> Environment:
         python=platform.python_version(),
         torch=str(torch.__version__),
         lautum=lautum.__version__,
-        commit=_commit(),
+        commit=commit_of(Path(lautum.__file__).resolve().parents[1]),
     )
 
 
@@ -34,20 +36,29 @@ def peak_memory_mb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def _commit() -> str:
-    """The suite's git commit, with "+changes" when the working tree differs; "unknown" outside a checkout."""
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--abbrev=12",
-        "--dirty=+changes",
-        "--exclude=*",
-    ]
+@cache
+def commit_of(root: Path) -> str:
+    """The git commit of the suite in the folder `root`, with "+changes" when its code differs, also by new files.
+
+    "unknown" when `root` itself is no checkout (one that it lies in has another code's commits) or git cannot tell;
+    that is said on stderr, once.
+    """
     try:
-        result = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:  # no git on this machine
+        top = _git(root, "rev-parse", "--show-toplevel")
+        if not os.path.samefile(top, root):
+            raise OSError(f"the checkout there is that of {top}")
+        changes = _git(root, "status", "--porcelain", "--untracked-files=all", "--", "lautum")
+        return _git(root, "rev-parse", "--short=12", "HEAD") + ("+changes" if changes else "")
+    except OSError as error:
+        print(f"records will not name the commit of {root}: {error}", file=sys.stderr, flush=True)
         return "unknown"
-    return result.stdout.strip() if result.returncode == 0 else "unknown"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git says about the folder itself, whatever repository its environment names; raises OSError if nothing."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment | {"LC_ALL": "C"})
+    if result.returncode:
+        raise OSError((result.stderr.strip().splitlines() or ["git failed"])[0])
+    return result.stdout.removesuffix("\n")
