@@ -26,6 +26,8 @@ rule all:
 
 
 onstart:
+    for folder in (LAYOUT.config.folders.data, RESULTS, REPORT):
+        remove_litter(folder)
     # Otherwise every submission would fail by itself, some seconds apart.
     if workflow.executor_plugin.name == "slurm" and shutil.which("sbatch") is None:
         raise WorkflowError(

@@ -10,7 +10,7 @@ from lautum.experiment.layout import Layout
 from lautum.experiment.config_files import files as config_files
 from lautum.experiment.config import load
 from lautum.errors import LautumError
-from lautum.files import set_aside
+from lautum.files import remove_litter, require_folder, set_aside
 from lautum.pipeline import receipt
 
 CONFIG_FILES = [
@@ -20,13 +20,15 @@ CONFIG_FILES = [
 try:
     if len(CONFIG_FILES) > 1:
         raise LautumError(
-            f"give one --configfile, got {len(CONFIG_FILES)}; let one `extends:` the other"
+            f"give one --configfile, got {len(CONFIG_FILES)}; let one `extends:` the other, and write targets after --"
         )
     if workflow.config_settings.config:
         raise LautumError(
             "--config is not supported; put the change in a file with `extends: config.yaml` and give it as --configfile"
         )
     LAYOUT = Layout(load(CONFIG_FILES[0]))
+    for folder in (LAYOUT.config.folders.data, LAYOUT.results, LAYOUT.report):
+        require_folder(Path(folder))
     if braces := [
         file for file in config_files(CONFIG_FILES[0]) if {*"{}"} & {*str(file)}
     ]:
