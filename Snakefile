@@ -26,6 +26,8 @@ rule all:
 
 
 onstart:
+    for folder in (LAYOUT.config.folders.data, RESULTS, REPORT):
+        remove_litter(folder)
     # Otherwise every submission would fail by itself, some seconds apart.
     if workflow.executor_plugin.name == "slurm" and shutil.which("sbatch") is None:
         raise WorkflowError(
@@ -45,4 +47,6 @@ onerror:
 
 
 onsuccess:
-    print(f"\nDone. Open {FINAL_FILES[-1]}", file=sys.stderr)
+    made = {file for job in workflow.dag.jobs for file in job.output}
+    page = f" Open {FINAL_FILES[-1]}" if str(FINAL_FILES[-1]) in made else ""
+    print(f"\nDone.{page}", file=sys.stderr)

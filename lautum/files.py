@@ -1,20 +1,25 @@
 """Writing and reading result files: all of a file or nothing of it."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import socket
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from lautum.errors import Damaged, LautumError
+
+PARTIAL = ".partial-"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -23,13 +28,15 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises LautumError when the folder cannot be written to or the disk is full; no temporary file is left behind.
     """
     path = Path(path)
-    temporary = None
+    temporary = handle = None
+    require_folder(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix is kept because matplotlib and safetensors choose the format by it.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
-        os.close(handle)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{PARTIAL}{_machine()}-", suffix=path.suffix)
         temporary = Path(name)
+        with suppress(OSError):  # a file system may have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)  # tells `remove_litter` that somebody writes here
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -47,6 +54,36 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def require_folder(folder: Path) -> None:
+    """Raise LautumError when something else is where a folder is to be made, or lies in the way to it."""
+    for part in (folder, *folder.parents):
+        if part.is_dir():
+            return
+        if part.is_symlink():
+            raise LautumError(
+                f"{part} is a link to {os.readlink(part)}, where there is no folder; create it, or remove the link"
+            )
+        if part.exists():
+            raise LautumError(f"{part} is where a folder belongs; move it away, or name another in `folders`")
+
+
+def remove_litter(folder: Path) -> None:
+    """Remove the temporary files that killed processes of this machine left anywhere under `folder`."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(f"{PARTIAL}{_machine()}-"):
+                with suppress(OSError), open(Path(place) / name, "rb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while it is being written
+                    os.unlink(file.name)
+
+
+def _machine() -> str:
+    """This machine's name as letters and digits of a file's name."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
 def write_text(path: Path, text: str) -> None:
@@ -61,7 +98,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value) -> None:
     """Write `value` as indented JSON with sorted keys; NaN is refused because JSON has none."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    write_bytes(path, packed_json(value))
+
+
+def packed_json(value) -> bytes:
+    """The content of the file that `write_json` writes."""
+    return f"{json.dumps(value, indent=1, sort_keys=True, allow_nan=False)}\n".encode()
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: object) -> None:
@@ -69,11 +111,16 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: object)
 
     With a SHA-256 over all of it, so that nothing in the file can change without `read_arrays` noticing.
     """
+    write_bytes(path, packed(arrays, metadata))
+
+
+def packed(arrays: Mapping[str, np.ndarray], metadata: object) -> bytes:
+    """The content of the file that `write_arrays` writes."""
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps(metadata, sort_keys=True, allow_nan=False)
     # One entry, because safetensors writes several in random order and the same content would not give the same bytes.
     sealed = {"json": json.dumps([_sha256(arrays, text), text])}
-    write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata=sealed))
+    return save(arrays, metadata=sealed)
 
 
 def read_arrays(path: Path, remedy: str = "run again", sealed: bool = True) -> tuple[dict[str, np.ndarray], object]:

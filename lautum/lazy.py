@@ -1,10 +1,11 @@
-"""PyTorch, imported at its first use.
+"""Packages that are imported late: PyTorch at its first use, and matplotlib as it was shipped.
 
 Every step of the suite reads the settings of the objectives, but few steps compute with torch, whose import takes two
 seconds and 650 MB. So modules that stand between the two take it from here; what is under `TYPE_CHECKING` tells editors
 and type checkers that these are the real modules.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,4 +23,13 @@ else:
 
     torch, F = _OnFirstUse("torch"), _OnFirstUse("torch.nn.functional")
 
-__all__ = ["F", "torch"]
+__all__ = ["F", "ship_matplotlib", "torch"]
+
+
+def ship_matplotlib() -> None:
+    """Keep the user's backend (Jupyter's MPLBACKEND) and matplotlibrc from a matplotlib that is imported after this.
+
+    It could not be imported with a backend that is not installed. A matplotlibrc in the working directory is read all
+    the same; `lautum.report.style` undoes it.
+    """
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}

@@ -112,8 +112,8 @@ def test_names_and_numbers_that_do_not_exist(campaign, capsys):
 
 def test_the_command_line_itself(capsys):
     assert "unknown step 'pretran'; did you mean 'pretrain'? allowed: prepare, " in fails(capsys, "pretran")
-    for command in COMMANDS.keys() - {"new"}:  # which reads no configuration
-        assert "option '--confg'; did you mean '--config'?" in fails(capsys, command, "--confg", "x.yaml")
+    for command in COMMANDS:
+        assert "option '--hlp'; did you mean '--help'?" in fails(capsys, command, "--hlp")
     # Also when it stands for one that must be given, and never as an abbreviation of a known one.
     message = fails(capsys, "split", "--task", "x", "--label=20", "--seed", "0")
     assert "unknown `lautum split` option '--label'; did you mean '--labels'?" in message

@@ -503,6 +503,12 @@ def test_no_mirror_delivers(tmp_path, toy, monkeypatch):
     with pytest.raises(LautumError) as error:
         datasets.prepare("notmnist", tmp_path / "data", tmp_path / "mine")
     assert f"place the file by hand at {tmp_path}/mine/notmnist/{name}" in one_line(error)
+    (tmp_path / "mine/notmnist").mkdir()
+    for other in (name.removesuffix(".gz"), name.replace("-idx", ".idx"), "README"):
+        (tmp_path / "mine/notmnist" / other).write_bytes(b"")
+    with pytest.raises(LautumError) as error:
+        datasets.prepare("notmnist", tmp_path / "data", tmp_path / "mine")
+    assert one_line(error).count("has another name or was unpacked: it must be as published") == 2
 
 
 def test_a_connection_cut_halfway_is_not_taken_for_a_file(tmp_path, toy, monkeypatch):
@@ -685,14 +691,13 @@ def test_cifar_archives_are_read_without_unpacking(tmp_path, server, monkeypatch
     assert train.labels.tolist() == [99] and train.images.min() == 7 and train.class_names == tuple(names)
 
 
-def test_cifar100_needs_all_its_names(tmp_path):
-    folder = tmp_path / "cifar100"
-    folder.mkdir()
+def test_cifar100_needs_no_more_than_its_two_files_of_images(tmp_path):
+    folder = tmp_path / "offline/cifar100"
+    folder.mkdir(parents=True)
     for name in ("train.bin", "test.bin"):
-        (folder / name).write_bytes(bytes(3074))
-    (folder / "fine_label_names.txt").write_text("apple\nbowl\n")
-    with pytest.raises(LautumError, match="fine_label_names.txt does not hold the 100 class names of CIFAR-100"):
-        datasets.prepare("cifar100", tmp_path / "data", tmp_path)
+        (folder / name).write_bytes(bytes([3, 99]) + bytes(3072))
+    train, test = prepared("cifar100", tmp_path / "data", tmp_path / "offline")
+    assert train.class_names[train.labels[0]] == test.class_names[test.labels[0]] == "worm"
 
 
 # Mistakes

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from lautum.cli import main
 from lautum.experiment.config import load
 from lautum.experiment.layout import Layout
 from lautum.results import status
+from lautum.results.jobs import jobs as campaign_jobs
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
@@ -36,12 +38,12 @@ TOY = {
 }
 
 
-def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
+def snakemake(folder: Path, *arguments: str, check: bool = True, variables: dict[str, str] | None = None) -> str:
     """Run the project's Snakefile in `folder` on its toy.yaml; returns all output."""
     command = [str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), *arguments]
     if "--configfile" not in arguments:
         command += ["--configfile", str(folder / "toy.yaml")]
-    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"} | (variables or {})
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     output = result.stdout + result.stderr
     assert not check or result.returncode == 0, output[-3000:]
@@ -84,10 +86,10 @@ def test_the_driver_and_the_jobs_say_how_far_they_are(finished, monkeypatch):
     assert "0 of 8 cells, 0 jobs running, no estimate yet" in (finished / "driver.log").read_text()
     monkeypatch.chdir(finished)
     layout = Layout(load("toy.yaml"))
-    jobs = list(status.jobs(layout))
-    assert Counter(job.step for job in jobs) == {"pretrain": 6, "cells": 6}
+    wanted = list(campaign_jobs(layout))
+    assert Counter(job.step for job in wanted) == {"pretrain": 6, "cells": 6}
     # Logs and results lie where `status` looks for them.
-    assert all(job.result.exists() and str(job.result) in job.log.read_text() for job in jobs)
+    assert all(job.result.exists() and str(job.result) in job.log.read_text() for job in wanted)
     now = status.read(layout)
     assert set(now.cells.values()) == {"done"} and now.running == now.failed == []
 
@@ -204,7 +206,8 @@ def test_a_campaign_comes_to_its_end_whatever_became_of_its_files_before_they_we
 
 def test_a_grid_of_one_method_has_no_differences_to_draw(finished):
     (finished / "one.yaml").write_text(yaml.safe_dump(changed(grid={"methods": ["lautum"]}) | {"name": "one"}))
-    snakemake(finished, "--cores", "2", "--scheduler", "greedy", "--configfile", str(finished / "one.yaml"))
+    output = snakemake(finished, "--cores", "2", "--scheduler", "greedy", "--configfile", str(finished / "one.yaml"))
+    assert "\nDone. Open reports/one/index.html\n" in output
     names = {path.name for path in (finished / "reports/one").iterdir()}
     assert "digits-letters-accuracy.png" in names and "digits-letters-differences.png" not in names
     # A seed leaves the grid: its run stays in the table all the same.
@@ -260,6 +263,29 @@ def test_a_bad_configuration_stops_before_any_job(finished):
     assert "Traceback" not in output
 
 
+def test_names_that_mean_something_to_a_shell_are_names(tmp_path, builtin_data):
+    name = "a 'b\"; touch X; $(touch X) `touch X` #&|<>*?[]\\\\"
+    folders = {"data": "d", "results": f"results {name}", "reports": f"reports {name}"}
+    (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(TOY | {"folders": folders}))
+    options = ["--profile", str(ROOT / "profiles/local"), "--configfile", str(tmp_path / f"{name}.yaml")]
+    # The cause of a failure is shown, though rules are quiet.
+    output = snakemake(tmp_path, *options, "--until", "prepare", check=False, variables={"LAUTUM_OFFLINE": "/nowhere"})
+    assert re.search(
+        r"^results .*/logs/prepare/\w+\.log:lautum: error: the offline folder /nowhere does not", output, re.M
+    )
+    shutil.copytree(builtin_data, tmp_path / "d")
+    output = snakemake(tmp_path, *options, "--until", "split")
+    assert "\nDone.\n" in output  # of the page, which was not asked for, nothing is said
+    assert {path.name for path in tmp_path.iterdir()} == {".snakemake", "d", folders["results"], f"{name}.yaml"}
+    assert len(list((tmp_path / folders["results"] / "splits").rglob("seed?.json"))) == 2
+    output = snakemake(tmp_path, *options, "--dry-run", "--printshellcmds", "--quiet", "host")
+    commands = [shlex.split(command) for command in re.findall(r"^\s*(?:Shell command: )?(logged .*)$", output, re.M)]
+    assert {command[3] for command in commands} == {"pretrain", "cells", "collect", "report"}
+    for command in commands:
+        assert command[1].startswith(f"results {name}/logs/{command[3]}/") and command[2] == "lautum"
+        assert not any(set(part) & set(" '$;`") for part in command[4:])
+
+
 def test_the_slurm_profile_works_by_name_from_the_root(tmp_path):
     copy = tmp_path / "clone"
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
@@ -299,6 +325,10 @@ def grid_tasks():
 
 
 def test_workflow_style():
-    for command in (["snakemake", "--lint"], ["snakefmt", "--check", "Snakefile", "workflow"]):
-        result = subprocess.run([BIN / command[0], *command[1:]], cwd=ROOT, capture_output=True, text=True)
-        assert result.returncode == 0, result.stdout + result.stderr
+    command = [BIN / "snakefmt", "--check", "Snakefile", "workflow"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    result = subprocess.run([BIN / "snakemake", "--lint"], cwd=ROOT, capture_output=True, text=True)
+    # Jobs run in the environment of the driver: that of environment.yml, or of `make`.
+    lints = set(re.findall(r"^    \* (.*):$", result.stderr, flags=re.MULTILINE))
+    assert lints == {"Specify a conda environment or container for each rule."}, result.stderr

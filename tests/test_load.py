@@ -1,5 +1,6 @@
 """Results as data frames: what a reader with pandas alone finds in the files, and what docs/results.md says of it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from safetensors.numpy import load_file
 
 import lautum
 from lautum.errors import LautumError
+from lautum.experiment import config
+from lautum.experiment.layout import Layout
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "reports/first-cifar10-cifar100"
@@ -62,7 +65,20 @@ def described(frame: str) -> set[str]:
     return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
 
 
-@pytest.mark.parametrize("frame", ["runs", "differences", "predictions"])
+def test_settings_are_those_that_the_runs_were_made_with(results):
+    chosen = results.settings.query("method == 'lautum' and labels == 100").set_index("name")["value"]
+    assert (chosen["network"], chosen["pretrain.objective"], chosen["transfer.objective"]) == (
+        '"conv32-64-fc512"',
+        '"lautum"',
+        '"supervised"',
+    )
+    layout = Layout(config.load(ROOT / "config/first-cifar10-cifar100.yaml"))
+    loaded = layout.config.pretrain_settings("cifar10-cifar100", "lautum")
+    assert json.loads(chosen["pretrain.rank"]) == loaded.rank
+    assert set(results.settings["settings"]) == set(results.runs["settings"]) == set(results.axes)
+
+
+@pytest.mark.parametrize("frame", ["runs", "differences", "predictions", "settings"])
 def test_every_column_is_described(results, frame):
     assert described(frame) == set(getattr(results, frame).columns)
 

@@ -242,6 +242,33 @@ def test_a_process_takes_the_first_gpu_that_is_free_and_shares_the_first_when_no
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
+def test_claims_are_not_made_where_others_can_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    claims, elsewhere = tmp_path / f"lautum-gpus-{os.getuid()}", tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+
+    def refused(match):
+        claim_gpu.cache_clear()
+        with pytest.raises(LautumError, match=match):
+            claim_gpu(2)
+
+    claims.symlink_to(elsewhere)
+    refused(f"{claims} cannot say who has which GPU .*; remove it")
+    claims.unlink()
+    claims.mkdir()
+    claims.chmod(0o777)
+    refused(f"{claims} belongs to others, too .mode 777.; remove it")
+    claims.chmod(0o700)
+    (claims / "0").symlink_to(elsewhere / "made")
+    refused("0 cannot say who has which GPU")
+    assert not list(elsewhere.iterdir())
+    another = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: another)
+    claims.rename(tmp_path / f"lautum-gpus-{another}")
+    refused("belongs to others, too")
+    claim_gpu.cache_clear()
+
+
 def test_jobs_of_one_machine_take_different_gpus(tmp_path):
     """Three live processes and two GPUs; when the first is killed its GPU is free again."""
     code = "from lautum.training.device import claim_gpu; print(claim_gpu(2), flush=True); input()"

@@ -1,11 +1,20 @@
 """What importing costs, and what each use of the package needs."""
 
+import os
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 import lautum
+
+ROOT = Path(__file__).parent.parent
 
 HEAVY = ("torch", "torchvision", "pandas", "matplotlib", "scipy.stats", "statsmodels", "sklearn")
 
@@ -63,3 +72,34 @@ def test_the_public_names_are_the_method():
     assert public == [LautumRegularizer, lautum_information, multi_kernel_mmd, mutual_information]
     with pytest.raises(AttributeError, match="module 'lautum' has no attribute 'Lautum'"):
         lautum.Lautum  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "door", ["from lautum.cli import main; main([]); import lautum.report.style", "import lautum.studies.theorem"]
+)
+def test_figures_do_not_depend_on_the_users_matplotlib(door, tmp_path):
+    for folder in ("here", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "matplotlibrc").write_text("text.usetex: true\nfont.size: 30\n")
+    code = f"{door}\nimport matplotlib as m\nassert m.get_backend().lower() == 'agg'\n"
+    code += "assert m.rcParams | {'backend': 0} == m.rcParamsDefault | {'backend': 0}"
+    for folder in ("here", "."):  # one without and one with a matplotlibrc beside the one that is named
+        environment = os.environ | {"MPLBACKEND": "no-such-backend", "MATPLOTLIBRC": str(tmp_path / "elsewhere")}
+        result = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path / folder, env=environment, capture_output=True, text=True
+        )
+        assert result.returncode == 0, result.stderr
+
+
+def test_the_conda_environment_is_the_package_with_all_that_it_declares():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    python, pip, installed = environment["dependencies"]
+    assert SpecifierSet(project["requires-python"]).contains(python.removeprefix("python="))
+    assert pip == "pip" and environment["channels"] == ["conda-forge"]  # pip installs all else
+    (root, extra) = re.fullmatch(r"-e (\S+)\[(\w+)\]", *installed["pip"]).groups()
+    assert (ROOT / root / "pyproject.toml").is_file()
+    extras = {name: [Requirement(text) for text in texts] for name, texts in project["optional-dependencies"].items()}
+    reached = {extra} | {name for needed in extras[extra] if needed.name == project["name"] for name in needed.extras}
+    assert reached == set(extras)
+    assert f"conda activate {environment['name']}`" in (ROOT / "README.md").read_text()

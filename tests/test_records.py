@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
@@ -12,9 +13,9 @@ from lautum import schema
 from lautum.errors import LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
-from lautum.files import sha256_of_arrays, write_arrays, write_json, write_text
+from lautum.files import sha256_of_arrays, sha256_of_file, write_arrays, write_json, write_text
 from lautum.pipeline.run_record import RunRecord
-from lautum.results import collected, records, selection
+from lautum.results import collected, records, selection, sums
 
 ROOT = Path(__file__).parent.parent
 
@@ -255,10 +256,10 @@ def test_earlier_results_that_are_not_whole_are_not_lost_in_silence(campaign, ca
     records.collect(layout)
     remove(layout, first)
     table, predictions = layout.report / "records.csv", layout.report / "predictions.safetensors"
-    for path, pattern in ((table, "has no column task"), (predictions, "cannot be read")):
+    for path in (table, predictions):
         whole = path.read_bytes()
         path.write_bytes(b"short\n")
-        with pytest.raises(LautumError, match=f"{path.name} {pattern}.*restore it, or leave out what only it has with"):
+        with pytest.raises(LautumError, match=f"{path.name} is not what was .*restore it, or leave out what only"):
             records.collect(layout)
         assert path.read_bytes() == b"short\n"
         path.write_bytes(whole)
@@ -297,18 +298,32 @@ def test_each_seed_has_a_split_of_its_own(campaign):
     assert records.collect(layout).kept == [first]
 
 
-def test_a_collection_that_was_interrupted_is_made_whole_by_the_next(campaign):
+def test_a_collection_that_was_interrupted_is_made_whole_by_the_next(campaign, monkeypatch):
     _, layout = campaign
     first, second = layout.cells()[:2]
     for cell in (first, second):
         write_record(layout, cell, 5)
     records.collect(layout)
-    old = (layout.report / "records.csv").read_bytes()
+    before = contents(layout)
     remove(layout, first)
     write_record(layout, second, 7)
     records.collect(layout)
     whole = contents(layout)
-    (layout.report / "records.csv").write_bytes(old)  # as if it had been stopped before this, the last of the files
+    for name, content in before.items():
+        (layout.report / name).write_bytes(content)
+    write = sums.write_bytes
+
+    def full(path, content):
+        if path.name == "records.csv":  # the last
+            raise LautumError("no space left")
+        write(path, content)
+
+    monkeypatch.setattr(sums, "write_bytes", full)
+    with pytest.raises(LautumError, match="no space left"):
+        records.collect(layout)
+    mixed = contents(layout)
+    assert mixed["records.csv"] == before["records.csv"] and mixed["curves.csv.gz"] == whole["curves.csv.gz"]
+    monkeypatch.undo()
     records.collect(layout)
     assert contents(layout) == whole
 
@@ -417,6 +432,7 @@ def test_collected_files_that_do_not_belong_are_refused(campaign):
     write_record(layout, layout.cells()[0], 5)
     records.collect(layout)
     records.read(layout)
+    (folder / "SHA256SUMS").unlink()  # as in results from before there was one
     whole, predictions = (folder / "records.csv").read_text(), load_file(folder / "predictions.safetensors")
     settings = layout.settings_key("digits-letters", "slow", 50)
     (folder / "records.csv").write_text(whole.replace(settings, "0" * 12))
@@ -437,6 +453,37 @@ def test_collected_files_that_do_not_belong_are_refused(campaign):
             records.read(layout)
     write_arrays(folder / "predictions.safetensors", predictions | {name: predictions[name][::-1]}, {})
     with pytest.raises(LautumError, match="the predictions of digits-letters/slow/n50/seed7 are not those of its"):
+        records.read(layout)
+
+
+@pytest.mark.parametrize("name", collected.FILES)
+def test_no_collected_file_can_change_unnoticed(campaign, name):
+    _, layout = campaign
+    for cell in layout.cells():
+        write_record(layout, cell, 5)
+    records.collect(layout)
+    path = layout.report / name
+    assert f"{sha256_of_file(path)}  {name}\n" in (layout.report / "SHA256SUMS").read_text()  # as sha256sum reads it
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 1 + len(whole) // 40):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(LautumError, match=f"{name} is not what was written there"):
+            records.read(layout)
+    path.write_bytes(whole)
+    records.read(layout)
+
+
+@pytest.mark.parametrize("value", ["7.5", "True", "inf", "1e400", "9" * 400, "x", "", "[]"])
+def test_a_column_of_whole_numbers_holds_nothing_else(campaign, value):
+    _, layout = campaign
+    for cell in layout.cells():
+        write_record(layout, cell, 5)
+    records.collect(layout)
+    (layout.report / "SHA256SUMS").unlink()
+    path = layout.report / "records.csv"
+    table = pd.read_csv(path, dtype=str)
+    path.write_text(table.assign(seed=value).to_csv(index=False))
+    with pytest.raises(LautumError, match="records.csv, line 2: no number in column seed"):
         records.read(layout)
 
 

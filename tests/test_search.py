@@ -1,6 +1,7 @@
 """The search for hyper-parameters: what is declared is what is tried, the same number for all, and the best goes on."""
 
 import itertools
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pages import Page
 from test_records import write_record
 
 from lautum.errors import Damaged, LautumError
-from lautum.experiment import config, config_files
+from lautum.experiment import config, config_files, designs, search, universes
 from lautum.experiment.layout import Layout
 from lautum.experiment.search import draw, quasi_random
 from lautum.experiment.space import Range
@@ -77,9 +78,24 @@ def test_the_points_are_pinned_and_spread():
     assert quasi_random(4, 0).shape == (4, 0)
 
 
-@pytest.mark.parametrize("dimensions", range(1, 9))
-def test_the_points_that_are_kept_are_those_that_are_drawn(dimensions):
-    assert np.array_equal(quasi_random(16, dimensions), draw(16, dimensions))
+def test_the_points_that_are_kept_are_those_that_are_drawn():
+    names = list(json.loads(designs.PATH.read_text()))
+    assert len(names) == 10
+    for name in names:
+        first, dimensions = name.split(" x ")
+        if first.startswith("Halton "):
+            drawn = universes.draw(64, int(dimensions), int(first.removeprefix("Halton ")))
+        else:
+            drawn = draw(int(first), int(dimensions))
+        assert np.array_equal(designs.kept(name), drawn), name
+    assert designs.kept("17 x 3") is None
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_no_configuration_of_the_suite_waits_for_points_to_be_drawn(path, monkeypatch):
+    for module in (search, universes):
+        monkeypatch.setattr(module, "draw", lambda *_: pytest.fail("points were drawn"))
+    config.load(path)
 
 
 def test_a_position_on_a_range():

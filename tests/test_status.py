@@ -14,7 +14,7 @@ from lautum.experiment.layout import Cell, Layout
 from lautum.files import write_text
 from lautum.pipeline.locks import lock
 from lautum.pipeline.run_record import StageCost
-from lautum.results import selection, status
+from lautum.results import jobs, selection, status
 
 ROOT = Path(__file__).parent.parent
 CAMPAIGN = f"""
@@ -62,8 +62,8 @@ def pretrained(layout: Layout, cell: Cell) -> Path:
     return layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
 
 
-def job_of(layout: Layout, step: str, cell: Cell) -> status.Job:
-    (job,) = (job for job in status.jobs(layout) if job.step == step and cell in job.cells)
+def job_of(layout: Layout, step: str, cell: Cell) -> jobs.Job:
+    (job,) = (job for job in jobs.jobs(layout) if job.step == step and cell in job.cells)
     return job
 
 
@@ -163,6 +163,23 @@ def test_jobs_that_say_nothing(campaign):
     assert status.read(campaign).running == []
 
 
+def test_data_that_cannot_be_had_is_a_failure_of_all_that_need_it(campaign):
+    split = campaign.split("digits-letters", 50, 1)
+    log = Path("results/logs/split", split.relative_to("results/splits")).with_suffix(".log")
+    write_text(log, "reading\n")
+    assert status.read(campaign).failed == []  # it may be at it still
+    write_text(log, "reading\nlautum: error: too few images\n")
+    now = status.read(campaign)
+    assert now.failed == [f"labelled images of digits-letters n50 seed 1: lautum: error: too few images ({log})"]
+    assert {cell.seed for cell, state in now.cells.items() if state == "failed"} == {1}
+    write_text(Path("results/logs/prepare/letters.log"), "lautum: error: no font\n")
+    now = status.read(campaign)
+    assert "data set letters: lautum: error: no font (results/logs/prepare/letters.log)" in now.failed
+    assert set(now.cells.values()) == {"failed"}
+    write_text(split, "it worked at last")
+    assert len(status.read(campaign).failed) == 1
+
+
 def test_a_search_is_as_long_as_its_rungs_are_known(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("trial.yaml").write_text(TRIALS.format(root=ROOT, folder=tmp_path))
@@ -177,8 +194,8 @@ def test_several_pretrainings_in_one_job(campaign):
     values = Path("mine.yaml").read_text() + "pretrainings_per_job: 2\n"
     Path("mine.yaml").write_text(values)
     layout = Layout(config.load("mine.yaml"))
-    assert {job.step for job in status.jobs(layout)} == {"cells"}
-    stages = [stage.network for job in status.jobs(layout) for stage in job.stages]
+    assert {job.step for job in jobs.jobs(layout)} == {"cells"}
+    stages = [stage.network for job in jobs.jobs(layout) for stage in job.stages]
     assert len(stages) == len(set(stages)) == 4 + 6
 
 

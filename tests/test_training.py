@@ -2,6 +2,7 @@
 finite.
 """
 
+import errno
 import os
 import random
 import signal
@@ -158,6 +159,24 @@ def test_a_checkpoint_in_the_middle_changes_nothing(tmp_path):
     with_checkpoints, _ = run("lautum", tmp_path / "each.safetensors", interval=0.0)
     assert (tmp_path / "each.safetensors").exists()
     assert equal(with_checkpoints, expected)
+
+
+def test_a_disk_that_is_full_for_a_while_costs_a_checkpoint_and_no_more(tmp_path, capsys, monkeypatch):
+    expected, _ = run("lautum", tmp_path / "quiet.safetensors")
+    calls = []
+
+    def sync(file):
+        calls.append(file)
+        if len(calls) < 20:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    network, _ = run("lautum", tmp_path / "full.safetensors", interval=0.0)
+    assert len(calls) == 24  # one after each step
+    assert equal(network, expected)
+    said = capsys.readouterr().err
+    assert said.count("no space left on the device; free some space; going on without this checkpoint") == 19
+    assert [path.name for path in tmp_path.iterdir()] == ["full.safetensors"]
 
 
 def test_a_damaged_or_foreign_checkpoint_is_passed_over(tmp_path, capsys):

@@ -3,13 +3,18 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from scipy import stats
 
+from lautum import paper
 from lautum.errors import LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.experiment.universes import low_discrepancy
+from lautum.report import universes_page
+from lautum.results import multiverse, universes
 
 ROOT = Path(__file__).parent.parent
 RATE = {"stage": "pretrain", "setting": "learning_rate", "low": 1e-4, "high": 1e-2, "source": "chosen: x"}
@@ -144,3 +149,85 @@ def test_the_declared_campaign_is_what_its_comments_say():
         correlations = np.corrcoef(low_discrepancy(16, len(before), seed).T)
         worst.append(np.abs(correlations - np.eye(len(before))).max())
     assert int(np.argmin(worst)) == universes.sample and round(min(worst), 2) == 0.31
+
+
+@pytest.fixture
+def declared(tmp_path, monkeypatch) -> Layout:
+    """The declared campaign with a table of made-up runs: Lautum helps where the head is kept, by 5 points."""
+    monkeypatch.chdir(tmp_path)
+    text = {"extends": str(ROOT / "config/universes-mnist.yaml"), "name": "declared", "universes": {"count": 24}}
+    Path("declared.yaml").write_text(yaml.safe_dump(text))
+    layout = Layout(config.load("declared.yaml"))
+    rng, rows = np.random.default_rng(0), []
+    heads = [levels["head"] for levels in layout.config.universes.levels()]
+    for cell in layout.cells():
+        method = layout.config.methods[cell.method]
+        seed = np.random.default_rng(1000 * cell.seed + cell.labels)
+        ahead = 0.05 * (method.arm == "lautum" and heads[method.universe] == "kept")
+        accuracy = 0.5 + cell.labels / 1000 + seed.normal(0, 0.02) + ahead
+        counts = {
+            f"after_{steps}": round(10_000 * (accuracy - 0.1 + steps / 10_000 + rng.normal(0, 0.005)))
+            for steps in (25, 50, 100, 200, 400)
+        }
+        row = [cell.task, method.arm, method.universe, cell.labels, cell.seed]
+        row += [layout.settings_key(cell.task, cell.method, cell.labels), f"{cell.labels}-{cell.seed}", 10_000]
+        row += [round(10_000 * accuracy), "0123", 0.9 - ahead, 4 - 40 * ahead, 0.5, 20.0, 30.0, "cpu", "x", "2", "abc"]
+        values = dict(zip(universes.COLUMNS, row, strict=True))
+        rows.append(values if method.arm == "temporal_ensembling" else values | counts)
+    layout.report.mkdir(parents=True)
+    pd.DataFrame(rows).astype(dict.fromkeys(counts, "Int64")).to_csv(layout.report / universes.FILE, index=False)
+    return layout
+
+
+def test_the_page_says_what_the_table_says(declared):
+    path = universes_page.write_all(declared, "declared.yaml")
+    html = path.read_text(encoding="utf-8")
+    assert path.stat().st_size < 1_500_000
+    analysis = multiverse.Analysis.of(declared)
+    assert analysis.count == 24 and analysis.budgets == [25, 50, 100, 200, 400, 1000]
+    first, level, reason = analysis.sentences()
+    assert "Whether the claim holds depends on the setting" in first and "What decides most is the head" in first
+    assert "None of the settings brings Standard near" in level or "Where Standard is as accurate" in level
+    assert "target’s images" in reason
+    for sentence in (first, level, reason):
+        assert sentence in html
+    # The share of settings ahead, counted again from the file alone.
+    table = pd.read_csv(declared.report / universes.FILE)
+    ahead = of = 0
+    for _, some in table[table["seed"] < 203].groupby(["universe", "labels"]):
+        wide = some.set_index(["arm", "seed"])
+        for column in ("correct", *(f"after_{steps}" for steps in (25, 50, 100, 200, 400))):
+            lead = (wide.loc["lautum", column] - wide.loc["standard", column]).to_numpy(float)
+            of += 1
+            ahead += lead.mean() - stats.t.ppf(0.975, 2) * lead.std(ddof=1) / np.sqrt(3) > 0
+    shares = pd.read_csv(declared.report / "shares.csv").set_index("settings")
+    assert (shares.loc["all", "n"], shares.loc["all", "ahead"]) == (of, pytest.approx(ahead / of))
+    assert f"in {ahead / of:.0%} of {of} settings" in first
+    gains = pd.read_csv(declared.report / "gains.csv")
+    assert set(gains["comparison"]) == {paper.comparison_name(*pair) for pair in analysis.comparisons}
+    te = gains[gains["comparison"] == "TE − Standard"]
+    assert set(te["budget"]) == {1000} and set(te["universe"]) == set(range(0, 24, 4))
+
+
+def test_a_universe_with_a_missing_run_is_left_out_and_said(declared):
+    path = declared.report / universes.FILE
+    table = pd.read_csv(path)
+    table.drop(table.query("universe == 11 & arm == 'lautum' & seed == 201 & labels == 50").index).to_csv(
+        path, index=False
+    )
+    assert multiverse.Analysis.of(declared).count == 23
+    html = universes_page.write_all(declared, "declared.yaml").read_text(encoding="utf-8")
+    assert "23 of 24 declared universes" in html
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [("settings", "other", "made with other settings"), ("data", "other", "made from different data")],
+)
+def test_runs_of_something_else_are_refused(column, value, message, declared):
+    path = declared.report / universes.FILE
+    table = pd.read_csv(path)
+    table.loc[5, column] = value
+    table.to_csv(path, index=False)
+    with pytest.raises(LautumError, match=message):
+        universes.read(declared)

@@ -13,6 +13,7 @@ from typing import NoReturn
 from lautum.cli import new, results, steps
 from lautum.errors import Damaged, LautumError, require_known
 from lautum.files import set_aside
+from lautum.lazy import ship_matplotlib
 
 COMMANDS = steps.COMMANDS | results.COMMANDS | new.COMMANDS
 
@@ -32,6 +33,7 @@ then, over whatever cells are done:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code. A user's mistake is one line on stderr and exit code 1."""
+    ship_matplotlib()
     try:
         options = _parse(list(sys.argv[1:] if arguments is None else arguments))
         return options.run(options) or 0

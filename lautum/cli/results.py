@@ -12,6 +12,12 @@ def _collect(options: Namespace) -> None:
     from lautum.results.collected import in_words
 
     layout = load_layout(options)
+    if layout.config.universes:
+        from lautum.results import universes
+
+        path, missing = universes.collect(layout)
+        print(f"{len(layout.cells()) - len(missing)} of {len(layout.cells())} runs -> {path}")
+        return
     cells = selection.cells(layout)
     done = records.collect(layout, cells, options.drop)
     print(f"{len(cells) - len(done.missing)} of {len(cells)} cells -> {done.path}")
@@ -44,6 +50,13 @@ def _status(options: Namespace) -> None:
         if options.watch is None or set(now.cells.values()) == {"done"}:
             return
         time.sleep(max(1, options.watch))
+
+
+def _compare(options: Namespace) -> None:
+    from lautum.results import collected, compare
+
+    first, second = (collected.load(folder) for folder in options.folders)
+    print(compare.text(first, second, options.folders))
 
 
 def _rung(options: Namespace) -> None:
@@ -80,9 +93,15 @@ def _plot(options: Namespace) -> None:
 
 
 def _report(options: Namespace) -> None:
+    layout = load_layout(options)
+    if layout.config.universes:
+        from lautum.report import universes_page
+
+        print(universes_page.write_all(layout, options.config))
+        return
     from lautum.report import campaign
 
-    print(campaign.write(load_layout(options), options.config))
+    print(campaign.write(layout, options.config))
 
 
 def _drop(parser: ArgumentParser) -> None:
@@ -104,6 +123,10 @@ def _watch(parser: ArgumentParser) -> None:
     )
 
 
+def _two_folders(parser: ArgumentParser) -> None:
+    parser.add_argument("folders", nargs=2, metavar="FOLDER", help="of collected results, e.g. reports/published")
+
+
 def _rung_number(parser: ArgumentParser) -> None:
     parser.add_argument("rung", type=count, metavar="N", help="1, 2, ...")
 
@@ -113,6 +136,11 @@ COMMANDS = {
         "say which cells of a campaign are done, running or failed, and how long the rest will take",
         _status,
         (config_file, _watch),
+    ),
+    "compare": Command(
+        "compare two campaigns cell by cell, paired where seeds are common, and name the settings that differ",
+        _compare,
+        (_two_folders,),
     ),
     "rung": Command(
         "rank the trials of a rung of a hyper-parameter search and say which go on to the next",

@@ -98,10 +98,23 @@ def _locate(remote: Remote, name: str, downloads: Path, offline: Path | None) ->
     by_hand = offline or Path("FOLDER")
     setting = "" if offline else f" and set LAUTUM_OFFLINE={by_hand}"
     note = f" ({remote.note})" if remote.note else ""
+    similar = "".join(
+        f"; {path} has another name or was unpacked: it must be as published, byte for byte"
+        for path in (_similar(offline / remote.folder, name) if offline else ())
+    )
     raise LautumError(
         f"cannot download {name}: {'; '.join(failures)}; "
-        f"place the file by hand at {by_hand / remote.folder / name}{setting}{note}"
+        f"place the file by hand at {by_hand / remote.folder / name}{setting}{note}{similar}"
     )
+
+
+def _similar(folder: Path, name: str) -> list[Path]:
+    """Files that seem to be `name` under another name: unpacked, or as some mirrors write it, with dots for hyphens."""
+
+    def plain(name: str) -> str:
+        return name.lower().removesuffix(".gz").replace(".", "-").replace("_", "-")
+
+    return [path for path in sorted(folder.glob("*")) if plain(path.name) == plain(name)]
 
 
 class _MirrorFailed(Exception):

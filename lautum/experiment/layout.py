@@ -104,9 +104,11 @@ class Layout:
 
     def settings_key(self, task: str, method: str, labels: int) -> str:
         """As `transfer_key`, of the settings alone: ties committed records to a configuration while code moves on."""
-        return self._key(
-            ("settings", task, method, labels), lambda: _without_code(self._transfer_axes(task, method, labels))
-        )
+        return self._key(("settings", task, method, labels), lambda: self.settings(task, method, labels))
+
+    def settings(self, task: str, method: str, labels: int) -> dict:
+        """What `settings_key` is the hash of."""
+        return _without_code(self._transfer_axes(task, method, labels))
 
     def pretrained(self, task: str, method: str, labels: int, seed: int) -> Path:
         """The network after the pre-transfer stage."""
@@ -246,9 +248,13 @@ class Layout:
     def _key(self, name: tuple, axes: Callable[[], dict]) -> str:
         """The hash of `axes`; the grid asks for the same one once per seed and rule, so it is kept by `name`."""
         if name not in self._keys:
-            text = json.dumps(axes(), sort_keys=True)
-            self._keys[name] = hashlib.sha256(text.encode()).hexdigest()[:12]
+            self._keys[name] = key_of(axes())
         return self._keys[name]
+
+
+def key_of(axes: dict) -> str:
+    """The hash that stands for settings in paths and records."""
+    return hashlib.sha256(json.dumps(axes, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _without_code(axes: dict) -> dict:

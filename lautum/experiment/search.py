@@ -7,21 +7,19 @@ seeds as the resource: after `rungs[0]` seeds the best `trials * rungs[0] / rung
 `rungs[1]` seeds, and so on; the same rule for all.
 """
 
-import json
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from lautum.errors import LautumError, nearest, require_known
+from lautum.experiment import designs
 from lautum.experiment.catalogue import Catalogue
 from lautum.experiment.space import MethodOutline, Outline, Range, Variant, expanded, is_whole, require_allowed
 from lautum.schema import Strict
 
 MOST_TRIALS = 1000  # of all methods together
 DESIGN_SEED = 20191105  # fixes the quasi-random points; any number would do
-DESIGNS = Path(__file__).with_name("designs.json")  # the points of some, drawn once
 
 
 class Space(Strict):
@@ -146,16 +144,10 @@ def quasi_random(count: int, dimensions: int) -> np.ndarray:
     Halton sequences leave some pairs of coordinates strongly correlated (16 points in 6 dimensions: up to 0.8 and 0.5
     against 0.2 here), and their hyper-parameters could not be told apart.
 
-    Those of 16 points are kept in designs.json: another release of SciPy may draw others, but not change which trials
-    there were, and every job of a search would wait a second for SciPy.
+    Those of 16 points are kept, see `lautum.experiment.designs`.
     """
-    kept = _designs().get(f"{count} x {dimensions}")
-    return draw(count, dimensions) if kept is None else np.array(kept)
-
-
-@cache
-def _designs() -> dict[str, list[list[float]]]:
-    return json.loads(DESIGNS.read_text())
+    kept = designs.kept(f"{count} x {dimensions}")
+    return draw(count, dimensions) if kept is None else kept
 
 
 @cache

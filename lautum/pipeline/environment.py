@@ -2,14 +2,16 @@
 
 import os
 import platform
-import re
 import resource
 import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 
 import torch
 
 import lautum
+from lautum.pipeline import processor
 from lautum.pipeline.run_record import Environment
 
 
@@ -17,13 +19,13 @@ def describe(device: torch.device, threads: int) -> Environment:
     """Where a record is being made."""
     return Environment(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        cpu=_cpu_model(),
+        cpu=processor.describe(),
         cores=os.cpu_count() or 1,
         threads=threads,
         python=platform.python_version(),
         torch=str(torch.__version__),
         lautum=lautum.__version__,
-        commit=_commit(),
+        commit=commit_of(Path(lautum.__file__).resolve().parents[1]),
     )
 
 
@@ -34,41 +36,29 @@ def peak_memory_mb(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def has_bfloat16() -> bool:
-    """Whether this processor has instructions for bfloat16; without them it is ten times slower than float32.
+@cache
+def commit_of(root: Path) -> str:
+    """The git commit of the suite in the folder `root`, with "+changes" when its code differs, also by new files.
 
-    True where that cannot be known.
+    "unknown" when `root` itself is no checkout (one that it lies in has another code's commits) or git cannot tell;
+    that is said on stderr, once.
     """
     try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return True
-    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, flags=re.MULTILINE)
-    return found is None or bool({"avx512_bf16", "amx_bf16", "bf16"} & set(found[1].split()))
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _commit() -> str:
-    """The suite's git commit, with "+changes" when the working tree differs; "unknown" outside a checkout."""
-    command = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--abbrev=12",
-        "--dirty=+changes",
-        "--exclude=*",
-    ]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:  # no git on this machine
+        top = _git(root, "rev-parse", "--show-toplevel")
+        if not os.path.samefile(top, root):
+            raise OSError(f"the checkout there is that of {top}")
+        changes = _git(root, "status", "--porcelain", "--untracked-files=all", "--", "lautum")
+        return _git(root, "rev-parse", "--short=12", "HEAD") + ("+changes" if changes else "")
+    except OSError as error:
+        print(f"records will not name the commit of {root}: {error}", file=sys.stderr, flush=True)
         return "unknown"
-    return result.stdout.strip() if result.returncode == 0 else "unknown"
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """What git says about the folder itself, whatever repository its environment names; raises OSError if nothing."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment | {"LC_ALL": "C"})
+    if result.returncode:
+        raise OSError((result.stderr.strip().splitlines() or ["git failed"])[0])
+    return result.stdout.removesuffix("\n")

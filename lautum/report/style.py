@@ -1,8 +1,9 @@
 """The one style of all figures, and how they are written.
 
-Figures are built without pyplot, so that importing this module changes no state of matplotlib. A method looks the same
-in every figure of every campaign. Colours have a contrast of 3:1 with white at least; marker and line style tell
-methods apart in grey and with every kind of colour vision.
+Figures are built without pyplot. Importing this module takes matplotlib's settings back to those that it was shipped
+with: fonts, sizes or TeX of a user's matplotlibrc would make other figures, or none. A method looks the same in every
+figure of every campaign. Colours have a contrast of 3:1 with white at least; marker and line style tell methods apart
+in grey and with every kind of colour vision.
 """
 
 import io
@@ -17,6 +18,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lautum.files import write_bytes
+
+matplotlib.rcdefaults()
 
 
 class Style(NamedTuple):

@@ -9,10 +9,11 @@ page, comparisons, and whoever analyses results with tools of their own.
 docs/results.md describes every column.
 """
 
+import json
 import re
 import zlib
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from gzip import BadGzipFile
 from pathlib import Path
@@ -22,9 +23,10 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from lautum.errors import Damaged, LautumError, nearest
-from lautum.experiment.layout import Cell
-from lautum.files import read_arrays, sha256_of_arrays
+from lautum.experiment.layout import Cell, key_of
+from lautum.files import read_arrays, read_bytes, sha256_of_arrays
 from lautum.pipeline import run_record
+from lautum.results import sums
 
 # What runs must have in common to be compared, and for which of them.
 IN_COMMON = {
@@ -34,7 +36,13 @@ IN_COMMON = {
     "split_sha256": ["task", "labels", "seed"],
     "device": ["task", "labels", "seed"],
 }
-FILES = ("records.csv", "predictions.safetensors", "curves.csv.gz", "examples.safetensors")  # in a campaign's folder
+# In a campaign's folder.
+FILES = ("records.csv", "predictions.safetensors", "curves.csv.gz", "examples.safetensors", "settings.json")
+WHOLE = {"labels", "seed", "n_images", "correct", "threads", "step", "runs", "rung"}  # columns of whole numbers
+NUMBERS = (
+    "labels seed accuracy n_images correct pretrain_seconds transfer_seconds evaluate_seconds peak_memory_mb "
+    "pretrain_images_per_second transfer_images_per_second threads"
+).split()
 RUN = ["task", "method", "labels", "seed"]
 CURVE_AXES = ["task", "stage", "methods", "labels", "seed", "step"]
 REMEDY = "run `lautum collect`"
@@ -60,6 +68,7 @@ class Results:
     classes: dict[str, list[str]]  # of each task, in the order of its class numbers
     curves: pd.DataFrame  # CURVE_AXES and a column for each logged quantity, NaN where a stage does not log it
     examples: dict[str, np.ndarray]  # "task/images" uint8 (n, C, H, W), "task/labels" uint8 (n,)
+    axes: dict[str, dict] = field(default_factory=dict)  # what `Layout.settings_key` hashed, by the hash
 
     def predicted(self, cell) -> np.ndarray:
         """The class that a cell (a row of `runs`) predicted for each image it was evaluated on, uint8 (N,)."""
@@ -85,6 +94,21 @@ class Results:
         pairs["difference"] = pairs["accuracy"] - pairs["accuracy_baseline"]
         columns = ["task", "labels", "method", "baseline", "seed", "difference"]
         return pairs.reset_index(drop=True).reindex(columns=columns)
+
+    @cached_property
+    def settings(self) -> pd.DataFrame:
+        """One row for each setting of each cell.
+
+        Columns: task, method, labels, settings (as in `runs`: a cell has several where it was run with several), name
+        (as in a configuration), value (JSON).
+        """
+        rows = [
+            (*cell, name, json.dumps(value))
+            for cell in dict.fromkeys(self.runs[[*RUN[:-1], "settings"]].itertuples(index=False, name=None))
+            if cell[-1] in self.axes
+            for name, value in flat(self.axes[cell[-1]]).items()
+        ]
+        return pd.DataFrame(rows, columns=[*RUN[:-1], "settings", "name", "value"])
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -120,6 +144,8 @@ def load(folder: Path | str, cells: Iterable[Cell] | None = None, remedy: str = 
         shown = {curve for curve in set(axes) if named.intersection(sharing_cells(*curve))}
         curves = curves[[curve in shown for curve in axes]]
     path = folder / "predictions.safetensors"
+    for name in FILES:
+        sums.require_unaltered(folder / name, remedy)
     try:
         arrays, metadata = read_arrays(path, remedy, sealed=False)
         examples, _ = read_arrays(folder / "examples.safetensors", remedy, sealed=False)
@@ -131,7 +157,33 @@ def load(folder: Path | str, cells: Iterable[Cell] | None = None, remedy: str = 
         raise LautumError(f"{path} is not what `lautum collect` writes; {remedy}") from None
     for run in runs.itertuples():
         _require_predictions(path, arrays, run, remedy)
-    return Results(runs, arrays, classes, curves, examples)
+    return Results(runs, arrays, classes, curves, examples, _axes(folder / "settings.json", remedy))
+
+
+def _axes(path: Path, remedy: str) -> dict[str, dict]:
+    """The settings by their hash; none where they were collected before settings were."""
+    if not path.exists():
+        return {}
+    try:
+        axes = json.loads(read_bytes(path, remedy))
+        whole = all(key_of(some) == key for key, some in axes.items())
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise LautumError(f"{path} is not what `lautum collect` writes; {remedy}")
+    return axes
+
+
+def flat(axes: dict) -> dict[str, object]:
+    """Settings as one mapping of names as in a configuration (`transfer.steps`) to values."""
+    split, pretrain = axes.get("split", {}), axes.get("pretrain", {})
+    pretrain = {name: value for name, value in pretrain.items() if name != "split"}
+    transfer = {name: value for name, value in axes.items() if name not in ("split", "pretrain")}
+    found = {name: value for name, value in split.items() if name != "labels"}
+    for stage, some in (("pretrain", pretrain), ("transfer", transfer)):
+        own = {"objective": some.pop("objective", None)} | some.pop("settings", {})
+        found |= some | {f"{stage}.{name}": value for name, value in own.items()}
+    return found
 
 
 def _require_predictions(path: Path, arrays: dict[str, np.ndarray], run, remedy: str) -> None:
@@ -147,9 +199,8 @@ def read_runs(folder: Path, remedy: str = REMEDY) -> pd.DataFrame:
     """The runs alone, which is quick. Raises LautumError when there are none, with `remedy` as the advice."""
     if not folder.exists() and (others := [path.parent.name for path in folder.parent.glob("*/records.csv")]):
         raise LautumError(f"{folder} does not exist{nearest(folder.name, sorted(others))}")
-    numbers = ["labels", "seed", "accuracy", "n_images", "correct"]
     texts: dict[Hashable, type] = {"key": str, "settings": str, "commit": str}
-    return read_csv(folder / "records.csv", run_record.COLUMNS, numbers, remedy, texts)
+    return read_csv(folder / "records.csv", run_record.COLUMNS, NUMBERS, remedy, texts)
 
 
 def read_csv(
@@ -159,6 +210,7 @@ def read_csv(
 
     Raises LautumError, with `remedy` as the advice, when it is missing or something else.
     """
+    sums.require_unaltered(path, remedy)
     try:
         table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
     except FileNotFoundError:
@@ -169,11 +221,19 @@ def read_csv(
     if lacking:
         raise LautumError(f"{path} has no column {', '.join(lacking)}; {remedy}")
     for column in numbers:
-        wrong = pd.to_numeric(table[column], errors="coerce").isna()
+        found = pd.Series(np.nan, table.index) if table[column].dtype == bool else _numbers(table[column])
+        wrong = ~np.isfinite(found)
+        if column in WHOLE:
+            wrong |= (found % 1 != 0) | (found.abs() >= 2**53)
         if wrong.any():
             line = int(wrong.to_numpy().argmax()) + 2
             raise LautumError(f"{path}, line {line}: no number in column {column}; {remedy}")
     return table
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """As floats, NaN for what is none."""
+    return pd.Series(pd.to_numeric(column.astype(str), errors="coerce"), column.index).astype(float)
 
 
 def require_comparable(runs: pd.DataFrame, remedy: str) -> None:

@@ -5,6 +5,7 @@ reports/<name>/records.csv             one row for each cell
 reports/<name>/predictions.safetensors the predicted class of every evaluated image, one uint8 vector for each cell
 reports/<name>/curves.csv.gz           the training curve of every stage that the cells passed through
 reports/<name>/examples.safetensors    for each task, labelled target images of its first cell
+reports/<name>/settings.json           the settings that the cells were made with, by their hash
 """
 
 import gzip
@@ -17,8 +18,9 @@ import pandas as pd
 
 from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
-from lautum.files import set_aside, write_arrays, write_bytes, write_text
+from lautum.files import packed, packed_json, set_aside
 from lautum.pipeline import loading, run_record
+from lautum.results import sums
 from lautum.results.collected import (
     CURVE_AXES,
     Results,
@@ -46,7 +48,7 @@ class Collected:
 
 
 def collect(layout: Layout, cells: list[Cell] | None = None, drop: bool = False) -> Collected:
-    """Write the four files for those of `cells` (default: the grid's) that are finished.
+    """Write the files for those of `cells` (default: the grid's) that are finished.
 
     A run that the files have and the results folder has not stays in them, also one that is no longer in the grid; with
     `drop`, it goes. So a campaign can be run in parts, in several places. (The code can have changed between them; each
@@ -80,6 +82,7 @@ class _Gathered:
     curves: dict[Path, pd.DataFrame] = field(default_factory=dict)
     other_curves: list[pd.DataFrame] = field(default_factory=list)  # of cells that are no longer in the grid
     examples: dict[str, np.ndarray] = field(default_factory=dict)
+    axes: dict[str, dict] = field(default_factory=dict)  # settings that were collected before
 
 
 def _gather(layout: Layout, cells: list[Cell]) -> _Gathered:
@@ -147,6 +150,7 @@ def _keep(gathered: _Gathered, layout: Layout, cells: list[Cell], kept: list[Cel
     _keep_curves(gathered, layout, earlier.curves, in_grid, set(kept) - in_grid)
     known = {name: some for name, some in earlier.examples.items() if name.split("/")[0] in gathered.classes}
     gathered.examples = known | gathered.examples
+    gathered.axes = earlier.axes
 
 
 def _keep_curves(
@@ -167,18 +171,26 @@ def _keep_curves(
 
 
 def _write(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> Path:
-    """Write the four files, records.csv last; returns its path."""
-    folder, path = layout.report, layout.report / "records.csv"
-    write_arrays(folder / "predictions.safetensors", gathered.arrays, gathered.classes)
-    write_arrays(folder / "examples.safetensors", gathered.examples, {})
+    """Write the files, records.csv last; returns its path."""
     curves = [gathered.curves[stage] for stage in gathered.sharing if stage in gathered.curves]
     curves = pd.concat([*curves, *gathered.other_curves])
     text = curves.to_csv(index=False, lineterminator="\n", float_format="%.4g")
-    write_bytes(folder / "curves.csv.gz", gzip.compress(text.encode(), mtime=0))
+    axes = gathered.axes | {
+        layout.settings_key(*cell): layout.settings(*cell)
+        for cell in dict.fromkeys((cell.task, cell.method, cell.labels) for cell in cells if cell in gathered.rows)
+    }
+    used = {row["settings"] for row in gathered.rows.values()}
     in_order = [cell for cell in dict.fromkeys([*cells, *gathered.rows]) if cell in gathered.rows]
     table = pd.DataFrame([gathered.rows[cell] for cell in in_order], columns=run_record.COLUMNS)
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
-    return path
+    contents = {
+        "predictions.safetensors": packed(gathered.arrays, gathered.classes),
+        "examples.safetensors": packed(gathered.examples, {}),
+        "curves.csv.gz": gzip.compress(text.encode(), mtime=0),
+        "settings.json": packed_json({key: some for key, some in axes.items() if key in used}),
+        "records.csv": table.to_csv(index=False, lineterminator="\n").encode(),
+    }
+    sums.write(layout.report, contents)
+    return layout.report / "records.csv"
 
 
 def read(layout: Layout, cells: list[Cell] | None = None) -> Results:

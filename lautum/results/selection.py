@@ -18,7 +18,7 @@ from lautum.experiment import config
 from lautum.experiment.layout import Cell, Layout
 from lautum.files import write_text
 from lautum.pipeline import run_record
-from lautum.results import collected, records
+from lautum.results import collected, records, sums
 
 COLUMNS = "task method trial settings accuracy sd runs first_rung_accuracy n_images rung selected".split()
 
@@ -108,7 +108,8 @@ def write_rung(path: Path | str, rung: int) -> Path:
     assert layout.config.search is not None, "more than one rung comes from a search"
     table["kept"] = _best(table, layout.config.search.kept(rung))
     output = rung_file(layout, rung)
-    write_text(output, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    sums.write(output.parent, {output.name: text.encode()})
     return output
 
 
@@ -139,7 +140,8 @@ def write_trials(path: Path | str) -> tuple[Path, Path]:
     table["settings"] = [_text(settings(layout.config, row.task, row.trial)) for row in table.itertuples()]
     table["n_images"] = layout.config.evaluate.validation_images
     output, winners = layout.report / "trials.csv", layout.report / "winners.yaml"
-    write_text(output, table[COLUMNS].to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    text = table[COLUMNS].to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    sums.write(layout.report, {output.name: text.encode()})
     write_text(winners, _winners(layout, table, path, output))
     return output, winners
 

@@ -20,7 +20,9 @@ SPECIFICATION = ["universe", "budget", "labels"]
 
 def differences(runs: pd.DataFrame, arm: str, baseline: str) -> pd.DataFrame:
     """Paired differences: SPECIFICATION, seed, difference; one row for each seed that both arms have."""
-    ours, theirs = (runs[runs["arm"] == name].set_index([*SPECIFICATION, "seed"])["accuracy"] for name in (arm, baseline))
+    ours, theirs = (
+        runs[runs["arm"] == name].set_index([*SPECIFICATION, "seed"])["accuracy"] for name in (arm, baseline)
+    )
     both = ours.index.intersection(theirs.index)
     return (ours[both] - theirs[both]).rename("difference").reset_index().sort_values([*SPECIFICATION, "seed"])
 
@@ -97,7 +99,9 @@ def average_gains(paired: pd.DataFrame, crossed: int) -> pd.DataFrame:
     rows = []
     for axes, values in means.groupby(["budget", "labels"]):
         some = values.to_numpy()
-        rows.append([*axes, len(some), some.mean(), *mean_interval(some), some.std(ddof=1) if len(some) > 1 else np.nan])
+        rows.append(
+            [*axes, len(some), some.mean(), *mean_interval(some), some.std(ddof=1) if len(some) > 1 else np.nan]
+        )
     return pd.DataFrame(rows, columns=["budget", "labels", "n", "gain", "low", "high", "sd"])
 
 
@@ -118,8 +122,8 @@ def decomposition(table: pd.DataFrame, levels: pd.DataFrame, paired: pd.DataFram
     """Which factor explains how much of the variance of the gain (mean over label counts): factor, share.
 
     An analysis of variance with main effects only, type II: of each factor the sum of squares that it adds to all
-    others, as a share of the total. The last rows are what the model leaves, and what the noise of the seeds alone
-    would leave on average.
+    others, as a share of the total; NaN for one that too few universes tell from the others. The last rows are what the
+    model leaves, and what the noise of the seeds alone would leave on average.
 
     Args:
         table: of `gains`.
@@ -129,26 +133,32 @@ def decomposition(table: pd.DataFrame, levels: pd.DataFrame, paired: pd.DataFram
     means = table.groupby(["universe", "budget"])["gain"].mean().reset_index()
     design = levels.loc[means["universe"]].reset_index(drop=True).assign(budget=means["budget"].astype(str).to_numpy())
     factors = [name for name in design if design[name].nunique() > 1]
-    codes = {name: pd.get_dummies(design[name], drop_first=True).to_numpy(float) for name in factors}
+    codes = {name: pd.get_dummies(design[name].astype(str), drop_first=True).to_numpy(float) for name in factors}
     values = means["gain"].to_numpy() - means["gain"].mean()
 
-    def left(names: list[str]) -> float:
+    def left(names: list[str]) -> tuple[float, int]:
+        """The sum of squares that these factors do not explain, and how many columns tell them apart."""
         matrix = np.column_stack([np.ones(len(values)), *(codes[name] for name in names)])
-        return float(((values - matrix @ np.linalg.lstsq(matrix, values, rcond=None)[0]) ** 2).sum())
+        found, _, rank, _ = np.linalg.lstsq(matrix, values, rcond=None)
+        return float(((values - matrix @ found) ** 2).sum()), int(rank)
 
-    total, rest = float((values**2).sum()), left(factors)
-    rows = [[name, (left([other for other in factors if other != name]) - rest) / total] for name in factors]
+    total, (rest, rank) = float((values**2).sum()), left(factors)
+    rows = []
+    for name in factors:
+        without, fewer = left([other for other in factors if other != name])
+        told_apart = rank - fewer == codes[name].shape[1]
+        rows.append([name, (without - rest) / total if told_apart else np.nan])
     by_seed = paired.groupby(["universe", "budget", "seed"])["difference"].mean()
     noise = by_seed.groupby(["universe", "budget"]).agg(lambda some: some.var(ddof=1) / len(some)).mean()
-    rows = sorted(rows, key=lambda row: -row[1])
+    rows.sort(key=lambda row: (np.isnan(row[1]), -row[1]))
     rows += [["not explained", rest / total], ["of it, noise of the seeds", noise * len(values) / total]]
     return pd.DataFrame(rows, columns=["factor", "share"])
 
 
 def correlation(one: pd.Series, other: pd.Series) -> tuple[float, float, int]:
-    """Spearman's rank correlation of two series over their common index, its p, and n; NaN for n < 3."""
+    """Spearman's rank correlation of two series over their common index, its p, and n; NaN for n < 3 or a constant."""
     both = pd.concat([one, other], axis=1, join="inner").dropna()
-    if len(both) < 3:
+    if len(both) < 3 or (both.nunique() < 2).any():
         return np.nan, np.nan, len(both)
     result = stats.spearmanr(both.iloc[:, 0], both.iloc[:, 1])
     return float(result.statistic), float(result.pvalue), len(both)

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,30 +21,10 @@ from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
 from lautum.pipeline.locks import STALE, is_held
 from lautum.pipeline.run_record import StageCost
-from lautum.results import selection
+from lautum.results.jobs import Job, Stage, inputs, jobs, transfer_stage
 
 STATES = ("done", "running", "failed", "waiting")
 TAIL = 4096  # bytes of a log that are looked at
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A training stage that some cells need."""
-
-    network: Path  # that it ends with
-    name: str  # as in the log
-    kinds: tuple  # of stages that cost about as much, the most alike first
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a job of the graph makes."""
-
-    step: str  # its rule
-    result: Path  # by which the graph knows that it is finished
-    log: Path
-    stages: list[Stage]
-    cells: tuple[Cell, ...]  # that wait for it
 
 
 @dataclass
@@ -102,6 +82,11 @@ def read(layout: Layout) -> Status:
                     costs.setdefault(kind, []).append(seconds)
         if (overhead := _overhead(layout, job)) is not None:
             overheads.setdefault(job.step, []).append(overhead)
+    for (title, result, log), some in inputs(layout, list(cells)).items():
+        # These hold no lock, and reading a large archive is silent: only what it says tells that one failed.
+        if not result.exists() and _has_failed(tail := _tail(log)):
+            status.failed.append(f"{title}: {_last_line(tail or [])} ({log})")
+            _mark(cells, some, "failed")
     for job in all_jobs:
         if job.result.exists():
             continue
@@ -110,7 +95,7 @@ def read(layout: Layout) -> Status:
         if held or _is_held(layout, job.result) or _is_starting(job.log, tail):
             status.running.append(f"{_title(job)}: {_progress(held, tail)}")
             names = {stage.name for stage in held}
-            _mark(cells, [cell for cell in job.cells if _transfer(layout, cell).name in names], "running")
+            _mark(cells, [cell for cell in job.cells if transfer_stage(layout, cell).name in names], "running")
         elif tail is not None and tail[-1:] != [str(job.result)]:  # had it finished, it would have said so
             status.failed.append(f"{_title(job)}: {_last_line(tail)} ({job.log})")
             _mark(cells, job.cells, "failed")
@@ -155,58 +140,6 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{max(1, round(seconds))} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def jobs(layout: Layout) -> Iterator[Job]:
-    """The jobs of the graph that lead to cells: of a search, those of the rungs that are known."""
-    seen = set()
-    for some in _rungs(layout):
-        beginning: dict[Path, list[Cell]] = {}
-        for cell in some:
-            network = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
-            beginning.setdefault(network, []).append(cell)
-        new = {network: _pretraining(layout, cells[0]) for network, cells in beginning.items() if network not in seen}
-        seen.update(beginning)
-        if not layout.config.pretrainings_per_job:
-            for network, stage in new.items():
-                cells = tuple(beginning[network])
-                yield Job("pretrain", network, _log(layout, "pretrain", network), [stage], cells)
-            new = {}
-        for batch in layout.batches(some):
-            networks = [layout.pretrained(cell.task, cell.method, cell.labels, cell.seed) for cell in batch.cells]
-            stages = [new[network] for network in dict.fromkeys(networks) if network in new]
-            stages += [_transfer(layout, cell) for cell in batch.cells]
-            yield Job("cells", batch.receipt, _log(layout, "cells", batch.receipt), stages, batch.cells)
-
-
-def _rungs(layout: Layout) -> Iterator[list[Cell]]:
-    if layout.config.search is None:
-        yield layout.cells()
-        return
-    for rung in range(1, len(selection.rungs(layout)) + 1):
-        if rung > 1 and not selection.rung_file(layout, rung - 1).exists():
-            return
-        yield selection.new_cells(layout, rung)
-
-
-def _log(layout: Layout, step: str, result: Path) -> Path:
-    """Where the graph puts a job's output."""
-    below = result.relative_to(layout.results).parts[1:]
-    return (layout.results / "logs" / step).joinpath(*below).with_suffix(".log")
-
-
-def _pretraining(layout: Layout, cell: Cell) -> Stage:
-    network = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
-    objective, scope = layout.config.methods[cell.method].pretrain, layout.pretrained_scope(cell.method, cell.labels)
-    kinds = (network.parent, ("pretrain", cell.task, objective), ("pretrain", cell.task), "pretrain")
-    return Stage(network, f"{cell.task} {objective} {scope} seed {cell.seed}", kinds)
-
-
-def _transfer(layout: Layout, cell: Cell) -> Stage:
-    network = layout.transferred(cell)
-    objective = layout.config.methods[cell.method].transfer
-    kinds = (network.parent, ("transfer", cell.task, objective), ("transfer", cell.task), "transfer")
-    return Stage(network, f"{cell.task} {cell.method} n{cell.labels} seed {cell.seed}", kinds)
 
 
 def _seconds(stage: Stage) -> float | None:
@@ -255,12 +188,16 @@ def _tail(log: Path) -> list[str] | None:
 
 def _is_starting(log: Path, tail: list[str] | None) -> bool:
     """Whether a job that holds no lock has just begun: it imports PyTorch, or reads data."""
-    if tail is None or any(line.startswith(("lautum: error:", "Traceback")) for line in tail):
+    if tail is None or _has_failed(tail):
         return False
     try:
         return time.time() - log.stat().st_mtime < STALE
     except OSError:
         return False
+
+
+def _has_failed(tail: list[str] | None) -> bool:
+    return any(line.startswith(("lautum: error:", "Traceback")) for line in tail or [])
 
 
 def _last_line(tail: list[str]) -> str:

@@ -18,6 +18,7 @@ from lautum.pipeline import run_record
 from lautum.pipeline.run_record import RunRecord
 from lautum.results.collected import read_csv
 
+FILE = "universes.csv"  # in the campaign's folder
 RUN = ["task", "arm", "universe", "labels", "seed"]
 COLUMNS = [
     *RUN,
@@ -38,11 +39,6 @@ COLUMNS = [
 ]
 
 
-def file(layout: Layout) -> Path:
-    """Where the table is."""
-    return layout.report / "universes.csv"
-
-
 def collect(layout: Layout) -> tuple[Path, list[Cell]]:
     """Write the table of all finished runs; returns its path and the cells that are missing.
 
@@ -53,7 +49,7 @@ def collect(layout: Layout) -> tuple[Path, list[Cell]]:
     for cell in cells:
         if layout.record(cell).exists():
             rows[cell] = _row(layout, cell, run_record.read(layout, cell)[0])
-    path = file(layout)
+    path = layout.report / FILE
     if path.exists():
         for row in read(layout).to_dict("records"):
             cell = Cell(row["task"], _method(row["arm"], row["universe"]), row["labels"], row["seed"])
@@ -72,7 +68,7 @@ def read(layout: Layout) -> pd.DataFrame:
 
     Raises LautumError when it is missing, is something else, or has runs made with other settings or other data.
     """
-    path, remedy = file(layout), "run the campaign and `lautum collect`"
+    path, remedy = layout.report / FILE, "run the campaign and `lautum collect`"
     numbers = ["universe", "labels", "seed", "n_images", "correct", "source_accuracy", "logit_scale", "clipped_share"]
     texts: dict[Any, type] = {name: str for name in ("settings", "data", "predictions", "commit")}
     table = read_csv(path, COLUMNS, numbers, remedy, texts)

@@ -3,3 +3,7 @@ coverage of intervals, and what a training step costs. Each is run as `python -m
 
 May import everything but `lautum.cli`; nothing imports them.
 """
+
+from lautum.lazy import ship_matplotlib
+
+ship_matplotlib()

@@ -22,7 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from lautum import mmd, objectives
 from lautum.files import write_json
 from lautum.objectives import PRETRAIN, mk_mmd, source_only, two_stream
-from lautum.pipeline.environment import describe, has_bfloat16
+from lautum.pipeline.environment import describe
+from lautum.pipeline.processor import has_bfloat16
 from lautum.regularizer import LautumRegularizer
 from lautum.studies.peers import BATCH, SHAPES, data, lautum_by_inverses, loader_stepper, mmd_by_broadcast
 from lautum.training import checkpoint, networks

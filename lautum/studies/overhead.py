@@ -86,7 +86,7 @@ def campaign(folder: Path, seeds: int, trials: int, steps: int) -> Path:
     own = {f"m{number}": {"pretrain": {"learning_rate": 1e-4 * (number + 1)}} for number in range(trials)}
     stage = {"label_counts": [50], "pretrain": {"steps": steps}, "transfer": {"steps": steps}, "methods": own}
     values = {"extends": str(ROOT / "config/config.yaml"), "name": "overhead", "device": "cpu", "comparisons": []}
-    values |= {"pretrainings_per_job": 10, "methods": methods}
+    values |= {"pretrainings_per_job": 20, "methods": methods}
     values |= {"grid": {"tasks": [TASK], "methods": ["standard", *methods], "seeds": seeds}}
     path = folder / "overhead.yaml"
     write_text(path, yaml.safe_dump(values | {"tasks": {TASK: stage}}))

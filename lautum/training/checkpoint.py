@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lautum.errors import Damaged
+from lautum.errors import Damaged, LautumError
 from lautum.files import read_arrays, set_aside, write_arrays
 from lautum.lazy import torch
 
@@ -70,8 +70,15 @@ class Checkpoints:
         return time.perf_counter() - self.saved > self.interval
 
     def save(self, state: Mapping[str, Tensor | Mapping], progress: Mapping) -> None:
-        """Replace the checkpoint by this state."""
-        save(self.path, state, {**progress, "identity": self.identity})
+        """Replace the checkpoint by this state.
+
+        Where that fails (a full disk) it is said, and the stage goes on: it needs no disk before its end, and tries
+        again when the next checkpoint is due.
+        """
+        try:
+            save(self.path, state, {**progress, "identity": self.identity})
+        except LautumError as error:
+            print(f"{self.name}: {error}; going on without this checkpoint", file=sys.stderr, flush=True)
         self.saved = time.perf_counter()
 
     def load(self) -> tuple[dict, dict] | None:

@@ -4,6 +4,7 @@ import fcntl
 import os
 import sys
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -52,13 +53,14 @@ def claim_gpu(count: int) -> int:
 
     A scheduler shows each job its own GPUs only; without one (profile local-gpu) the jobs must agree among themselves.
     The claim ends with this process, however it ends.
+
+    Raises LautumError when the folder of the claims is somebody else's: anyone may have made it.
     """
     if count < 2:
         return 0
-    folder = Path(tempfile.gettempdir()) / f"lautum-gpus-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = _private_folder(Path(tempfile.gettempdir()) / f"lautum-gpus-{os.getuid()}")
     for number in range(count):
-        claim = os.open(folder / str(number), os.O_CREAT | os.O_RDWR, 0o600)
+        claim = _opened(str(number), os.O_CREAT | os.O_RDWR, folder)
         try:
             fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return number  # the open file is the claim
@@ -66,3 +68,23 @@ def claim_gpu(count: int) -> int:
             os.close(claim)
     print(f"all {count} GPUs are taken by other jobs; sharing the first", file=sys.stderr)
     return 0
+
+
+def _private_folder(path: Path) -> int:
+    """An open folder, made if need be, that nobody but this user can write to; raises LautumError for another one."""
+    with suppress(OSError):  # it may be there; else the next line fails
+        path.mkdir(mode=0o700)
+    folder = _opened(str(path), os.O_RDONLY | os.O_DIRECTORY)
+    status = os.fstat(folder)
+    if status.st_uid != os.getuid() or status.st_mode & 0o077:
+        os.close(folder)
+        raise LautumError(f"{path} belongs to others, too (mode {status.st_mode & 0o777:o}); remove it")
+    return folder
+
+
+def _opened(path: str, flags: int, folder: int | None = None) -> int:
+    """What is at `path` (in `folder`), opened if it is no link; raises LautumError if that cannot be."""
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+    except OSError as error:
+        raise LautumError(f"{path} cannot say who has which GPU ({error.strerror}); remove it") from error

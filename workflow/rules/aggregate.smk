@@ -21,6 +21,13 @@ TABLE_FILES = expand(
 FIGURE_FILES = expand(
     REPORT / "{figure}.{suffix}", figure=FIGURES, suffix=["png", "pdf"]
 )
+if LAYOUT.config.universes:
+    TABLE_FILES = [REPORT / f"{name}.csv" for name in ("gains", "average", "shares")]
+    FIGURE_FILES = expand(
+        REPORT / "{figure}.{suffix}",
+        figure=["curve", "distance", "levels", "mechanism"],
+        suffix=["png", "pdf"],
+    )
 FINAL_FILES = (
     [REPORT / "trials.csv", REPORT / "winners.yaml", REPORT / "index.html"]
     if SELECTING
@@ -36,13 +43,11 @@ checkpoint rung:
         selection.rung_file(LAYOUT, "{rung}"),
     log:
         log_of("rung", f"{LAYOUT.config.name}-{{rung}}"),
-    conda:
-        "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
         runtime=minutes("aggregate"),
     shell:
-        "lautum rung {wildcards.rung} > {log} 2>&1"
+        "logged {log:q} lautum rung {wildcards.rung:q}"
 
 
 rule collect:
@@ -55,13 +60,11 @@ rule collect:
         touch(COLLECTED),
     log:
         log_of("collect", LAYOUT.config.name),
-    conda:
-        "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
         runtime=minutes("aggregate"),
     shell:
-        "lautum collect > {log} 2>&1"
+        "logged {log:q} lautum collect"
 
 
 if SELECTING:
@@ -79,13 +82,11 @@ if SELECTING:
             REPORT / "index.html",
         log:
             log_of("trials", LAYOUT.config.name),
-        conda:
-            "../../environment.yml"
         resources:
             mem_mb=memory("aggregate"),
             runtime=minutes("aggregate"),
         shell:
-            "lautum trials > {log} 2>&1"
+            "logged {log:q} lautum trials"
 
     # `snakemake tune --configfile <a file with search>`: its trials, and the winners that a main grid extends.
     rule tune:
@@ -103,10 +104,8 @@ else:
             REPORT / "index.html",
         log:
             log_of("report", LAYOUT.config.name),
-        conda:
-            "../../environment.yml"
         resources:
             mem_mb=memory("aggregate"),
             runtime=minutes("aggregate"),
         shell:
-            "lautum report > {log} 2>&1"
+            "logged {log:q} lautum report"

@@ -12,8 +12,6 @@ rule cells:
         log_of("cells", "{task}/{objective}/{scope}/{key}/seed{seed}-{cells}"),
     benchmark:
         benchmark_of("cells", "{task}/{objective}/{scope}/{key}/seed{seed}-{cells}")
-    conda:
-        "../../environment.yml"
     threads: LAYOUT.config.threads
     resources:
         gpu=1,
@@ -23,5 +21,5 @@ rule cells:
     params:
         cells=cells_params,
     shell:
-        "lautum cells --task {wildcards.task} --seed {wildcards.seed} --key {wildcards.cells} {params.cells:q}"
-        " > {log} 2>&1"
+        "logged {log:q} lautum cells --task {wildcards.task:q} --seed {wildcards.seed:q} --key {wildcards.cells:q}"
+        " {params.cells:q}"

@@ -5,12 +5,12 @@ import shlex
 import sys
 from pathlib import Path
 
-from lautum.results import collected, selection, status
+from lautum.results import collected, selection, status, universes
 from lautum.experiment.layout import Layout
 from lautum.experiment.config_files import files as config_files
 from lautum.experiment.config import load
 from lautum.errors import LautumError
-from lautum.files import set_aside
+from lautum.files import remove_litter, require_folder, set_aside
 from lautum.pipeline import receipt
 
 CONFIG_FILES = [
@@ -20,19 +20,29 @@ CONFIG_FILES = [
 try:
     if len(CONFIG_FILES) > 1:
         raise LautumError(
-            f"give one --configfile, got {len(CONFIG_FILES)}; let one `extends:` the other"
+            f"give one --configfile, got {len(CONFIG_FILES)}; let one `extends:` the other, and write targets after --"
         )
     if workflow.config_settings.config:
         raise LautumError(
             "--config is not supported; put the change in a file with `extends: config.yaml` and give it as --configfile"
         )
     LAYOUT = Layout(load(CONFIG_FILES[0]))
+    for folder in (LAYOUT.config.folders.data, LAYOUT.results, LAYOUT.report):
+        require_folder(Path(folder))
+    if braces := [
+        file for file in config_files(CONFIG_FILES[0]) if {*"{}"} & {*str(file)}
+    ]:
+        raise LautumError(
+            f"{braces[0]}: Snakemake takes braces in a path for wildcards; rename it"
+        )
 except LautumError as error:
     raise WorkflowError(str(error))
 
 CONFIG = CONFIG_FILES[0]
 # Not a parameter of the rules: which file a setting stands in is no reason to run a job again, the key in the paths is.
-shell.prefix(f"export LAUTUM_CONFIG={shlex.quote(CONFIG)}; ")
+CONFIG_SET = f"export LAUTUM_CONFIG={shlex.quote(CONFIG)}"
+LOGGED = f"source {shlex.quote(f'{workflow.basedir}/workflow/logged.sh')}"
+shell.prefix(f"{CONFIG_SET}; {LOGGED}; ".replace("{", "{{").replace("}", "}}"))
 CELLS = LAYOUT.cells()
 RESULTS = LAYOUT.results
 FINISHED = RESULTS / f"finished-{LAYOUT.config.evaluate.part}"
@@ -62,14 +72,15 @@ for rung, ranking in enumerate(rankings, start=1):
         break
 
 
+COLLECTED_FILES = [universes.FILE] if LAYOUT.config.universes else collected.FILES
 if workflow.is_main_process and not all(
-    (REPORT / name).exists() for name in collected.FILES
+    (REPORT / name).exists() for name in COLLECTED_FILES
 ):
     COLLECTED.unlink(missing_ok=True)
 
 
 wildcard_constraints:
-    task="|".join(TASKS),
+    task="|".join(map(re.escape, TASKS)),
     objective="[A-Za-z0-9_]+",
     scope=r"shared|n\d+",
     key="[0-9a-f]{12}",

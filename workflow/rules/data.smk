@@ -18,15 +18,13 @@ rule prepare:
     wildcard_constraints:
         prepared="|".join(map(re.escape, DATA_SETS)),
     priority: 1
-    conda:
-        "../../environment.yml"
     resources:
         mem_mb=memory("prepare"),
         runtime=minutes("prepare"),
     params:
         dataset=lambda wc: DATA_SETS[wc.prepared],
     shell:
-        "lautum prepare {params.dataset:q} > {log} 2>&1"
+        "logged {log:q} lautum prepare {params.dataset:q}"
 
 
 rule split:
@@ -39,11 +37,8 @@ rule split:
     benchmark:
         benchmark_of("split", "{task}/n{labels}/{key}/seed{seed}")
     priority: 1  # all training can start then; of what can, Snakemake starts first what reads most
-    conda:
-        "../../environment.yml"
     resources:
         mem_mb=memory("split"),
         runtime=minutes("split"),
     shell:
-        "lautum split --task {wildcards.task} --labels {wildcards.labels} --seed {wildcards.seed}"
-        " > {log} 2>&1"
+        "logged {log:q} lautum split --task {wildcards.task:q} --labels {wildcards.labels:q} --seed {wildcards.seed:q}"

@@ -17,13 +17,11 @@ rule estimator_study:
         log_of("studies", "estimator"),
     benchmark:
         benchmark_of("studies", "estimator")
-    conda:
-        "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
         runtime=minutes("aggregate"),
     shell:
-        "python -m lautum.studies.estimator > {log} 2>&1"
+        "logged {log:q} python -m lautum.studies.estimator"
 
 
 rule theorem:
@@ -35,10 +33,8 @@ rule theorem:
         log_of("studies", "theorem"),
     benchmark:
         benchmark_of("studies", "theorem")
-    conda:
-        "../../environment.yml"
     resources:
         mem_mb=memory("aggregate"),
         runtime=minutes("aggregate"),
     shell:
-        "python -m lautum.studies.theorem > {log} 2>&1"
+        "logged {log:q} python -m lautum.studies.theorem"

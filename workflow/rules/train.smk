@@ -12,15 +12,13 @@ rule pretrain:
         log_of("pretrain", "{task}/{objective}/{scope}/{key}/seed{seed}"),
     benchmark:
         benchmark_of("pretrain", "{task}/{objective}/{scope}/{key}/seed{seed}")
-    conda:
-        "../../environment.yml"
     threads: LAYOUT.config.threads
     resources:
         gpu=1,
         mem_mb=memory("pretrain"),
         runtime=minutes("pretrain"),
     params:
-        labels=lambda wc: "" if wc.scope == "shared" else f"--labels {wc.scope[1:]}",
+        labels=lambda wc: [] if wc.scope == "shared" else ["--labels", wc.scope[1:]],
     shell:
-        "lautum pretrain --task {wildcards.task} --objective {wildcards.objective} {params.labels}"
-        " --seed {wildcards.seed} --key {wildcards.key} > {log} 2>&1"
+        "logged {log:q} lautum pretrain --task {wildcards.task:q} --objective {wildcards.objective:q} {params.labels:q}"
+        " --seed {wildcards.seed:q} --key {wildcards.key:q}"

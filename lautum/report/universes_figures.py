@@ -1,0 +1,211 @@
+"""Figures of a campaign over universes. In the style of `lautum.report.style`; pointing at a mark tells its setting."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lautum import paper
+from lautum.report.style import WIDTH, add_grid, method_style
+from lautum.report.svg import name_marks
+from lautum.results import specifications
+from lautum.results.multiverse import CLAIM, Analysis
+
+ABOVE, BELOW, OPEN = "#0072B2", "#C44E00", "0.45"
+
+
+def build_figures(analysis: Analysis) -> dict[str, Figure]:
+    """All figures by name."""
+    figures = {
+        "curve": curve_figure(analysis),
+        "distance": distance_figure(analysis),
+        "levels": levels_figure(analysis),
+    }
+    if len(analysis.comparisons) > 1:
+        figures["others"] = others_figure(analysis)
+    for one, other in (("optimiser", "budget"), ("trained", "head")):
+        if {one, other} <= {*analysis.levels, "budget"}:
+            figures[f"map-{one}-{other}"] = map_figure(analysis, one, other)
+    figures["mechanism"] = mechanism_figure(analysis)
+    return figures
+
+
+def describe(analysis: Analysis, universes: Sequence[int], budgets: Sequence[int]) -> list[str]:
+    """Of each specification, what was chosen, for a reader who points at it."""
+    chosen = analysis.design.levels()
+    return [
+        f"universe {universe}, {budget} steps; "
+        + ", ".join(f"{name}: {level}" for name, level in chosen[universe].items())
+        for universe, budget in zip(universes, budgets, strict=True)
+    ]
+
+
+def choices(analysis: Analysis, table: pd.DataFrame) -> pd.DataFrame:
+    """What each row of a table with universe and budget chose, as categories in their order; the budget is one."""
+    levels = analysis.levels.loc[table["universe"]].set_index(table.index)
+    levels = levels.assign(budget=pd.Categorical(table["budget"], analysis.budgets))
+    return levels.apply(lambda column: column.cat.remove_unused_categories())
+
+
+def _curve(axes: Axes, table: pd.DataFrame, analysis: Analysis, pair: tuple[str, str]) -> pd.DataFrame:
+    """Gains in their order, with intervals; returns the table in that order."""
+    table = table.sort_values(["gain", "universe", "budget"]).reset_index(drop=True)
+    colours = np.select([table["low"] > 0, table["high"] < 0], [ABOVE, BELOW], OPEN)
+    axes.vlines(table.index, 100 * table["low"], 100 * table["high"], color=colours, linewidth=0.5, alpha=0.6)
+    for colour, marker in ((ABOVE, "^"), (BELOW, "v"), (OPEN, "o")):
+        some = table[colours == colour]
+        marks = axes.scatter(some.index, 100 * some["gain"], s=9, color=colour, marker=marker, linewidth=0, zorder=3)
+        what = describe(analysis, list(some["universe"]), list(some["budget"]))
+        name_marks(marks, [f"{100 * gain:+.1f} points; {text}" for gain, text in zip(some["gain"], what, strict=True)])
+    axes.axhline(0, color="black", linewidth=0.8)
+    largest = 100 * table["gain"].abs().max()
+    axes.set_ylim(-1.6 * largest - 1, 1.6 * largest + 1)  # the intervals of three seeds can be as wide as the page
+    axes.set_ylabel(f"{paper.comparison_name(*pair)}\n(points)", fontsize="small")
+    add_grid(axes, "y")
+    return table
+
+
+def curve_figure(analysis: Analysis) -> Figure:
+    """The claim's specification curve, mean over label counts, and under it what each specification chose."""
+    means = analysis.means[CLAIM]
+    rows = [(name, level) for name, column in choices(analysis, means).items() for level in column.cat.categories]
+    figure = Figure(figsize=(WIDTH, 2.2 + 0.115 * len(rows)), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.8, 0.115 * len(rows)])
+    table = _curve(above, means, analysis, CLAIM)
+    chosen = choices(analysis, table)
+    for number, (name, level) in enumerate(rows):
+        places = table.index[chosen[name] == level]
+        below.vlines(places, number - 0.35, number + 0.35, color="black", linewidth=0.6)
+    below.set_yticks(range(len(rows)), [f"{name}: {level}" for name, level in rows], fontsize=5)
+    below.set_ylim(len(rows) - 0.5, -0.5)
+    below.set_xlabel("Settings (universe and budget), in order of the gain")
+    names = [name for name, _ in rows]
+    for number in range(1, len(rows)):
+        if names[number] != names[number - 1]:
+            below.axhline(number - 0.5, color="0.8", linewidth=0.5)
+    return figure
+
+
+def others_figure(analysis: Analysis) -> Figure:
+    """The curves of all other comparisons, mean over label counts."""
+    pairs = [pair for pair in analysis.comparisons if pair != CLAIM]
+    figure = Figure(figsize=(WIDTH, 1.5 * len(pairs) + 0.4), layout="constrained")
+    for axes, pair in zip(figure.subplots(len(pairs), 1, squeeze=False).flat, pairs, strict=True):
+        _curve(axes, analysis.means[pair], analysis, pair)
+        axes.set_xticks([])
+    figure.axes[-1].set_xlabel("Settings (universe and budget), each curve in its own order")
+    return figure
+
+
+def distance_figure(analysis: Analysis) -> Figure:
+    """How near Standard is to the paper, against the gain there; mean over label counts."""
+    table = analysis.means[CLAIM].merge(analysis.distances, on=["universe", "budget"])
+    figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
+    axes = figure.subplots()
+    style = method_style(CLAIM[0], [CLAIM[0]])
+    marks = axes.scatter(
+        100 * table["distance"],
+        100 * table["gain"],
+        s=14,
+        color=style.colour,
+        marker=style.marker,
+        linewidth=0,
+        zorder=3,
+    )
+    name_marks(marks, describe(analysis, list(table["universe"]), list(table["budget"])))
+    gains = [row["lautum"] - row["standard"] for row in analysis.figures.values()]
+    if not np.isnan(gains).any():
+        axes.axhline(100 * float(np.mean(gains)), color="black", linestyle="--", linewidth=1)
+        axes.text(
+            1,
+            100 * float(np.mean(gains)),
+            "the paper’s gain",
+            fontsize="small",
+            va="bottom",
+            ha="right",
+            transform=axes.get_yaxis_transform(),
+        )
+    axes.axvspan(0, 100 * specifications.NEAR, color="0.93", zorder=0)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xlim(left=0)
+    axes.set_xlabel("Standard’s distance to the paper (points)")
+    axes.set_ylabel("Lautum − Standard (points)")
+    add_grid(axes)
+    return figure
+
+
+def levels_figure(analysis: Analysis) -> Figure:
+    """The mean gain at each level of each factor, with the interval over pre-transfer choices."""
+    table, rows = analysis.means[CLAIM], []
+    for name, column in choices(analysis, table).items():
+        for level in column.cat.categories:
+            some = table[(column == level).to_numpy()]
+            means = some.groupby(some["universe"] // analysis.design.crossed)["gain"].mean().to_numpy()
+            rows.append([f"{name}: {level}", means.mean(), *specifications.mean_interval(means)])
+    figure = Figure(figsize=(WIDTH, 0.17 * len(rows) + 0.7), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(rows))
+    texts, means, low, high = (list(column) for column in zip(*rows, strict=True))
+    axes.hlines(places, 100 * np.array(low), 100 * np.array(high), color="0.45", linewidth=1)
+    axes.scatter(100 * np.array(means), places, s=14, color="black", zorder=3)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(places, texts, fontsize=6)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel("Lautum − Standard (points)")
+    add_grid(axes, "x")
+    return figure
+
+
+def map_figure(analysis: Analysis, one: str, other: str) -> Figure:
+    """The mean gain at each pair of levels of two factors; "budget" is one."""
+    table = analysis.means[CLAIM]
+    chosen = choices(analysis, table)
+    both = table.assign(row=chosen[one], column=chosen[other])
+    grid = 100 * both.pivot_table(index="row", columns="column", values="gain", observed=False)
+    figure = Figure(figsize=(WIDTH, 0.4 * len(grid) + 1.0), layout="constrained")
+    axes = figure.subplots()
+    largest = float(np.nanmax(np.abs(grid.to_numpy())))
+    axes.pcolormesh(grid.to_numpy(), cmap="PuOr", vmin=-largest, vmax=largest, edgecolor="white")
+    for (row, column), value in np.ndenumerate(grid.to_numpy()):
+        if not np.isnan(value):
+            dark = abs(value) > 0.6 * largest
+            axes.text(
+                column + 0.5,
+                row + 0.5,
+                f"{value:+.1f}",
+                ha="center",
+                va="center",
+                fontsize="small",
+                color="white" if dark else "black",
+            )
+    axes.set_xticks(np.arange(grid.shape[1]) + 0.5, [str(level) for level in grid.columns])
+    axes.set_yticks(np.arange(len(grid)) + 0.5, [str(level) for level in grid.index])
+    axes.set_xlabel("post-transfer steps" if other == "budget" else other)
+    axes.set_ylabel(one)
+    axes.tick_params(length=0)
+    return figure
+
+
+def mechanism_figure(analysis: Analysis) -> Figure:
+    """What Lautum's pre-training leaves, beside Standard's, against the gain; of each universe, mean over the rest."""
+    left = analysis.table.groupby(["arm", "universe"])[["logit_scale", "source_accuracy"]].mean()
+    gain = analysis.means[CLAIM].groupby("universe")["gain"].mean()
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
+    style = method_style(CLAIM[0], [CLAIM[0]])
+    for axes, (measure, label, factor) in zip(
+        figure.subplots(1, 2, sharey=True),
+        (("logit_scale", "Logit scale", 1), ("source_accuracy", "Source accuracy (points)", 100)),
+        strict=True,
+    ):
+        change = factor * (left.loc[CLAIM[0], measure] - left.loc[CLAIM[1], measure])[gain.index]
+        marks = axes.scatter(change, 100 * gain, s=14, color=style.colour, marker=style.marker, linewidth=0, zorder=3)
+        texts = describe(analysis, list(gain.index), [0] * len(gain))
+        name_marks(marks, [text.replace(", 0 steps", "") for text in texts])
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.set_xlabel(f"{label}:\nLautum − Standard", fontsize="small")
+        add_grid(axes)
+    figure.axes[0].set_ylabel("Gain after post-transfer\n(points)", fontsize="small")
+    return figure

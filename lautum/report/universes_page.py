@@ -1,0 +1,214 @@
+"""The page of a campaign over universes: under which of the choices that the paper leaves open does its claim hold?"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from lautum import paper
+from lautum.errors import LautumError
+from lautum.experiment.layout import Layout
+from lautum.files import write_text
+from lautum.report import page, style, table_text, universes_figures
+from lautum.report.page import Section, parts
+from lautum.results.multiverse import CLAIM, LEVEL, MARGINS, Analysis
+
+QUESTION = "Under which of the choices that the paper leaves open does its claim hold?"
+CURVE = (
+    "Each mark is a setting: a choice of everything that the paper leaves open, and a number of post-transfer "
+    "steps. Its height is Lautum’s lead over Standard, a mean over label counts and paired seeds, with its 95 % t "
+    "interval, in the order of the lead. Triangles: the interval leaves out zero. Below, a stroke under each "
+    "setting for everything that it chose; strokes that gather at one end tell what decides."
+)
+OTHERS = "As above, for the other comparisons: each curve is in its own order."
+DISTANCE = (
+    "How near Standard is to the paper’s accuracy, over all label counts and from seeds that no lead is taken from,"
+    " against Lautum’s lead in the same setting. Grey: near, as declared. The claim’s own level would be in the "
+    "grey, at the dashed line."
+)
+LEVELS = (
+    "Lautum’s lead at each level of each choice, averaged over everything else, with 95 % t intervals over pre-"
+    "transfer choices."
+)
+MAP = "Lautum’s mean lead in points, at each pair of choices."
+MECHANISM = (
+    "What Lautum’s pre-training leaves behind, beside Standard’s, against its lead after the post-transfer stage: a"
+    " mark for each universe. Logit scale: root mean square of the logits on source images, around their mean over "
+    "the classes."
+)
+SHARES = (
+    "Share of settings in which the interval of Lautum’s lead lies above or below zero, at each label count; in "
+    "brackets 95 % intervals that resample pre-transfer choices. By chance alone, 2.5 % would lie on either side."
+)
+DECIDES = "Of the variance of Lautum’s lead over settings, the part that each choice explains beside all others."
+AVERAGE = (
+    "Lautum’s mean lead over {} pre-transfer choices with its 95 % t interval, and whether it is practically zero: "
+    "two one-sided t tests at 5 %, not corrected for their number."
+)
+CHANCE = (
+    "Could it all be chance? If Lautum’s pre-training and Standard’s could be swapped without a trace, differences "
+    "this large would come up with a probability of {} (swapping the two within each pre-transfer choice and seed; "
+    "after Holm)."
+)
+WHY = "Spearman’s correlation over universes, after each number of post-transfer steps."
+
+
+def write_all(layout: Layout, path: Path | str) -> Path:
+    """Tables, figures and page of a configuration, in the file `path`; returns the path of the page.
+
+    Raises LautumError as `Analysis.of`, and when no universe is finished.
+    """
+    analysis = Analysis.of(layout)
+    if analysis.count == 0 or CLAIM not in analysis.comparisons:
+        raise LautumError(
+            f"no universe of {layout.config.name} is finished with both {' and '.join(CLAIM)}; run the campaign further"
+        )
+    drawn = universes_figures.build_figures(analysis)
+    style.write(drawn, layout.report)
+    frames = tables(analysis)
+    for name, frame in frames.items():
+        text = frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        write_text(layout.report / f"{name}.csv", text)
+    return write(layout, analysis, drawn, frames, f"snakemake --profile local --configfile {path}")
+
+
+def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
+    """Everything that is written beside the page, by name; gains and distances are fractions."""
+    named = {pair: paper.comparison_name(*pair) for pair in analysis.comparisons}
+    shares = [
+        [name, some.n, some.above, *some.above_interval, some.below, *some.below_interval]
+        for name, some in analysis.shares.items()
+    ]
+    columns = ["settings", "n", "ahead", "ahead_low", "ahead_high", "behind", "behind_low", "behind_high"]
+    return {
+        "gains": pd.concat([table.assign(comparison=named[pair]) for pair, table in analysis.gains.items()]),
+        "average": pd.concat([analysis.average(pair).assign(comparison=named[pair]) for pair in analysis.comparisons]),
+        "shares": pd.DataFrame(shares, columns=columns),
+        "joint": analysis.joint,
+        "distances": analysis.distances,
+        "decomposition": analysis.decomposition,
+        "mechanism": analysis.mechanism,
+    }
+
+
+def write(
+    layout: Layout, analysis: Analysis, drawn: Mapping[str, Figure], frames: Mapping[str, pd.DataFrame], command: str
+) -> Path:
+    """Write index.html in the campaign's folder and return its path."""
+    config, design = layout.config, analysis.design
+    task = config.tasks[config.grid.tasks[0]]
+    titles = {name: data_set.title for name, data_set in config.catalogue.datasets.items()}
+    transfer = table_text.transfer_name(task.source, task.target, titles)
+    sentences = analysis.sentences()
+    seeds = len(config.seeds(config.grid.tasks[0]))
+    extent = (
+        f"{analysis.count} of {design.count} declared universes, {len(analysis.budgets)} budgets each, {seeds} seeds."
+    )
+    notices = [f"{extent} The rest has not been run yet."] if analysis.count < design.count else []
+    card = page.join(
+        parts().bullets(sentences),
+        page.picture(drawn["curve"], "curve", sentences[0], CURVE),
+        _shares(frames["shares"]),
+    )
+    sections = [
+        Section("paper", "At the paper’s own level", page.picture(drawn["distance"], "distance", DISTANCE, DISTANCE)),
+        Section("decides", "What decides", _decides(analysis, drawn, frames["decomposition"])),
+        Section("average", "On average, and whether that is practically nothing", _average(analysis)),
+        Section("why", "Why", _why(drawn, frames["mechanism"])),
+    ]
+    if "others" in drawn:
+        sections.append(Section("others", "Other comparisons", page.picture(drawn["others"], "others", OTHERS, OTHERS)))
+    sections += [
+        Section("space", "The choices", _space(analysis)),
+        Section("origin", "From what this was made", _origin(analysis, command), folded=True),
+    ]
+    return page.write(
+        layout.report / "index.html",
+        title=f"Where does the claim hold? {transfer}",
+        question=QUESTION,
+        line=" ".join(sentences),
+        card=card,
+        sections=sections,
+        notices=notices,
+        thumbnail="curve.png",
+    )
+
+
+def _percent(low: float, high: float) -> str:
+    return f"{100 * low:.0f} to {100 * high:.0f}"
+
+
+def _shares(frame: pd.DataFrame) -> Markup:
+    rows = [
+        [
+            row.settings,
+            str(row.n),
+            f"{100 * row.ahead:.0f} ({_percent(row.ahead_low, row.ahead_high)})" if row.n else "",
+            f"{100 * row.behind:.0f} ({_percent(row.behind_low, row.behind_high)})" if row.n else "",
+        ]
+        for row in frame.itertuples()
+    ]
+    return page.table(["Settings", "Number", "Ahead (%)", "Behind (%)"], rows, SHARES)
+
+
+def _decides(analysis: Analysis, drawn: Mapping[str, Figure], frame: pd.DataFrame) -> Markup:
+    rows = [
+        [row.factor, "not told apart" if np.isnan(row.share) else f"{100 * row.share:.0f}"]
+        for row in frame.itertuples()
+    ]
+    names = [name for name in drawn if name.startswith("map-")]
+    found = ", ".join(f"{row.holm:.2g} at {row.labels} labels" for row in analysis.joint.itertuples())
+    return page.join(
+        page.table(["Choice", "Share (%)"], rows, DECIDES),
+        page.picture(drawn["levels"], "levels", LEVELS, LEVELS),
+        *(page.picture(drawn[name], name, MAP, MAP) for name in names),
+        parts().paragraphs([CHANCE.format(found)]),
+    )
+
+
+def _average(analysis: Analysis) -> Markup:
+    table = analysis.average(CLAIM)
+    margins = [f"within {100 * margin:g} points, p" for margin in MARGINS] + ["within half of the paper's gain, p"]
+    yes, no = page.verdict("yes", "=", "good"), page.verdict("not shown", "?", "open")
+    rows = [
+        [
+            f"{row['labels']} labels, {row['budget']} steps",
+            f"{100 * row['gain']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]",
+            *(yes if row[name] < LEVEL else no for name in margins),
+        ]
+        for row in table.to_dict("records")
+    ]
+    head = ["Setting", "Lead (points)", *(f"within {100 * margin:g}" for margin in MARGINS), "within half the paper’s"]
+    return page.table(head, rows, AVERAGE.format(int(table["n"].max())))
+
+
+def _why(drawn: Mapping[str, Figure], frame: pd.DataFrame) -> Markup:
+    rows = [[row.measure, str(row.budget), f"{row.correlation:+.2f}", f"{row.p:.2g}"] for row in frame.itertuples()]
+    return page.join(
+        page.picture(drawn["mechanism"], "mechanism", MECHANISM, MECHANISM),
+        page.table(["What with what", "Steps", "Correlation", "p"], rows, WHY),
+    )
+
+
+def _space(analysis: Analysis) -> Markup:
+    rows = []
+    for name, factor in analysis.design.factors.items():
+        levels = ", ".join(factor.levels) if factor.levels else f"{factor.low:g} to {factor.high:g} ({factor.scale})"
+        rows.append([name, f"{factor.stage}: {levels}", factor.source])
+    return page.table(["Choice", "Levels", "Why a reader could have made it"], rows)
+
+
+def _origin(analysis: Analysis, command: str) -> Markup:
+    table = analysis.table
+    facts = {name: ", ".join(map(str, table[name].unique())) for name in ("device", "cpu", "torch", "commit", "data")}
+    facts |= {"runs": str(len(table)), "post-transfer hours": f"{table['transfer_seconds'].sum() / 3600:.1f}"}
+    facts |= {"seeds of the distances": ", ".join(map(str, analysis.design.nearness.seeds))}
+    chosen = analysis.levels.loc[np.sort(table["universe"].unique())].reset_index(names="universe")
+    return page.join(
+        parts().command(command),
+        parts().definitions(list(facts.items())),
+        page.data_frame(chosen, "What each universe chose."),
+    )

@@ -1,0 +1,94 @@
+"""The jobs of the graph that lead to a campaign's cells: what each makes, and where its log is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lautum.experiment.layout import Cell, Layout
+from lautum.results import selection
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A training stage that some cells need."""
+
+    network: Path  # that it ends with
+    name: str  # as in the log
+    kinds: tuple  # of stages that cost about as much, the most alike first
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job of the graph makes."""
+
+    step: str  # its rule
+    result: Path  # by which the graph knows that it is finished
+    log: Path
+    stages: list[Stage]
+    cells: tuple[Cell, ...]  # that wait for it
+
+
+def jobs(layout: Layout) -> Iterator[Job]:
+    """The jobs of the graph that lead to cells: of a search, those of the rungs that are known."""
+    seen = set()
+    for some in _rungs(layout):
+        beginning: dict[Path, list[Cell]] = {}
+        for cell in some:
+            network = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+            beginning.setdefault(network, []).append(cell)
+        new = {network: _pretraining(layout, cells[0]) for network, cells in beginning.items() if network not in seen}
+        seen.update(beginning)
+        if not layout.config.pretrainings_per_job:
+            for network, stage in new.items():
+                cells = tuple(beginning[network])
+                yield Job("pretrain", network, _log(layout, "pretrain", network), [stage], cells)
+            new = {}
+        for batch in layout.batches(some):
+            networks = [layout.pretrained(cell.task, cell.method, cell.labels, cell.seed) for cell in batch.cells]
+            stages = [new[network] for network in dict.fromkeys(networks) if network in new]
+            stages += [transfer_stage(layout, cell) for cell in batch.cells]
+            yield Job("cells", batch.receipt, _log(layout, "cells", batch.receipt), stages, batch.cells)
+
+
+def inputs(layout: Layout, cells: list[Cell]) -> dict[tuple[str, Path, Path], list[Cell]]:
+    """What is made before training: title, result and log, with the cells that need it."""
+    found: dict[tuple[str, Path, Path], list[Cell]] = {}
+    for cell in cells:
+        task, split = layout.config.tasks[cell.task], layout.split(cell.task, cell.labels, cell.seed)
+        for name in (task.source, task.target):
+            prepared = layout.prepared(name, "train")
+            log = layout.results / "logs/prepare" / f"{prepared.name.removesuffix('-train.safetensors')}.log"
+            found.setdefault((f"data set {name}", prepared, log), []).append(cell)
+        title = f"labelled images of {cell.task} n{cell.labels} seed {cell.seed}"
+        found.setdefault((title, split, _log(layout, "split", split)), []).append(cell)
+    return found
+
+
+def _rungs(layout: Layout) -> Iterator[list[Cell]]:
+    if layout.config.search is None:
+        yield layout.cells()
+        return
+    for rung in range(1, len(selection.rungs(layout)) + 1):
+        if rung > 1 and not selection.rung_file(layout, rung - 1).exists():
+            return
+        yield selection.new_cells(layout, rung)
+
+
+def _log(layout: Layout, step: str, result: Path) -> Path:
+    """Where the graph puts a job's output."""
+    below = result.relative_to(layout.results).parts[1:]
+    return (layout.results / "logs" / step).joinpath(*below).with_suffix(".log")
+
+
+def _pretraining(layout: Layout, cell: Cell) -> Stage:
+    network = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+    objective, scope = layout.config.methods[cell.method].pretrain, layout.pretrained_scope(cell.method, cell.labels)
+    kinds = (network.parent, ("pretrain", cell.task, objective), ("pretrain", cell.task), "pretrain")
+    return Stage(network, f"{cell.task} {objective} {scope} seed {cell.seed}", kinds)
+
+
+def transfer_stage(layout: Layout, cell: Cell) -> Stage:
+    network = layout.transferred(cell)
+    objective = layout.config.methods[cell.method].transfer
+    kinds = (network.parent, ("transfer", cell.task, objective), ("transfer", cell.task), "transfer")
+    return Stage(network, f"{cell.task} {cell.method} n{cell.labels} seed {cell.seed}", kinds)

@@ -1,0 +1,229 @@
+"""Everything that docs/universes.md asks of a campaign over universes, computed once, and the sentences that follow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from lautum import paper
+from lautum.experiment.layout import Layout
+from lautum.experiment.universes import Universes
+from lautum.results import specifications, universes
+from lautum.results.specifications import Shares
+from lautum.results.statistics import holm
+
+CLAIM = ("lautum", "standard")  # the paper's
+TARGET = ("lautum", "lautum_source")  # whether it is the target's images that help
+TRANSFER = ("standard", "target_only")  # whether there is any transfer
+MARGINS = (0.01, 0.02)  # of accuracy: practically zero within them; and half of the paper's gain
+LEVEL = 0.05
+SEED = 2019  # of random swaps and bootstrap samples
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What the runs of a campaign say; only of universes in which no run is missing."""
+
+    design: Universes
+    comparisons: Sequence[tuple[str, str]]
+    figures: dict[int, dict[str, float]]  # the paper's accuracy by label count and method
+    runs: pd.DataFrame  # `universes.long`
+    table: pd.DataFrame  # `universes.read`, of complete universes
+
+    @classmethod
+    def of(cls, layout: Layout) -> "Analysis":
+        """The analysis of a configuration's collected runs. Raises LautumError as `universes.read`."""
+        config = layout.config
+        assert config.universes is not None
+        task = config.tasks[config.grid.tasks[0]]
+        figures = {
+            labels: {name: paper.accuracy(task.paper_table, name, labels) for name in paper.METHOD_NAMES}
+            for labels in task.label_counts
+        }
+        table = universes.complete(layout, universes.read(layout))
+        made = [pair for pair in config.comparisons if set(pair) <= set(table["arm"])]
+        return cls(config.universes, made, figures, universes.long(layout, table), table)
+
+    @property
+    def count(self) -> int:
+        """How many universes are complete."""
+        return int(self.table["universe"].nunique())
+
+    @property
+    def budgets(self) -> list[int]:
+        """Post-transfer steps after which runs were evaluated."""
+        return sorted(self.runs["budget"].unique())
+
+    @cached_property
+    def paired(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """Of each comparison, `specifications.differences`."""
+        return {pair: specifications.differences(self.runs, *pair) for pair in self.comparisons}
+
+    @cached_property
+    def gains(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """Of each comparison, `specifications.gains`."""
+        return {pair: specifications.gains(paired) for pair, paired in self.paired.items()}
+
+    @cached_property
+    def means(self) -> dict[tuple[str, str], pd.DataFrame]:
+        """As `gains`, of differences that were averaged over the label counts first: universe, budget, n, gain, ..."""
+        means = {}
+        for pair, paired in self.paired.items():
+            pooled = paired.groupby(["universe", "budget", "seed"])["difference"].mean().reset_index().assign(labels=0)
+            means[pair] = specifications.gains(pooled).drop(columns="labels")
+        return means
+
+    @cached_property
+    def distances(self) -> pd.DataFrame:
+        """Standard's distance to the paper: universe, budget, distance; of seeds that no gain is taken from."""
+        nearness = self.design.nearness
+        standard = {labels: row["standard"] for labels, row in self.figures.items()}
+        return specifications.distances(self.runs, nearness.method, nearness.seeds, standard)
+
+    @cached_property
+    def selections(self) -> dict[str, pd.DataFrame]:
+        """The claim's `gains` of all specifications, of those near the paper, and of those where transfer helps."""
+        gains = self.gains[CLAIM]
+        near = self.distances.query(f"distance <= {specifications.NEAR}")[["universe", "budget"]]
+        chosen = {"all": gains, "near the paper": gains.merge(near, on=["universe", "budget"])}
+        if TRANSFER in self.gains:
+            helps = self.gains[TRANSFER].query("low > 0")[specifications.SPECIFICATION]
+            chosen["where transfer helps"] = gains.merge(helps, on=specifications.SPECIFICATION)
+        return chosen
+
+    @cached_property
+    def shares(self) -> dict[str, Shares]:
+        """Of the claim's `selections`, how many lie above and below zero."""
+        return {
+            name: specifications.shares(table, self.design.crossed, np.random.default_rng(SEED))
+            for name, table in self.selections.items()
+        }
+
+    @cached_property
+    def joint(self) -> pd.DataFrame:
+        """The test of no difference anywhere, for each label count: labels, p, holm."""
+        rows = []
+        for labels, some in self.paired[CLAIM].groupby("labels"):
+            p = specifications.joint_p(some, self.design.crossed, np.random.default_rng(SEED))
+            rows.append([labels, p])
+        table = pd.DataFrame(rows, columns=["labels", "p"])
+        return table.assign(holm=holm(table["p"].to_numpy()))
+
+    def average(self, pair: tuple[str, str]) -> pd.DataFrame:
+        """`specifications.average_gains` of a comparison, with the p of equivalence within each margin."""
+        table = specifications.average_gains(self.paired[pair], self.design.crossed)
+        for margin in MARGINS:
+            table[f"within {100 * margin:g} points, p"] = [
+                specifications.equivalence_p(row.gain, row.sd, row.n, margin) for row in table.itertuples()
+            ]
+        if pair == CLAIM:
+            halves = {labels: (row["lautum"] - row["standard"]) / 2 for labels, row in self.figures.items()}
+            table["within half of the paper's gain, p"] = [
+                specifications.equivalence_p(row.gain, row.sd, row.n, halves[row.labels]) for row in table.itertuples()
+            ]
+        return table
+
+    def overall(self, pair: tuple[str, str]) -> pd.Series:
+        """A comparison's gain averaged over budgets and label counts: n (pre-transfer choices), gain, low, high, sd."""
+        pooled = self.paired[pair].assign(budget=0, labels=0)
+        return specifications.average_gains(pooled, self.design.crossed).iloc[0]
+
+    @cached_property
+    def levels(self) -> pd.DataFrame:
+        """What each universe chose: a row for each, a column for each factor, ranges as lower and upper half."""
+        positions = self.design.positions()
+        columns = {}
+        for number, (name, factor) in enumerate(self.design.factors.items()):
+            if factor.levels is None:
+                middle = factor.at(0.5)[0]
+                names = [f"below {middle:g}", f"from {middle:g}"]
+                values = [names[int(at >= 0.5)] for at in positions[:, number]]
+            else:
+                names, values = list(factor.levels), [factor.at(at)[0] for at in positions[:, number]]
+            columns[name] = pd.Categorical(values, names)
+        return pd.DataFrame(columns)
+
+    @cached_property
+    def decomposition(self) -> pd.DataFrame:
+        """Which factor explains how much of the claim's gain."""
+        return specifications.decomposition(self.gains[CLAIM], self.levels, self.paired[CLAIM])
+
+    @cached_property
+    def mechanism(self) -> pd.DataFrame:
+        """What pre-training leaves against the gain, for each budget: measure, budget, correlation, p, n."""
+        rows = []
+        left = self.table.groupby(["universe", "arm"])[["logit_scale", "source_accuracy"]].mean()
+        for arm, name in ((CLAIM[0], "Lautum"), (TARGET[1], "Lautum of source images")):
+            if arm not in self.table["arm"].unique():
+                continue
+            change = left.xs(arm, level="arm") - left.xs(CLAIM[1], level="arm")
+            gains = specifications.gains(specifications.differences(self.runs, arm, CLAIM[1]))
+            means = gains.groupby(["budget", "universe"])["gain"].mean()
+            for budget in self.budgets:
+                gain = means.xs(budget, level="budget")
+                for measure, label in (("logit_scale", "logit scale"), ("source_accuracy", "source accuracy")):
+                    found = specifications.correlation(change[measure], gain)
+                    rows.append([f"gain of {name} and its {label}", budget, *found])
+                if arm == TARGET[1]:
+                    claim = self.gains[CLAIM].groupby(["budget", "universe"])["gain"].mean()
+                    found = specifications.correlation(claim.xs(budget, level="budget"), gain)
+                    rows.append(["gain of Lautum and gain of Lautum of source images", budget, *found])
+        return pd.DataFrame(rows, columns=["measure", "budget", "correlation", "p", "n"])
+
+    def sentences(self) -> list[str]:
+        """The answer, by the rules of docs/universes.md: of the claim, of the paper's own level, of the reason."""
+        return [self._claim(), self._level(), *([self._reason()] if TARGET in self.paired else [])]
+
+    def _claim(self) -> str:
+        of, overall = self.shares["all"], self.overall(CLAIM)
+        average = self.average(CLAIM)
+        practically_zero = (average[f"within {100 * MARGINS[1]:g} points, p"] < LEVEL).all()
+        shares = f"in {of.above:.0%} of {of.n} settings Lautum was ahead of Standard, in {of.below:.0%} behind"
+        if of.above >= 0.5 and of.above > of.below:
+            return f"The claim holds in most of the settings that a reader could have meant: {shares}."
+        if of.above < 0.5 and self.joint["holm"].min() < LEVEL:
+            first = self.decomposition.iloc[0]
+            decides = f" What decides most is the {first['factor']} ({first['share']:.0%} of the variance)."
+            if np.isnan(first["share"]):
+                decides = " So few universes do not tell what decides."
+            return f"Whether the claim holds depends on the setting: {shares}.{decides}"
+        if self.joint["holm"].min() >= LEVEL and practically_zero:
+            return f"In the settings examined, Lautum’s pre-training makes no practical difference: {shares}."
+        return (
+            f"The settings examined do not decide it: on average Lautum was {_signed(overall)} points ahead; {shares}."
+        )
+
+    def _level(self) -> str:
+        near = self.selections["near the paper"]
+        if near.empty:
+            nearest = 100 * self.distances["distance"].min()
+            return (
+                "None of the settings brings Standard near the paper’s accuracy; the nearest is "
+                f"{nearest:.1f} points away."
+            )
+        pooled = near.merge(self.paired[CLAIM], on=specifications.SPECIFICATION).assign(budget=0, labels=0)
+        found = specifications.average_gains(pooled, self.design.crossed).iloc[0]
+        of = near.groupby(["universe", "budget"]).ngroups
+        gains = ", ".join(f"{100 * (row['lautum'] - row['standard']):.1f}" for row in self.figures.values())
+        return (
+            f"Where Standard is as accurate as in the paper (in {of} settings), Lautum was {_signed(found)} points "
+            f"ahead on average; the paper’s gains are {gains}."
+        )
+
+    def _reason(self) -> str:
+        found = self.overall(TARGET)
+        p, worth = specifications.equivalence_p(found.gain, found.sd, int(found.n), MARGINS[1]), _signed(found)
+        if found.low > 0:
+            return f"It is the target’s images that help: they are worth {worth} points over source images."
+        if p < LEVEL:
+            return f"It is not the target’s images: they are worth {worth} points over source images."
+        return f"Whether the target’s images help is not decided: they are worth {worth} points over source images."
+
+
+def _signed(found: pd.Series) -> str:
+    """A mean with its interval, in points."""
+    if np.isnan(found.low):
+        return f"{100 * found.gain:+.1f}"
+    return f"{100 * found.gain:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"

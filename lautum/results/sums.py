@@ -1,0 +1,55 @@
+"""SHA256SUMS: hashes of the files that a campaign's folder keeps, as `sha256sum` writes and checks them."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from lautum.errors import LautumError
+from lautum.files import read_bytes, sha256_of_file, write_bytes, write_text
+
+NAME = "SHA256SUMS"
+
+
+def write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files into a folder, the last of them last, and their hashes beside those of its other files.
+
+    Until all are written there are the old hashes and the new: an interruption leaves nothing that looks altered.
+    Raises LautumError when the folder cannot be written to.
+    """
+    known = _read(folder)
+    new = {name: {hashlib.sha256(content).hexdigest()} for name, content in contents.items()}
+    for name in contents:
+        if name not in known and (folder / name).is_file():
+            known[name] = {sha256_of_file(folder / name)}
+    _write(folder, {name: known.get(name, set()) | new.get(name, set()) for name in known | new})
+    for name, content in contents.items():
+        write_bytes(folder / name, content)
+    _write(folder, known | new)
+
+
+def require_unaltered(path: Path, remedy: str) -> None:
+    """Raise LautumError, with `remedy` as the advice, when a file is not what was written there.
+
+    Nothing is known of a file that SHA256SUMS does not name, as of those that are older than it.
+    """
+    expected = _read(path.parent).get(path.name)
+    if expected and path.is_file() and sha256_of_file(path) not in expected:
+        raise LautumError(f"{path} is not what was written there: {path.parent / NAME} has another hash; {remedy}")
+
+
+def _read(folder: Path) -> dict[str, set[str]]:
+    path, found = folder / NAME, {}
+    if not path.exists():
+        return found
+    for line in read_bytes(path, "remove it").decode(errors="replace").splitlines():
+        named = re.fullmatch(r"([0-9a-f]{64})  ([^/\0]+)", line)
+        if not named:
+            raise LautumError(f"{path} has a line that is no hash and name: {line[:100]!r}; restore it")
+        found.setdefault(named[2], set()).add(named[1])
+    return found
+
+
+def _write(folder: Path, hashes: Mapping[str, set[str]]) -> None:
+    lines = sorted((name, value) for name, values in hashes.items() for value in values)
+    write_text(folder / NAME, "".join(f"{value}  {name}\n" for name, value in lines))
