@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: quickstart test bench coverage faults mutants slurm
+.PHONY: quickstart test bench coverage faults fuzz mutants slurm
 
 quickstart: $(BIN)/.installed
 	snakemake --profile local --configfile config/quickstart.yaml
@@ -21,6 +21,9 @@ coverage: $(BIN)/.installed
 
 faults: $(BIN)/.installed
 	python tests/faults.py
+
+fuzz: $(BIN)/.installed
+	python tests/fuzz.py
 
 mutants: $(BIN)/.installed
 	python tests/mutants.py

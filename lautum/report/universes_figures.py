@@ -20,9 +20,10 @@ def build_figures(analysis: Analysis) -> dict[str, Figure]:
     """All figures by name."""
     figures = {
         "curve": curve_figure(analysis),
-        "distance": distance_figure(analysis),
         "levels": levels_figure(analysis),
     }
+    if analysis.is_in_paper:
+        figures["distance"] = distance_figure(analysis)
     if len(analysis.comparisons) > 1:
         figures["others"] = others_figure(analysis)
     for one, other in (("optimiser", "budget"), ("trained", "head")):

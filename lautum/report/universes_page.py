@@ -113,8 +113,11 @@ def write(
         page.picture(drawn["curve"], "curve", sentences[0], CURVE),
         _shares(frames["shares"]),
     )
-    sections = [
-        Section("paper", "At the paper’s own level", page.picture(drawn["distance"], "distance", DISTANCE, DISTANCE)),
+    sections = []
+    if "distance" in drawn:
+        picture = page.picture(drawn["distance"], "distance", DISTANCE, DISTANCE)
+        sections.append(Section("paper", "At the paper’s own level", picture))
+    sections += [
         Section("decides", "What decides", _decides(analysis, drawn, frames["decomposition"])),
         Section("average", "On average, and whether that is practically nothing", _average(analysis)),
         Section("why", "Why", _why(drawn, frames["mechanism"])),
@@ -171,7 +174,9 @@ def _decides(analysis: Analysis, drawn: Mapping[str, Figure], frame: pd.DataFram
 
 def _average(analysis: Analysis) -> Markup:
     table = analysis.average(CLAIM)
-    margins = [f"within {100 * margin:g} points, p" for margin in MARGINS] + ["within half of the paper's gain, p"]
+    margins = {f"within {100 * margin:g} points, p": f"within {100 * margin:g}" for margin in MARGINS}
+    if analysis.is_in_paper:
+        margins["within half of the paper's gain, p"] = "within half the paper’s"
     yes, no = page.verdict("yes", "=", "good"), page.verdict("not shown", "?", "open")
     rows = [
         [
@@ -181,7 +186,7 @@ def _average(analysis: Analysis) -> Markup:
         ]
         for row in table.to_dict("records")
     ]
-    head = ["Setting", "Lead (points)", *(f"within {100 * margin:g}" for margin in MARGINS), "within half the paper’s"]
+    head = ["Setting", "Lead (points)", *margins.values()]
     return page.table(head, rows, AVERAGE.format(int(table["n"].max())))
 
 

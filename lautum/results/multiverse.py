@@ -52,6 +52,11 @@ class Analysis:
         return int(self.table["universe"].nunique())
 
     @property
+    def is_in_paper(self) -> bool:
+        """Whether the paper has figures for the campaign's task."""
+        return not np.isnan([list(row.values()) for row in self.figures.values()]).any()
+
+    @property
     def budgets(self) -> list[int]:
         """Post-transfer steps after which runs were evaluated."""
         return sorted(self.runs["budget"].unique())
@@ -86,8 +91,10 @@ class Analysis:
     def selections(self) -> dict[str, pd.DataFrame]:
         """The claim's `gains` of all specifications, of those near the paper, and of those where transfer helps."""
         gains = self.gains[CLAIM]
-        near = self.distances.query(f"distance <= {specifications.NEAR}")[["universe", "budget"]]
-        chosen = {"all": gains, "near the paper": gains.merge(near, on=["universe", "budget"])}
+        chosen = {"all": gains}
+        if self.is_in_paper:
+            near = self.distances.query(f"distance <= {specifications.NEAR}")[["universe", "budget"]]
+            chosen["near the paper"] = gains.merge(near, on=["universe", "budget"])
         if TRANSFER in self.gains:
             helps = self.gains[TRANSFER].query("low > 0")[specifications.SPECIFICATION]
             chosen["where transfer helps"] = gains.merge(helps, on=specifications.SPECIFICATION)
@@ -118,7 +125,7 @@ class Analysis:
             table[f"within {100 * margin:g} points, p"] = [
                 specifications.equivalence_p(row.gain, row.sd, row.n, margin) for row in table.itertuples()
             ]
-        if pair == CLAIM:
+        if pair == CLAIM and self.is_in_paper:
             halves = {labels: (row["lautum"] - row["standard"]) / 2 for labels, row in self.figures.items()}
             table["within half of the paper's gain, p"] = [
                 specifications.equivalence_p(row.gain, row.sd, row.n, halves[row.labels]) for row in table.itertuples()
@@ -174,7 +181,8 @@ class Analysis:
 
     def sentences(self) -> list[str]:
         """The answer, by the rules of docs/universes.md: of the claim, of the paper's own level, of the reason."""
-        return [self._claim(), self._level(), *([self._reason()] if TARGET in self.paired else [])]
+        level = [self._level()] if self.is_in_paper else []
+        return [self._claim(), *level, *([self._reason()] if TARGET in self.paired else [])]
 
     def _claim(self) -> str:
         of, overall = self.shares["all"], self.overall(CLAIM)

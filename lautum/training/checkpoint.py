@@ -34,7 +34,7 @@ def load(path: Path, remedy: str = "run again") -> tuple[dict, dict]:
     arrays, metadata = check(path, remedy)
     try:
         return _nested({name: torch.from_numpy(array) for name, array in arrays.items()}), metadata
-    except (TypeError, AttributeError) as error:  # a type that torch lacks, or a name that is another's folder
+    except TypeError as error:  # a type that torch lacks, or a name that is another's folder
         raise Damaged(path, f"{path} is no state of a training ({error}); {remedy}") from error
 
 
@@ -115,5 +115,7 @@ def _nested(flat: Mapping[str, Tensor]) -> dict:
         inner = nested
         for folder in folders:
             inner = inner.setdefault(folder, {})
+            if not isinstance(inner, dict):
+                raise TypeError(f"{path} lies in a tensor")
         inner[name] = tensor
     return nested

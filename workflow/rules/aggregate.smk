@@ -25,7 +25,7 @@ if LAYOUT.config.universes:
     TABLE_FILES = [REPORT / f"{name}.csv" for name in ("gains", "average", "shares")]
     FIGURE_FILES = expand(
         REPORT / "{figure}.{suffix}",
-        figure=["curve", "distance", "levels", "mechanism"],
+        figure=["curve", "levels", "mechanism"],
         suffix=["png", "pdf"],
     )
 FINAL_FILES = (
