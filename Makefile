@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: quickstart test bench coverage faults fuzz mutants slurm
 
 quickstart: $(BIN)/.installed
-	snakemake --profile local --configfile config/quickstart.yaml
+	snakemake --profile profiles/local --configfile config/quickstart.yaml
 
 test: $(BIN)/.installed
 	python -m pytest -n 2 --dist loadfile

@@ -125,6 +125,10 @@ BAD = [
     (task(lable_counts=[10]), "tasks.digits-letters: unknown key 'lable_counts'; did you mean 'label_counts'?"),
     (task(label_counts=[10, 10]), "label_counts must be distinct positive integers, got [10, 10]"),
     (task(label_counts=[55]), "label_counts must be multiples of the 10 classes, got 55"),
+    (
+        task(label_counts=[50, 2000]),
+        "label_counts: 2000 labelled and 0 validation images are 200 of each class, but letters has 200 training",
+    ),
     (task(label_counts=[]), "label_counts: .* at least 1 item"),
     (task(network="conv16-32-fc127"), "unknown network 'conv16-32-fc127'; did you mean 'conv16-32-fc128'?"),
     (task(target="leters"), "unknown data set 'leters'; did you mean 'letters'?"),

@@ -42,6 +42,9 @@ def builtin(name, folder):
 def as_declared(*parts) -> bool:
     found = {(part.dataset, part.images.shape[1:], part.class_names) for part in parts}
     name = parts[0].dataset
+    declared = datasets.DATASETS[name].train_counts
+    counts = np.bincount(parts[0].labels, minlength=len(declared))
+    assert all(count in (0, expected) for count, expected in zip(counts, declared, strict=True))  # 0: of a part of it
     return found == {(name, datasets.DATASETS[name].image_shape, datasets.DATASETS[name].class_names)}
 
 
@@ -695,9 +698,9 @@ def test_cifar100_needs_no_more_than_its_two_files_of_images(tmp_path):
     folder = tmp_path / "offline/cifar100"
     folder.mkdir(parents=True)
     for name in ("train.bin", "test.bin"):
-        (folder / name).write_bytes(bytes([3, 99]) + bytes(3072))
+        (folder / name).write_bytes(b"".join(bytes([3, number]) + bytes(3072) for number in range(100)))
     train, test = prepared("cifar100", tmp_path / "data", tmp_path / "offline")
-    assert train.class_names[train.labels[0]] == test.class_names[test.labels[0]] == "worm"
+    assert train.class_names[train.labels[-1]] == test.class_names[test.labels[-1]] == "worm"
 
 
 # Mistakes

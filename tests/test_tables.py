@@ -225,3 +225,9 @@ def test_import_does_not_load_torch_or_pyplot():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_a_cell_of_a_markdown_table_stays_a_cell():
+    cells = pd.DataFrame({"Machine": ["a\nb | <script>alert(1)</script> & c", "plain"]})
+    lines = table_text.markdown(table_text.Table(cells, cells, "Caption.")).splitlines()
+    assert lines[2:4] == ["| a b \\| &lt;script>alert(1)&lt;/script> &amp; c |", "| plain |"]

@@ -253,6 +253,7 @@ class DataSet:
     image_shape: tuple[int, int, int]  # C, H, W
     class_names: tuple[str, ...]
     read: Callable[[Path, Path | None], Parts]  # (downloads, offline)
+    train_counts: tuple[int, ...] = ()  # training images of each class, so that too many labels are refused early
     # Of what is not built in, which may be something else under the same name in the next configuration.
     sha256: str = ""  # hex, of its content and what it is called
     code: str = ""  # digest of the code that reads it
@@ -264,18 +265,26 @@ class DataSet:
 
 DATASETS = {
     # Handwritten digits, 60,000 + 10,000.
-    "mnist": DataSet("MNIST", (1, 28, 28), DIGITS, _mnist),
+    "mnist": DataSet(
+        "MNIST", (1, 28, 28), DIGITS, _mnist, (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)
+    ),
     # Letters A-J from many fonts, 60,000 + 10,000, duplicates as published.
-    "notmnist": DataSet("notMNIST", (1, 28, 28), LETTERS, _notmnist),
+    "notmnist": DataSet(
+        "notMNIST", (1, 28, 28), LETTERS, _notmnist, (6000,) * 10
+    ),  # on average: not all copies are at hand
     # The 10,000 test letters of notmnist without duplicates: 7,000 + 2,804.
-    "notmnist10k": DataSet("notMNIST (10,000)", (1, 28, 28), LETTERS, _notmnist10k),
+    "notmnist10k": DataSet(
+        "notMNIST (10,000)", (1, 28, 28), LETTERS, _notmnist10k, (712, 712, 712, 708, 708, 708, 711, 709, 611, 709)
+    ),
     # The letters of notMNIST_small without duplicates: 8,230 + 10,000.
-    "notmnist-small": DataSet("notMNIST small", (1, 28, 28), LETTERS, _notmnist_small),
+    "notmnist-small": DataSet(
+        "notMNIST small", (1, 28, 28), LETTERS, _notmnist_small, (848, 852, 848, 847, 847, 850, 850, 845, 595, 848)
+    ),
     # Photographs, 50,000 + 10,000.
-    "cifar10": DataSet("CIFAR-10", (3, 32, 32), CIFAR10_CLASSES, _cifar10),
-    "cifar100": DataSet("CIFAR-100", (3, 32, 32), CIFAR100_CLASSES, _cifar100),
+    "cifar10": DataSet("CIFAR-10", (3, 32, 32), CIFAR10_CLASSES, _cifar10, (5000,) * 10),
+    "cifar100": DataSet("CIFAR-100", (3, 32, 32), CIFAR100_CLASSES, _cifar100, (500,) * 100),
     # Built in: scikit-learn's handwritten digits, 1,397 + 400.
-    "digits": DataSet("digits", (1, 16, 16), DIGITS, _digits),
+    "digits": DataSet("digits", (1, 16, 16), DIGITS, _digits, (138, 142, 138, 142, 141, 141, 141, 139, 135, 140)),
     # Built in: letters A-J from matplotlib's fonts, 2,000 + 1,000.
-    "letters": DataSet("letters", (1, 16, 16), LETTERS, _letters),
+    "letters": DataSet("letters", (1, 16, 16), LETTERS, _letters, (200,) * 10),
 }

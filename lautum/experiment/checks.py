@@ -19,6 +19,15 @@ def require_consistent(config, task: str, method: str) -> None:
             f"{where}: head: keep needs as many target as source classes, got {definition.class_count} and "
             f"{len(source.class_names)}; set head: reinitialise"
         )
+    held_out = config.evaluate.validation_images if config.evaluate.validation_from == "training" else 0
+    taken = (max(definition.label_counts) + held_out) // definition.class_count
+    for name in definition.classes or target.class_names:
+        if target.train_counts and taken >= (images := target.train_counts[target.class_names.index(name)]):
+            raise ValueError(
+                f"{where}: label_counts: {max(definition.label_counts)} labelled and {held_out} validation images are "
+                f"{taken} of each class, but {definition.target} has {images} training images of class {name}, some of "
+                "which must stay unlabelled"
+            )
     if source.image_shape != target.image_shape:
         raise ValueError(f"{where}: source images are {source.image_shape}, target images {target.image_shape}")
     for stage, settings, outputs in (

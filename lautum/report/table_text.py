@@ -164,11 +164,16 @@ def markdown(table: Table) -> str:
     """The table as Markdown, with its caption below."""
     if table.cells.empty:
         return f"No results.\n\n{table.caption}\n"
-    cells = table.cells.replace(r"\|", r"\\|", regex=True)
+    cells = table.cells.map(_markdown_cell)
     if table.best.any():
         cells.loc[table.best, ACCURACY] = "**" + cells.loc[table.best, ACCURACY] + "**"
     rows = [cells.columns, ["---"] * len(cells.columns), *cells.itertuples(index=False)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows) + f"\n{table.caption}\n"
+
+
+def _markdown_cell(text: str) -> str:
+    """As text and nothing else: no new row or column, no HTML."""
+    return " ".join(text.splitlines()).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
 
 
 def latex(table: Table) -> str:
