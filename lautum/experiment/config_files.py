@@ -152,6 +152,21 @@ def _is_leaf(value) -> bool:
     return isinstance(value, dict) and "value" in value and value.keys() <= {"value", "source"}
 
 
+UNKNOWN = "unknown"  # stands for a value that somebody has to fill in
+
+
+def require_filled_in(tasks: object, file: Path) -> None:
+    """Raise LautumError with all keys of the mapping `tasks` whose value is marked as unknown."""
+
+    def marked(tree: object, path: tuple[str, ...]) -> list[str]:
+        if isinstance(tree, dict):
+            return [name for key, value in tree.items() for name in marked(value, (*path, str(key)))]
+        return [".".join(path)] if tree == UNKNOWN else []
+
+    if names := marked(tasks, ("tasks",)):
+        raise LautumError(f"{file} does not say {', '.join(names)}; replace `{UNKNOWN}` by a value")
+
+
 def split_sources(tree, path: tuple = ()) -> tuple[object, dict[tuple, str]]:
     """Replace every {value, source} by its value; also return the sources by path."""
     if _is_leaf(tree):
