@@ -196,6 +196,7 @@ BAD = [
     (task(label_counts=50), "label_counts: Input should be a list, got 50"),
     ({"checkpoint_seconds": math.inf}, "checkpoint_seconds: Input should be a finite number"),
     ({"name": 5}, "name: Input should be a valid string, got 5"),
+    ({"name": {"value": "config"}}, "name: it is no hyper-parameter with a source, got {'value': 'config'}"),
     ({"name": "-n"}, "name: name '-n' may hold .*the first a letter or digit"),
     ({"methods": {"-x": {"pretrain": "lautum", "transfer": "supervised"}}}, "name '-x' may hold"),
     ({"campaigns": ["../../etc"]}, "name '../../etc' may hold"),

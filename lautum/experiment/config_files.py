@@ -34,6 +34,8 @@ def read(path: Path | str) -> dict:
             f"{last} needs a `name`, which its report goes by; that of a file that it extends would replace that "
             "one's report"
         )
+    if isinstance(own["name"], dict):
+        raise LautumError(f"{last}: name: it is no hyper-parameter with a source, got {own['name']!r}")
     for file, values in bases:
         if values.get("name") == own["name"]:
             raise LautumError(f"{last}: the name {own['name']!r} is taken by {file}, which it extends; choose another")
