@@ -18,7 +18,8 @@ from lautum.objectives.settings import SOURCES
 from lautum.training.objective import Objective
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = sorted((ROOT / "config").glob("*.yaml"))
+TO_BE_FILLED_IN = ROOT / "config/appendix.yaml"
+SHIPPED = sorted({*(ROOT / "config").glob("*.yaml")} - {TO_BE_FILLED_IN})
 
 
 BASE = {"extends": str(ROOT / "config/config.yaml"), "name": "mine"}
@@ -42,6 +43,29 @@ def test_shipped_files_load_and_every_value_has_a_source(path):
     for row in rows:
         assert row["source"].split(":")[0] in SOURCES
         assert row["unit"] and row["description"]
+
+
+def test_values_that_nobody_knows_are_named_and_nothing_runs_without_them(tmp_path):
+    with pytest.raises(LautumError) as refused:
+        config.load(TO_BE_FILLED_IN)
+    for key in ("tasks.mnist-notmnist.methods.lautum.pretrain.weight", "tasks.cifar10-cifar100.classes"):
+        assert key in str(refused.value)
+    # One command answers as soon as they are there.
+    filled = yaml.safe_load(TO_BE_FILLED_IN.read_text().replace("unknown", "1"))
+    steps = {"batch_size": 128, "learning_rate": 0.001, "optimiser": "adam", "steps": 9}
+    for task, definition in filled["tasks"].items():
+        definition["network"] = "conv32-64-fc1024"
+        definition["pretrain"] = steps | {"scaling": "unit", "initialisation": "pytorch"}
+        definition["transfer"] = steps | {"head": "keep", "trained": "all"}
+        definition["methods"]["lautum"]["pretrain"]["decay"] = 0.99
+        definition["methods"]["temporal_ensembling"]["transfer"]["epochs"] = 5
+        if "classes" in definition:
+            del definition["classes"]
+        assert task in filled["grid"]["tasks"]
+    path = tmp_path / "filled.yaml"
+    path.write_text(yaml.safe_dump(filled | {"extends": str(ROOT / "config/config.yaml")}))
+    loaded = config.load(path)
+    assert loaded.pretrain_settings("cifar10-cifar100", "lautum").scaling == "unit"
 
 
 def test_winners_that_were_not_selected_yet_are_named(tmp_path):
@@ -172,6 +196,7 @@ BAD = [
     (task(label_counts=50), "label_counts: Input should be a list, got 50"),
     ({"checkpoint_seconds": math.inf}, "checkpoint_seconds: Input should be a finite number"),
     ({"name": 5}, "name: Input should be a valid string, got 5"),
+    ({"name": {"value": "config"}}, "name: it is no hyper-parameter with a source, got {'value': 'config'}"),
     ({"name": "-n"}, "name: name '-n' may hold .*the first a letter or digit"),
     ({"methods": {"-x": {"pretrain": "lautum", "transfer": "supervised"}}}, "name '-x' may hold"),
     ({"campaigns": ["../../etc"]}, "name '../../etc' may hold"),

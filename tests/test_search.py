@@ -10,6 +10,7 @@ import pytest
 import yaml
 from matplotlib.collections import PathCollection
 from pages import Page
+from test_config import SHIPPED
 from test_records import write_record
 
 from lautum.errors import Damaged, LautumError
@@ -80,7 +81,7 @@ def test_the_points_are_pinned_and_spread():
 
 def test_the_points_that_are_kept_are_those_that_are_drawn():
     names = list(json.loads(designs.PATH.read_text()))
-    assert len(names) == 10
+    assert len(names) == 11
     for name in names:
         first, dimensions = name.split(" x ")
         if first.startswith("Halton "):
@@ -91,7 +92,7 @@ def test_the_points_that_are_kept_are_those_that_are_drawn():
     assert designs.kept("17 x 3") is None
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_no_configuration_of_the_suite_waits_for_points_to_be_drawn(path, monkeypatch):
     for module in (search, universes):
         monkeypatch.setattr(module, "draw", lambda *_: pytest.fail("points were drawn"))

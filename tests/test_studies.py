@@ -14,7 +14,7 @@ from lautum import information, mmd
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.files import write_text
-from lautum.pipeline import environment
+from lautum.pipeline import processor
 from lautum.studies import bench, bench_page, coverage, overhead, peers
 
 ROOT = Path(__file__).parent.parent
@@ -208,8 +208,9 @@ def test_bfloat16_is_left_out_where_the_processor_has_no_instructions_for_it(mon
     ],
 )
 def test_instructions_for_bfloat16_are_read_off_the_processor(text, expected, monkeypatch):
-    monkeypatch.setattr(environment.Path, "read_text", lambda path: text)
-    assert environment.has_bfloat16() == expected
+    monkeypatch.setattr(processor.Path, "read_text", lambda path: text)
+    assert processor.has_bfloat16() == expected
+    assert ("no bfloat16" in processor.describe()) == (not expected)
 
 
 def test_a_step_is_measured_against_the_matrix_product(monkeypatch):

@@ -250,6 +250,7 @@ def load(path: Path | str) -> Config:
     Raises LautumError naming the file, the key, the value and what is allowed.
     """
     values, _, known = _read(Path(path))
+    config_files.require_filled_in(values.get("tasks"), Path(path))
     try:
         return Config.model_validate(values, context={"catalogue": known})
     except ValidationError as error:

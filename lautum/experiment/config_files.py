@@ -34,6 +34,8 @@ def read(path: Path | str) -> dict:
             f"{last} needs a `name`, which its report goes by; that of a file that it extends would replace that "
             "one's report"
         )
+    if isinstance(own["name"], dict):
+        raise LautumError(f"{last}: name: it is no hyper-parameter with a source, got {own['name']!r}")
     for file, values in bases:
         if values.get("name") == own["name"]:
             raise LautumError(f"{last}: the name {own['name']!r} is taken by {file}, which it extends; choose another")
@@ -150,6 +152,21 @@ def _merge(base, values, file: str):
 
 def _is_leaf(value) -> bool:
     return isinstance(value, dict) and "value" in value and value.keys() <= {"value", "source"}
+
+
+UNKNOWN = "unknown"  # stands for a value that somebody has to fill in
+
+
+def require_filled_in(tasks: object, file: Path) -> None:
+    """Raise LautumError with all keys of the mapping `tasks` whose value is marked as unknown."""
+
+    def marked(tree: object, path: tuple[str, ...]) -> list[str]:
+        if isinstance(tree, dict):
+            return [name for key, value in tree.items() for name in marked(value, (*path, str(key)))]
+        return [".".join(path)] if tree == UNKNOWN else []
+
+    if names := marked(tasks, ("tasks",)):
+        raise LautumError(f"{file} does not say {', '.join(names)}; replace `{UNKNOWN}` by a value")
 
 
 def split_sources(tree, path: tuple = ()) -> tuple[object, dict[tuple, str]]:

@@ -11,7 +11,7 @@ from lautum.experiment.config_files import files as config_files
 from lautum.experiment.config import load
 from lautum.errors import LautumError
 from lautum.files import remove_litter, require_folder, set_aside
-from lautum.pipeline import receipt
+from lautum.pipeline import processor, receipt
 
 CONFIG_FILES = [
     os.path.relpath(path) for path in workflow.config_settings.configfiles
@@ -88,6 +88,14 @@ wildcard_constraints:
     labels=r"\d+",
     seed=r"\d+",
     rung=r"\d",
+
+
+def needs_bfloat16():
+    """Whether the grid has a task in bfloat16 that may run on a CPU."""
+    tasks = [TASKS[name] for name in LAYOUT.config.grid.tasks]
+    return LAYOUT.config.device != "cuda" and any(
+        task.precision == "bfloat16" for task in tasks
+    )
 
 
 def memory(step):
