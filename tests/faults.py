@@ -1,16 +1,21 @@
 """`make faults`: a small campaign under injected faults must end with the results of an undisturbed one.
 
-    python tests/faults.py [--faults 54] [--seed 0]
+    python tests/faults.py [--faults 54] [--seed 0] [--summary reports/faults.csv]
 
 Runs the built-in task, four methods, one seed, again and again: while drivers and jobs run they are killed, their disk
-is full, files are cut off, altered or given other times, and two drivers run at once. Every time the campaign has come
-to its end, every network, prediction and split is compared with the undisturbed run's. Prints the count by kind and
-the number of results lost or different. A full disk is a small tmpfs that is filled, which needs root.
+is full, files are cut off, altered, removed, given other times or put in each other's place, and two drivers run at
+once. Every time the campaign has come to its end, every network, prediction and split is compared with the undisturbed
+run's. Prints the count by kind and the number of results lost or different, and adds them to the summary, after every
+round: many faults can be injected in parts, each with a seed of its own. A full disk is a small tmpfs that is filled,
+which needs root.
 """
 
 import argparse
+import csv
+import io
 import json
 import os
+import platform
 import random
 import shutil
 import signal
@@ -23,6 +28,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import yaml
+
+from lautum.files import write_text
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
@@ -76,11 +83,12 @@ class Campaign:
 
     def contents(self) -> dict[str, bytes]:
         """Networks, predictions, splits and records by name, without the times in records."""
-        paths = [p for p in self.results.rglob("*.safetensors") if "checkpoints" not in p.parts]
-        paths += (self.results / "splits").rglob("*.json")
+        paths = [p for p in self.results.rglob("seed*.safetensors") if "checkpoints" not in p.parts]
+        paths += (self.results / "splits").rglob("seed*.json")
         found = {str(path.relative_to(self.results)): path.read_bytes() for path in paths}
-        for path in (self.results / "evaluated-test").rglob("*.json"):
+        for path in (self.results / "evaluated-test").rglob("seed*.json"):
             record = json.loads(path.read_text())
+            del record["content_sha256"]  # times are part of it
             curves = [record.pop(stage).get("curve") for stage in ("pretrain", "transfer", "evaluate")]
             found[str(path.relative_to(self.results))] = json.dumps([record, curves]).encode()
         return found
@@ -88,13 +96,21 @@ class Campaign:
     def finished(self) -> list[Path]:
         """All whole result files."""
         folders = ("splits", "pretrained", "transferred", "evaluated-test", "finished-test")
-        found = [
-            p for name in folders for p in (self.results / name).rglob("seed*") if p.suffix in (".json", ".safetensors")
-        ]
-        return sorted(found)
+        return sorted(
+            path for name in folders for suffix in (".json", ".safetensors") for path in self._found(name, suffix)
+        )
 
     def checkpoints(self) -> list[Path]:
-        return sorted((self.results / "checkpoints").rglob("seed*.safetensors"))
+        return sorted(self._found("checkpoints", ".safetensors"))
+
+    def _found(self, folder: str, suffix: str) -> list[Path]:
+        found = []
+        with suppress(FileNotFoundError):  # a folder that vanishes while it is read
+            found += (path for path in (self.results / folder).rglob(f"seed*{suffix}") if path.is_file())
+        return found
+
+    def data(self) -> list[Path]:
+        return sorted((self.folder / "data").glob("*.safetensors"))
 
 
 def signal_training(campaign: Campaign, number: int, rng: random.Random) -> bool:
@@ -155,7 +171,7 @@ def corrupt_checkpoint(campaign, rng):
 
 
 def corrupt_dataset(campaign, rng):
-    return _flip(sorted((campaign.folder / "data").glob("*.safetensors")), rng)
+    return _flip(campaign.data(), rng)
 
 
 def clock_jump(campaign, rng):
@@ -166,6 +182,76 @@ def clock_jump(campaign, rng):
         with suppress(FileNotFoundError):
             os.utime(path, (moment, moment))
     return bool(files)
+
+
+def dated_ahead(campaign, rng):
+    """One file that others are made from, of next year."""
+    files = campaign.finished() + campaign.data()
+    moment = time.time() + 3e7
+    with suppress(FileNotFoundError):
+        if files:
+            os.utime(rng.choice(files), (moment, moment))
+            return True
+    return False
+
+
+def lost_file(campaign, rng):
+    """A split or data set that is gone when what was made from it is finished."""
+    files = [path for path in campaign.finished() if "splits" in path.parts] + campaign.data()
+    if files:
+        rng.choice(files).unlink(missing_ok=True)
+    return bool(files)
+
+
+def wrong_place(campaign, rng):
+    """A whole file in the place of another."""
+    files = campaign.finished() + campaign.data()
+    path = rng.choice(files) if files else None
+    others = [other for other in files if path and other != path and other.suffix == path.suffix]
+    with suppress(FileNotFoundError):
+        if others:
+            draft = path.with_name(f".{path.name}-copy")
+            shutil.copy(rng.choice(others), draft)
+            os.replace(draft, path)
+            return True
+    return False
+
+
+def other_content(campaign, rng):
+    """Valid JSON in which a value is another."""
+    files = [path for path in campaign.finished() if path.suffix == ".json"]
+    with suppress(FileNotFoundError, ValueError):
+        if files:
+            path = rng.choice(files)
+            content = json.loads(path.read_text())
+            name = rng.choice(sorted(content))
+            draft = path.with_name(f".{path.name}-copy")
+            draft.write_text(json.dumps(content | {name: rng.choice([None, 0, "other", [], {}])}))
+            os.replace(draft, path)
+            return True
+    return False
+
+
+def folder_in_place(campaign, rng):
+    """A folder where a result was."""
+    files = campaign.finished()
+    with suppress(OSError):
+        if files:
+            path = rng.choice(files)
+            path.unlink()
+            path.mkdir()
+            return True
+    return False
+
+
+def litter(campaign, rng):
+    """What a write leaves that was killed."""
+    folders = sorted({path.parent for path in campaign.finished()})
+    with suppress(OSError):
+        if folders:
+            (rng.choice(folders) / f".partial-{rng.random()}.safetensors").write_bytes(rng.randbytes(1000))
+            return True
+    return False
 
 
 def _flip(files: list[Path], rng: random.Random) -> bool:
@@ -192,6 +278,12 @@ KINDS = [
     corrupt_checkpoint,
     corrupt_dataset,
     clock_jump,
+    dated_ahead,
+    lost_file,
+    wrong_place,
+    other_content,
+    folder_in_place,
+    litter,
 ]
 
 
@@ -199,6 +291,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faults", type=int, default=54, help="how many are injected (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the order and the moments (default: %(default)s)")
+    parser.add_argument("--summary", type=Path, default=ROOT / "reports/faults.csv", help="default: %(default)s")
     options = parser.parse_args()
     rng = random.Random(options.seed)
     top = Path(tempfile.mkdtemp(prefix="lautum-faults-"))
@@ -215,7 +308,7 @@ def main() -> int:
         print("no small disk can be mounted (not root): the kind full_disk is left out", flush=True)
         kinds = [kind for kind in KINDS if kind is not full_disk]
     try:
-        return inject(reference, campaign, kinds, options.faults, rng)
+        return inject(reference, campaign, kinds, options.faults, rng, options.summary)
     finally:
         for driver in campaign.drivers:
             driver.kill()
@@ -225,7 +318,25 @@ def main() -> int:
         shutil.rmtree(top, ignore_errors=True)
 
 
-def inject(reference: Campaign, campaign: Campaign, kinds: list, faults: int, rng: random.Random) -> int:
+def add_up(summary: Path, injected: Counter, survived: bool) -> None:
+    """Add the faults of a round to the file that has all that were ever injected, by kind and machine."""
+    machine = f"{platform.system()}, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    rows = {}
+    if summary.exists():
+        with open(summary, newline="") as file:
+            rows = {(row["kind"], row["machine"]): row for row in csv.DictReader(file)}
+    for kind, count in injected.items():
+        row = rows.setdefault((kind, machine), {"kind": kind, "machine": machine})
+        for column, more in (("injected", count), ("survived", count * survived), ("lost", count * (not survived))):
+            row[column] = int(row.get(column, 0)) + more
+    text = io.StringIO()
+    table = csv.DictWriter(text, ["kind", "injected", "survived", "lost", "machine"], lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows[key] for key in sorted(rows))
+    write_text(summary, text.getvalue())
+
+
+def inject(reference: Campaign, campaign: Campaign, kinds: list, faults: int, rng: random.Random, summary: Path) -> int:
     if reference.run():
         print((reference.folder / "driver.log").read_text()[-3000:])
         raise SystemExit("the undisturbed run failed")
@@ -235,6 +346,7 @@ def inject(reference: Campaign, campaign: Campaign, kinds: list, faults: int, rn
     rng.shuffle(plan)
     counts, different, rounds = Counter(), 0, 0
     while plan:
+        before = Counter(counts)
         campaign.start()
         while campaign.running() and plan:
             time.sleep(rng.uniform(0.2, 3))
@@ -251,18 +363,20 @@ def inject(reference: Campaign, campaign: Campaign, kinds: list, faults: int, rn
         while campaign.run():
             attempts += 1
             if attempts == 10:
+                add_up(summary, counts - before, survived=False)
                 print((campaign.folder / "driver.log").read_text()[-5000:])
                 raise SystemExit("the campaign does not come to its end")
         # A network that was damaged after its last use is not needed for the report; it is made again when asked for.
         campaign.command("lautum", "verify", "--config", "toy.yaml")
         lost = [str(campaign.results / name) for name in expected if not (campaign.results / name).exists()]
         if lost:
-            shutil.rmtree(campaign.results / "finished-test")
+            shutil.rmtree(campaign.results / "finished-test", ignore_errors=True)
             campaign.command(*DRIVER)
         rounds += 1
         found = campaign.contents()
         wrong = [name for name in expected if found.get(name) != expected[name]]
         different += len(wrong)
+        add_up(summary, counts - before, survived=not wrong)
         if wrong:
             print((campaign.folder / "driver.log").read_text()[-5000:])
         print(
