@@ -2,12 +2,14 @@
 
 import errno
 import fcntl
+import gzip
 import hashlib
 import json
 import os
 import socket
 import stat
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from lautum.errors import Damaged, LautumError
 
@@ -107,15 +109,17 @@ def packed_json(value) -> bytes:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: object) -> None:
-    """Write named arrays and JSON-serialisable metadata as one safetensors file (nothing in it can execute).
+    """Write named arrays and JSON-serialisable metadata as one safetensors file, compressed if its name ends in .gz.
 
-    With a SHA-256 over all of it, so that nothing in the file can change without `read_arrays` noticing.
+    Nothing in it can execute. With a SHA-256 over all of it, so that nothing in the file can change without
+    `read_arrays` noticing.
     """
-    write_bytes(path, packed(arrays, metadata))
+    content = packed(arrays, metadata)
+    write_bytes(path, gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
 
 
 def packed(arrays: Mapping[str, np.ndarray], metadata: object) -> bytes:
-    """The content of the file that `write_arrays` writes."""
+    """The content of the file that `write_arrays` writes, not compressed."""
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     text = json.dumps(metadata, sort_keys=True, allow_nan=False)
     # One entry, because safetensors writes several in random order and the same content would not give the same bytes.
@@ -134,11 +138,16 @@ def read_arrays(path: Path, remedy: str = "run again", sealed: bool = True) -> t
     """
     _require_file(path, remedy)
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-            text = (file.metadata() or {}).get("json")
+        if Path(path).suffix == ".gz":
+            content = gzip.decompress(Path(path).read_bytes())
+            arrays, header = load(content), json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+            text = header.get("__metadata__", {}).get("json")
+        else:
+            with safe_open(str(path), framework="numpy") as file:
+                arrays = {name: file.get_tensor(name) for name in file.keys()}
+                text = (file.metadata() or {}).get("json")
     # TypeError and AttributeError: NumPy lacks the type, e.g. float8; the rest for what is no such file.
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (SafetensorError, OSError, EOFError, zlib.error, ValueError, TypeError, AttributeError, KeyError) as error:
         raise Damaged(path, f"{path} cannot be read ({error}); {remedy}") from error
     try:
         metadata = None if text is None else from_json(text)

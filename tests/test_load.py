@@ -1,5 +1,6 @@
 """Results as data frames: what a reader with pandas alone finds in the files, and what docs/results.md says of it."""
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 import lautum
 from lautum.errors import LautumError
@@ -27,7 +28,7 @@ def results():
 def test_frames_hold_what_the_files_do(results):
     table = pd.read_csv(FOLDER / "records.csv", dtype={name: str for name in ("key", "settings", "commit")})
     pd.testing.assert_frame_equal(results.runs, table)
-    stored = load_file(FOLDER / "predictions.safetensors")
+    stored = load(gzip.decompress((FOLDER / "predictions.safetensors.gz").read_bytes()))
     runs = results.predictions.groupby(["task", "method", "labels", "seed"], sort=False, observed=True)
     assert len(runs) == len(table) == 60
     for (task, method, labels, seed), rows in runs:

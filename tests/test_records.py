@@ -1,5 +1,6 @@
 """Collecting records: what is there is taken, what is missing is named, what does not belong is refused."""
 
+import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load, load_file
 
 from lautum import schema
 from lautum.errors import LautumError
@@ -255,7 +256,7 @@ def test_earlier_results_that_are_not_whole_are_not_lost_in_silence(campaign, ca
         write_record(layout, cell, 5)
     records.collect(layout)
     remove(layout, first)
-    table, predictions = layout.report / "records.csv", layout.report / "predictions.safetensors"
+    table, predictions = layout.report / "records.csv", layout.report / "predictions.safetensors.gz"
     for path in (table, predictions):
         whole = path.read_bytes()
         path.write_bytes(b"short\n")
@@ -433,7 +434,10 @@ def test_collected_files_that_do_not_belong_are_refused(campaign):
     records.collect(layout)
     records.read(layout)
     (folder / "SHA256SUMS").unlink()  # as in results from before there was one
-    whole, predictions = (folder / "records.csv").read_text(), load_file(folder / "predictions.safetensors")
+    whole, predictions = (
+        (folder / "records.csv").read_text(),
+        load(gzip.decompress((folder / "predictions.safetensors.gz").read_bytes())),
+    )
     settings = layout.settings_key("digits-letters", "slow", 50)
     (folder / "records.csv").write_text(whole.replace(settings, "0" * 12))
     with pytest.raises(LautumError, match="slow/n50/seed7 was made with other settings than the configuration's"):
@@ -448,10 +452,10 @@ def test_collected_files_that_do_not_belong_are_refused(campaign):
     (folder / "records.csv").write_text(whole)
     name = "digits-letters/slow/n50/seed7"
     for changed in ({name: predictions[name][:9]}, {"digits-letters/n50/seed7/labels": predictions[name][:9]}):
-        write_arrays(folder / "predictions.safetensors", predictions | changed, {})
+        write_arrays(folder / "predictions.safetensors.gz", predictions | changed, {})
         with pytest.raises(LautumError, match="lacks the 10 predictions of digits-letters/slow/n50/seed7"):
             records.read(layout)
-    write_arrays(folder / "predictions.safetensors", predictions | {name: predictions[name][::-1]}, {})
+    write_arrays(folder / "predictions.safetensors.gz", predictions | {name: predictions[name][::-1]}, {})
     with pytest.raises(LautumError, match="the predictions of digits-letters/slow/n50/seed7 are not those of its"):
         records.read(layout)
 

@@ -44,8 +44,8 @@ def title(differences: pd.DataFrame, runs: pd.DataFrame, transfers: dict[str, st
     rows = leading(differences)
     others = _names(rows["baseline"].unique())
     more = runs["method"].nunique() - len(others) - 1
-    rest = f" and {more} other {'methods' if more > 1 else 'method'}" if more else ""
-    return f"{paper.method_name(rows['method'].iloc[0])} against {_listed(others)}{rest}: {where}"
+    rest = [f"{more} other {'methods' if more > 1 else 'method'}"] if more else []
+    return f"{paper.method_name(rows['method'].iloc[0])} against {_listed(others + rest)}: {where}"
 
 
 def question(differences: pd.DataFrame, part: str) -> str:
@@ -55,7 +55,7 @@ def question(differences: pd.DataFrame, part: str) -> str:
     rows = leading(differences)
     first, others = paper.method_name(rows["method"].iloc[0]), _listed(_names(rows["baseline"].unique()), "or")
     asked = f"With few labelled target images, does {first} reach a higher {part} accuracy than {others}"
-    return asked + (", as the paper reports?" if (rows["paper"] > 0).any() else "?")
+    return asked + (", as the paper reports?" if (rows["paper"] > 0).all() else "?")
 
 
 def sentence(differences: pd.DataFrame, claims: pd.DataFrame, transfer: str) -> str:

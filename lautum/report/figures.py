@@ -15,7 +15,7 @@ from lautum.report.svg import name_marks
 from lautum.report.tables import Table
 
 PAPER_LABEL = "paper (one run)"
-ROW = 0.26  # inches of a row of differences
+ROW = 0.2  # inches of a row of differences
 # The paper's figures are hollow stars: no method has that shape.
 PAPER_MARK = {"marker": "*", "facecolor": "none", "edgecolor": "0.25", "linewidth": 1, "s": 70}
 
@@ -68,10 +68,10 @@ def difference_figure(table: pd.DataFrame, methods: Sequence[str], transfer: str
     for readers.
     """
     rows = _by_comparison(table)
-    figure = Figure(figsize=(WIDTH, 1.5 + ROW * len(rows)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.5 + ROW * (rows["place"].max() + 1)), layout="constrained")
     axes = figure.subplots()
     _draw_differences(axes, rows, methods)
-    axes.set_xlabel(f"Difference of target {part} accuracy (percentage points)")
+    axes.set_xlabel(f"Difference of {part} accuracy (points)", fontsize="small")
     axes.set_title(f"{transfer}\nmean over {_seeds(table['n'])} that both methods have", fontsize="medium")
     _difference_legend(figure, table)
     return figure
@@ -87,13 +87,13 @@ def answer_figure(
     tasks = [(task, _by_comparison(leading(rows))) for task, rows in differences.groupby("task", sort=False)]
     if not tasks:
         return None
-    heights = [len(rows) for _, rows in tasks]
+    heights = [int(rows["place"].max()) + 1 for _, rows in tasks]
     figure = Figure(figsize=(WIDTH, 1.2 + 0.35 * len(tasks) + ROW * sum(heights)), layout="constrained")
     panels = figure.subplots(len(tasks), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (task, rows) in zip(panels, tasks, strict=True):
         _draw_differences(axes, rows, methods)
         axes.set_title(f"{transfers[task]}, {_seeds(rows['n'])}", fontsize="medium")
-    panels[-1].set_xlabel(f"Difference of target {part} accuracy (percentage points)")
+    panels[-1].set_xlabel(f"Difference of {part} accuracy (points)", fontsize="small")
     _difference_legend(figure, pd.concat([rows for _, rows in tasks]))
     return figure
 
@@ -121,15 +121,16 @@ def build_figures(tables: Mapping[str, Table], part: str) -> dict[str, Figure]:
 
 
 def _by_comparison(table: pd.DataFrame) -> pd.DataFrame:
-    """Label counts of one comparison together, comparisons in their order."""
+    """Label counts of one comparison together, comparisons in their order; `place` leaves room for headings."""
     groups = table.groupby(["method", "baseline"], sort=False).ngroup()
-    return table.assign(group=groups).sort_values(["group", "labels"]).reset_index(drop=True)
+    rows = table.assign(group=groups).sort_values(["group", "labels"]).reset_index(drop=True)
+    return rows.assign(place=rows.index + rows["group"] + 1)
 
 
 def _draw_differences(axes: Axes, rows: pd.DataFrame, methods: Sequence[str]) -> None:
     usual = rows["n"].max()
-    for y, row in enumerate(rows.itertuples()):
-        colour, marker, _ = method_style(row.method, methods)
+    for row in rows.itertuples():
+        y, (colour, marker, _) = row.place, method_style(row.method, methods)
         if not row.n:
             axes.annotate("missing", (0, y), xytext=(4, 0), textcoords="offset points", va="center", fontsize="small")
             continue
@@ -145,16 +146,18 @@ def _draw_differences(axes: Axes, rows: pd.DataFrame, methods: Sequence[str]) ->
         if not np.isnan(row.paper):
             beside = axes.scatter([100 * row.paper], [y], zorder=3, **PAPER_MARK)
             name_marks(beside, [f"Paper, {row.labels} labels: {table_text.percent(row.paper, signed=True)} points"])
-    starts = [y for y in range(len(rows)) if y == 0 or rows["group"][y] != rows["group"][y - 1]]
-    for y in starts[1:]:
-        axes.axhline(y - 0.5, color="0.8", linewidth=0.8)
-    names = [
-        f"{paper.comparison_name(row.method, row.baseline)},  {row.labels}" if row.Index in starts else str(row.labels)
-        for row in rows.itertuples()
-    ]
-    axes.axvline(0, color="0.3", linewidth=1)
-    axes.set_yticks(range(len(names)), names, fontsize="small")
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    for row in rows.drop_duplicates("group").itertuples():
+        name = paper.comparison_name(row.method, row.baseline)
+        place = {"xy": (0.015, row.place - 1), "xycoords": ("axes fraction", "data"), "va": "center"}
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axes.annotate(name, **place, fontsize="small", fontweight="bold", bbox=box)
+        if row.place > 1:
+            axes.axhline(row.place - 1.5, color="0.8", linewidth=0.8)
+    axes.axvline(0, color="0.3", linewidth=1, zorder=0.9)
+    axes.set_yticks(rows["place"], [str(count) for count in rows["labels"]], fontsize="small")
+    axes.set_ylim(rows["place"].max() + 0.5, -0.5)
+    axes.set_ylabel("Labelled images", fontsize="small")
+    axes.tick_params(labelsize="small")
     add_grid(axes, "x")
 
 

@@ -41,7 +41,6 @@ def sensitivity_figure(trials: pd.DataFrame, transfer: str) -> Figure | None:
     panels = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True).flat
     last, best = trials["rung"] == trials["rung"].max(), trials["selected"]
     y, spread = 100 * trials["accuracy"], 100 * trials["sd"]
-    texts = pd.Series(_texts(trials), index=trials.index)
     groups = [(~last, DROPPED, "o", 16, "stopped early"), (last & ~best, KEPT, "s", 16, "last rung, ± sd")]
     groups += [(best, BEST, "*", 80, "selected")]
     for axes, name in zip(panels, [*values.columns, *[None] * COLUMNS], strict=False):
@@ -55,7 +54,8 @@ def sensitivity_figure(trials: pd.DataFrame, transfer: str) -> Figure | None:
             face = "none" if colour == DROPPED else colour
             look = {"marker": marker, "s": size, "facecolor": face, "edgecolor": colour}
             marks = axes.scatter(x[chosen], y[chosen], **look, label=label, zorder=3)
-            name_marks(marks, list(texts[chosen]))
+            found = zip(trials["trial"][chosen], y[chosen], x[chosen], strict=True)
+            name_marks(marks, [f"{trial}: {reached:.2f} %, {name} {value:g}" for trial, reached, value in found])
             axes.vlines(x[chosen], (y - spread)[chosen], (y + spread)[chosen], color=colour, linewidth=1)
         if x.min() > 0 and x.max() / x.min() > 3:
             axes.set_xscale("log")
@@ -69,14 +69,9 @@ def sensitivity_figure(trials: pd.DataFrame, transfer: str) -> Figure | None:
     for row in range(rows):
         figure.axes[row * COLUMNS].set_ylabel("Validation\naccuracy (%)", fontsize="small")
     method = paper.method_name(trials["method"].iloc[0])
-    figure.suptitle(f"{transfer}, {method}: {len(trials)} trials", fontsize="medium")
+    figure.suptitle(f"{transfer}\n{method}: {len(trials)} trials", fontsize="medium")
     add_legend(figure, figure.axes[0].get_legend_handles_labels()[0], "small")
     return figure
-
-
-def _texts(trials: pd.DataFrame) -> list[str]:
-    """What each trial is and reached."""
-    return [f"{row.trial}: {100 * row.accuracy:.2f} %, {row.settings}" for row in trials.itertuples()]
 
 
 def budget_figure(trials: pd.DataFrame, methods: Sequence[str], transfer: str) -> Figure:
@@ -94,10 +89,10 @@ def budget_figure(trials: pd.DataFrame, methods: Sequence[str], transfer: str) -
         expected = 100 * expected_best(rows["first_rung_accuracy"].to_numpy())
         counts, name = np.arange(1, len(expected) + 1), paper.method_name(method)
         axes.plot(counts, expected, color=colour, marker=marker, linestyle=line, ms=4, label=name)
-    axes.set_xlabel("Trials (number of draws from those that were run)")
+    axes.set_xlabel("Trials (draws from those that were run)")
     axes.set_ylabel("Validation accuracy of the best (%)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title(f"{transfer}: expected best after the first rung", fontsize="medium")
+    axes.set_title(f"{transfer}\nexpected best after the first rung", fontsize="medium")
     add_grid(axes)
     add_legend(figure, axes.get_legend_handles_labels()[0], "small")
     return figure

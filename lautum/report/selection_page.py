@@ -26,7 +26,7 @@ def write_all(layout: Layout, path: Path) -> Path:
     tasks = layout.config.tasks
     transfers = {task: table_text.transfer_name(tasks[task].source, tasks[task].target) for task in tasks}
     drawn = selection_figures.build_figures(trials, list(layout.config.methods), transfers)
-    style.write(drawn, layout.report)
+    style.write(drawn, layout.report, ["png"])  # the page has them as vectors
     return write(layout.report, trials, drawn, transfers)
 
 

@@ -51,7 +51,7 @@ OTHER_STYLES = [
 ]
 WIDTH = 4.8  # inches; wider, and the letters would be too small on a phone
 DPI = 160
-PNG_COLOURS = 128  # of a palette: a third of the bytes of a file with all colours
+PNG_COLOURS = 256  # of a palette: a third of the bytes of a file with all colours
 METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}, "svg": {"Date": None}}
 FORMATS = {
     # What would make equal figures differ in their bytes: random identifiers in the SVG.
@@ -104,16 +104,16 @@ def render(figure: Figure, suffixes: Sequence[str] = ("png", "pdf")) -> Rendered
     return files
 
 
-def write(figures: Mapping[str, Figure], folder: Path) -> None:
-    """Write NAME.png and NAME.pdf of every figure into `folder`."""
+def write(figures: Mapping[str, Figure], folder: Path, suffixes: Sequence[str] = ("png", "pdf")) -> None:
+    """Write the files NAME.SUFFIX of every figure into `folder`."""
     for name, figure in figures.items():
-        for suffix, content in render(figure).items():
+        for suffix, content in render(figure, suffixes).items():
             write_bytes(Path(folder) / f"{name}.{suffix}", content)
 
 
 def _with_palette(png: io.BytesIO) -> bytes:
     output = io.BytesIO()
     with Image.open(png) as image:
-        small = image.convert("RGB").quantize(PNG_COLOURS, dither=Image.Dither.NONE)
+        small = image.convert("RGB").quantize(PNG_COLOURS, kmeans=2, dither=Image.Dither.NONE)
         small.save(output, format="png", optimize=True, dpi=(DPI, DPI))
     return output.getvalue()

@@ -3,6 +3,7 @@
 The picture is its own static version: it needs no script and no network, prints, and is the same bytes every time.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 
@@ -61,7 +62,9 @@ def _rounded(attribute: re.Match) -> str:
 
 
 def _with_own_ids(body: str, name: str) -> str:
-    """Only what is referred to keeps its id, which no other figure of the page has."""
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
-    body = re.sub(r' id="([^"]+)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", body)
-    return re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", body)
+    """Only what is referred to keeps its id, a short one that no other figure of the page has."""
+    prefix = f"f{hashlib.sha256(name.encode()).hexdigest()[:6]}-"
+    used = dict.fromkeys(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
+    short = {old: f"{prefix}{number}" for number, old in enumerate(used)}
+    body = re.sub(r' id="([^"]+)"', lambda match: f' id="{short[match[1]]}"' if match[1] in short else "", body)
+    return re.sub(r'(href="#|url\(#)([^")]+)', lambda match: match[1] + short[match[2]], body)

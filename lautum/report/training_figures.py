@@ -70,7 +70,7 @@ def transfer_figure(results: Results, task: str, transfer: str, methods: list[st
                 lines = lines.assign(step=(100 * lines["step"] / lines["step"].max()).round(1))
                 _lines(axes, lines, "loss", methods, shared, shaded=False)
             if number == 0:
-                axes.set_title(f"{count} labelled images", fontsize="medium")
+                axes.set_title(f"{count} labels", fontsize="medium")
         if any((line.get_ydata() > 0).any() for axes in row for line in axes.lines):
             row[0].set_yscale("log", nonpositive="mask")
         row[0].set_ylabel(

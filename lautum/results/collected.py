@@ -37,7 +37,7 @@ IN_COMMON = {
     "device": ["task", "labels", "seed"],
 }
 # In a campaign's folder.
-FILES = ("records.csv", "predictions.safetensors", "curves.csv.gz", "examples.safetensors", "settings.json")
+FILES = ("records.csv", "predictions.safetensors.gz", "curves.csv.gz", "examples.safetensors", "settings.json")
 WHOLE = {"labels", "seed", "n_images", "correct", "threads", "step", "runs", "rung"}  # columns of whole numbers
 NUMBERS = (
     "labels seed accuracy n_images correct pretrain_seconds transfer_seconds evaluate_seconds peak_memory_mb "
@@ -143,7 +143,7 @@ def load(folder: Path | str, cells: Iterable[Cell] | None = None, remedy: str = 
         axes = list(zip(curves["task"], curves["methods"], curves["labels"], curves["seed"], strict=True))
         shown = {curve for curve in set(axes) if named.intersection(sharing_cells(*curve))}
         curves = curves[[curve in shown for curve in axes]]
-    path = folder / "predictions.safetensors"
+    path = folder / "predictions.safetensors.gz"
     for name in FILES:
         sums.require_unaltered(folder / name, remedy)
     try:

@@ -1,11 +1,11 @@
 """Finished cells gathered into a few small files, from which every table, figure and page can be rendered again without
 training or data.
 
-reports/<name>/records.csv             one row for each cell
-reports/<name>/predictions.safetensors the predicted class of every evaluated image, one uint8 vector for each cell
-reports/<name>/curves.csv.gz           the training curve of every stage that the cells passed through
-reports/<name>/examples.safetensors    for each task, labelled target images of its first cell
-reports/<name>/settings.json           the settings that the cells were made with, by their hash
+reports/<name>/records.csv                 one row for each cell
+reports/<name>/predictions.safetensors.gz  the predicted class of every evaluated image, one uint8 vector for each cell
+reports/<name>/curves.csv.gz               the training curve of every stage that the cells passed through
+reports/<name>/examples.safetensors        for each task, labelled target images of its first cell
+reports/<name>/settings.json               the settings that the cells were made with, by their hash
 """
 
 import gzip
@@ -183,7 +183,7 @@ def _write(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> Path:
     in_order = [cell for cell in dict.fromkeys([*cells, *gathered.rows]) if cell in gathered.rows]
     table = pd.DataFrame([gathered.rows[cell] for cell in in_order], columns=run_record.COLUMNS)
     contents = {
-        "predictions.safetensors": packed(gathered.arrays, gathered.classes),
+        "predictions.safetensors.gz": gzip.compress(packed(gathered.arrays, gathered.classes), mtime=0),
         "examples.safetensors": packed(gathered.examples, {}),
         "curves.csv.gz": gzip.compress(text.encode(), mtime=0),
         "settings.json": packed_json({key: some for key, some in axes.items() if key in used}),
@@ -225,8 +225,13 @@ def _curve(cells: list[Cell], stage: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _examples(layout: Layout) -> dict[str, np.ndarray]:
-    """The first labelled images of each class, at the smallest label count and first seed of each task."""
+    """The first labelled images of each class, at the smallest label count and first seed of each task.
+
+    None of a selection: its page shows trials.
+    """
     arrays = {}
+    if layout.config.evaluate.part == "validation":
+        return arrays
     for task in layout.config.grid.tasks:
         definition = layout.config.tasks[task]
         labels, seed = layout.shown_split(task)
