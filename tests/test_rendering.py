@@ -20,7 +20,7 @@ def test_what_rendering_rests_on_is_installed_as_pinned():
     assert {name: metadata.version(name) for name in PINNED} == PINNED, "`make` installs what constraints.txt names"
     needed = {
         re.match(r"[\w-]+", requirement)[0].lower()
-        for name in ("matplotlib", "statsmodels", "pandas", "Jinja2")
+        for name in ("matplotlib", "pandas", "Jinja2")
         for requirement in metadata.requires(name) or ()
         if "extra ==" not in requirement and "sys_platform" not in requirement
     }
