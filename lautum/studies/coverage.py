@@ -3,6 +3,9 @@
 Nominal model: the score of seed s on test image i is mu + a_s + b_i + e_si, all normal; accuracies are means over
 images. Binary model: the same, logistic, and thresholded by a coin, as predictions are. Spreads are of the size found
 on real tasks: 2 points between seeds, images that are mostly easy or mostly hard.
+
+Universes: the design of config/universes-mnist.yaml, with differences of two arms that vary between pre-transfer
+choices (1 point), seeds (2 points, common to the universes of a choice) and settings (1 point).
 """
 
 import argparse
@@ -13,11 +16,12 @@ import numpy as np
 import pandas as pd
 
 from lautum.files import write_text
-from lautum.results import statistics
+from lautum.results import specifications, statistics
 
 IMAGES = 1000
 SEED_SD, IMAGE_SD, NOISE_SD = 0.02, 0.35, 0.3  # of a score; a difference of two methods varies as much
 TRUTH = 0.05
+CROSSED = 3  # universes of a pre-transfer choice
 
 
 def main() -> None:
@@ -26,6 +30,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=2000, help="simulated experiments each (default: %(default)s)")
     trials = parser.parse_args().trials
     rows = [row for n in (3, 5, 10) for row in (*over_seeds(n, trials), *over_images(n, trials), *verdicts(n, trials))]
+    rows += over_universes(3, trials)
     table = pd.DataFrame(rows, columns=["what", "model", "n", "trials", "rate", "standard_error"])
     write_text(Path("reports/coverage.csv"), table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
     print(table.to_string(index=False, float_format="%.3f"))
@@ -80,6 +85,40 @@ def verdicts(n: int, trials: int) -> list[tuple]:
     return [_row(f"verdict, {name}", "nominal", n, trials, count) for name, count in wrong.items()]
 
 
+def over_universes(n: int, trials: int) -> list[tuple]:
+    """How often what is said of a campaign over universes is wrong, and how often it sees what there is."""
+    rng, margin = np.random.default_rng(n), 0.02
+    counts = dict.fromkeys(("ahead though equal, share of settings", "joint test rejects equal arms"), 0.0)
+    counts |= dict.fromkeys(("average gain outside its interval", "2 points called within 2 points"), 0.0)
+    counts |= dict.fromkeys(("power: joint test, +-2 points", "power: 0 called within 2 points"), 0.0)
+    for _ in range(trials):
+        equal = universes(n, rng)
+        gains = specifications.gains(equal)
+        counts["ahead though equal, share of settings"] += float((gains["low"] > 0).mean())
+        counts["joint test rejects equal arms"] += specifications.joint_p(equal, CROSSED, rng) < 0.05
+        for truth, name in ((margin, "2 points called within 2 points"), (0.0, "power: 0 called within 2 points")):
+            varied = universes(n, rng, truth, choice_sd=0.01)
+            row = specifications.average_gains(varied.assign(budget=0, labels=0), CROSSED).iloc[0]
+            counts[name] += specifications.equivalence_p(row.gain, row.sd, row.n, margin) < 0.05
+            counts["average gain outside its interval"] += (not row.low <= truth <= row.high) / 2
+        apart = equal.assign(difference=equal["difference"] + margin * (-1.0) ** (equal["universe"] // CROSSED))
+        counts["power: joint test, +-2 points"] += specifications.joint_p(apart, CROSSED, rng) < 0.05
+    print(f"simulated: universes, n = {n}", file=sys.stderr, flush=True)
+    return [_row(f"universes, {name}", "universes", n, trials, count) for name, count in counts.items()]
+
+
+def universes(n: int, rng: np.random.Generator, truth: float = 0.0, choice_sd: float = 0.0) -> pd.DataFrame:
+    """Differences of two arms in 16 pre-transfer choices x CROSSED post-transfer choices, two budgets, `n` seeds."""
+    choices, budgets = 16, (100, 1000)
+    shape = (choices, CROSSED, len(budgets), n)
+    values = truth + rng.normal(0, choice_sd, (choices, 1, 1, 1)) + rng.normal(0, SEED_SD, (choices, 1, 1, n))
+    values = values + rng.normal(0, 0.01, shape)
+    index = pd.MultiIndex.from_product([range(choices * CROSSED), budgets, [100], range(n)])
+    return pd.Series(
+        values.ravel(), index.set_names(["universe", "budget", "labels", "seed"]), name="difference"
+    ).reset_index()
+
+
 def nominal(n: int, rng: np.random.Generator) -> np.ndarray:
     """Scores (n, IMAGES) of the nominal model."""
     seeds, images = rng.normal(0, SEED_SD, (n, 1)), rng.normal(0, IMAGE_SD, (1, IMAGES))
@@ -111,7 +150,7 @@ def _holds(interval: statistics.Interval, value: float) -> bool:
     return bool(interval.low <= value <= interval.high)
 
 
-def _row(what: str, model: str, n: int, trials: int, count: int) -> tuple:
+def _row(what: str, model: str, n: int, trials: int, count: float) -> tuple:
     rate = count / trials
     return what, model, n, trials, rate, np.sqrt(rate * (1 - rate) / trials)
 
