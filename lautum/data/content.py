@@ -8,7 +8,7 @@ from lautum.errors import LautumError
 def require_sound(
     where: str, images: np.ndarray, labels: np.ndarray, shape: tuple[int, int, int], class_names: tuple[str, ...]
 ) -> None:
-    """Raise LautumError unless these are images uint8 (N, *shape) with labels int64 (N,), some of every class.
+    """Raise LautumError unless these are images uint8 (N, *shape) with labels int64 (N,) of these classes.
 
     `where` says which images, for messages.
     """
@@ -26,6 +26,10 @@ def require_sound(
             f"{where}: labels are {labels.min()} to {labels.max()}, expected 0 to {len(class_names) - 1}, "
             f"the places of the {len(class_names)} classes"
         )
+
+
+def require_every_class(where: str, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
+    """Raise LautumError unless every class has an image. (A part of CIFAR-100, with a task's classes, need not.)"""
     counts = np.bincount(labels, minlength=len(class_names))
     if counts.min() == 0:
         raise LautumError(f"{where}: there is no image of class {class_names[int(counts.argmin())]}")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PositiveInt
 
 from lautum.data import by_path
-from lautum.data.content import require_sound
+from lautum.data.content import require_every_class, require_sound
 from lautum.data.datasets import DataSet, Examples, Parts
 from lautum.errors import LautumError
 from lautum.experiment.fields import FilePath
@@ -65,4 +65,5 @@ class Declared(Strict):
         else:
             examples = by_path.read_folder(Path(where), self.shape, self.classes)
         require_sound(f"datasets.{name}.{part}", *examples, self.shape, self.classes)
+        require_every_class(f"datasets.{name}.{part}", examples[1], self.classes)
         return examples
