@@ -243,7 +243,7 @@ def test_cuda_asked_for_and_absent(campaign, capsys, monkeypatch):
 
 def test_folders_that_cannot_be_written_to(campaign, capsys, monkeypatch):
     Path("results").write_text("a file where a folder should be")
-    assert "cannot write results/splits" in fails(capsys, "split", *CELL)
+    assert "results is where a folder belongs" in fails(capsys, "split", *CELL)
     Path("results").unlink()
 
     def full(*arguments, **options):
