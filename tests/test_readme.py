@@ -1,15 +1,33 @@
-"""What the README shows is what the committed records give, and its example runs."""
+"""What the README and the documents show is what the committed records give; links lead somewhere; the example runs."""
 
+import json
 import re
+import tomllib
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pandas as pd
 import pytest
 import torch
+import yaml
+
+from lautum import cli
+from lautum.objectives import source_only, supervised
+from lautum.objectives.settings import StageSettings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
+FINDINGS, PROTOCOL, DESIGN, THEORY = (PAGES[f"docs/{name}.md"] for name in ("findings", "protocol", "design", "theory"))
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 130
+    assert len(README.split()) <= 1200
 
 
 def test_the_example_runs_as_printed():
@@ -29,51 +47,86 @@ def test_the_example_runs_as_printed():
     assert not torch.equal(network[1].weight, before)
 
 
-def test_every_file_and_target_that_is_named_exists():
+def anchors(markdown: str) -> set[str]:
+    """Of the headings of a page, as GitHub forms them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", markdown, flags=re.DOTALL), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", PAGES[page], flags=re.DOTALL))
+    for link in links:
+        target, _, anchor = link.partition("#")
+        if target.startswith("https://"):
+            continue
+        file = (ROOT / page).parent / target if target else ROOT / page
+        assert file.exists(), link
+        assert not anchor or anchor in anchors(file.read_text(encoding="utf-8")), link
+
+
+def test_every_document_is_in_the_index():
+    index = README.partition("## Documentation")[2]
+    assert [page for page in PAGES if page != "README.md" and f"]({page})" not in index] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_command_and_target_that_is_named_exists(page):
     named = set(
         re.findall(
-            r"(?:config|reports|docs|profiles|lautum|results|tests)/[\w./-]+\w\.(?:yaml|md|py|png|csv|html|json)\b",
-            README,
+            r"(?<![\w/.-])(?:config|reports|docs|profiles|lautum|results|tests|examples)/[\w./-]+\w\.(?:yaml|md|py|png|csv|html|json)\b",
+            PAGES[page],
         )
     )
-    assert len(named) > 15
-    made = {path for path in named if path.startswith("reports/quickstart/")}
+    made = {path for path in named if path.startswith(("reports/quickstart/", "reports/my_campaign/"))}
     assert [path for path in sorted(named - made) if not (ROOT / path).exists()] == []
-    targets = set(re.findall(r"\bmake (\w+)", README))
+    code = "\n".join(
+        "".join(found) for found in re.findall(r"```sh\n(.*?)```|`([^`\n]+)`", PAGES[page], flags=re.DOTALL)
+    )
+    steps = set(re.findall(r"(?<![\w./])lautum ([a-z]+)\b(?! &&)", code))
+    assert steps <= set(cli.COMMANDS)
+    targets = set(re.findall(r"(?<![\w/])make ([a-z]+)", code))
     rules = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    assert {"quickstart", "test", "bench", "coverage", "faults", "slurm"} <= targets <= rules
+    assert targets <= rules
+    if page == "README.md":
+        assert {"quickstart", "test", "bench", "faults", "fuzz"} <= targets
+        assert {"status", "compare", "new"} <= steps
 
 
 @pytest.mark.parametrize("name", ["accuracy", "claims"])
 def test_the_tables_are_those_rendered_from_the_records(name):
     rendered = (ROOT / f"reports/published/{name}.md").read_text(encoding="utf-8")
     table, _, caption = rendered.partition("\n\n")
-    assert table in README
-    assert caption.strip() in README
+    assert table in FINDINGS
+    assert caption.strip() in FINDINGS
 
 
-def shows(*numbers: str) -> bool:
-    """Whether a paragraph of the README has these numbers in this order, whatever the words between them."""
+def shows(page: str, *numbers: str) -> bool:
+    """Whether a paragraph of the page has these numbers in this order, whatever the words between them."""
     pattern = ".*?".join(rf"(?<![\d.,]){re.escape(number)}(?![\d]|[.,]\d)" for number in numbers)
-    return any(re.search(pattern, " ".join(paragraph.split())) for paragraph in re.split(r"\n\n|\n(?=[*-] )", README))
+    return any(re.search(pattern, " ".join(paragraph.split())) for paragraph in re.split(r"\n\n|\n(?=[*-] )", page))
 
 
 def test_runs_of_the_published_campaign_were_repeated_to_the_byte():
     runs = [pd.read_csv(ROOT / f"reports/{name}/records.csv") for name in ("published", "controls")]
     both = runs[0].merge(runs[1], on=["task", "method", "labels", "seed"], suffixes=("", "_again"))
-    assert shows(str(len(both)))
+    assert shows(README, str(len(both))) and shows(DESIGN, str(len(both)))
     assert (both["predictions_sha256"] == both["predictions_sha256_again"]).all()
     assert set(both["torch"]) == {"2.15.0+cu132"} and set(both["torch_again"]) == {"2.14.1+cu130"}
 
 
+def rounded(value: float, digits: str = "0.1", sign: str = "") -> str:
+    """Halves, which shares of 1,000 images often are, go away from zero."""
+    return f"{Decimal(f'{value:.8f}').quantize(Decimal(digits), rounding=ROUND_HALF_UP):{sign}}".replace("-", "−")
+
+
 def tenths(share: float) -> str:
-    """In points with one decimal; halves, which shares of 1,000 images often are, go away from zero."""
-    points = Decimal(f"{100 * share:.6f}").quantize(Decimal("0.1"), rounding=ROUND_HALF_UP)
-    return f"{points:+}".replace("-", "−")
+    """In points with one decimal."""
+    return rounded(100 * share, sign="+")
 
 
 def differences(campaign: str, task: str, method: str, baseline: str) -> tuple[list[str], list[str]]:
-    """Means and intervals of a comparison at each label count, in points, as the README writes them."""
+    """Means and intervals of a comparison at each label count, in points, as the documents write them."""
     table = pd.read_csv(ROOT / f"reports/{campaign}/differences.csv")
     rows = table[(table["task"] == task) & (table["method"] == method) & (table["baseline"] == baseline)]
     points = rows[["mean", "low", "high"]].map(tenths)
@@ -86,19 +139,55 @@ def in_turn(means: list[str], intervals: list[str]) -> list[str]:
     return [text for pair in zip(means, intervals, strict=True) for text in pair]
 
 
+def published() -> pd.DataFrame:
+    return pd.read_csv(ROOT / "reports/published/differences.csv")
+
+
+def test_the_result_in_the_readme_is_that_of_the_records():
+    result = README.partition("## The result")[2].partition("## ")[0]
+    (pictures, sentences) = result.partition("![")[2].partition("\n\n")[::2]
+    assert "reports/published/answer.png" in pictures
+    assert len(re.findall(r"[.?!](?=\s)", sentences.partition("\n\n")[0] + "\n")) <= 5
+
+    table = published()
+    lautum = table[(table["method"] == "lautum") & (table["baseline"] == "standard")]
+    average = lautum.groupby("task")[["mean", "paper"]].mean().map(tenths)
+    assert set(table["n"]) == {10} and shows(result, "16", "10")
+    assert shows(
+        result,
+        *(
+            average.loc[task, column]
+            for task in ("mnist-notmnist10k", "cifar10-cifar100")
+            for column in ("mean", "paper")
+        ),
+    )
+    apart = lautum[(lautum["low"] > 0) | (lautum["high"] < 0)]
+    assert len(lautum) == 6 and [*apart[["task", "labels"]].itertuples(index=False, name=None)] == [
+        ("cifar10-cifar100", 100)
+    ]
+    assert shows(result, "100", tenths(apart["mean"].item()).lstrip("+")) and apart["p_holm"].item() > 0.05
+    significant = table[table["p_holm"] < 0.05]
+    ahead = significant["method"].where(significant["mean"] > 0, significant["baseline"])
+    assert len(significant) == 7 and set(ahead) == {"temporal_ensembling"} and "Seven differences" in result
+
+    trials = [pd.read_csv(path) for path in sorted((ROOT / "reports").glob("tuning-[mc]*0*/trials.csv"))]
+    counts = pd.concat(trials).groupby(["task", "method"])["trial"].nunique()
+    assert set(counts) == {16} and len(counts) == 8
+
+
 def test_the_verdicts_of_the_headline_are_those_of_the_records():
-    table = pd.read_csv(ROOT / "reports/published/differences.csv")
+    table = published()
     lautum = table[(table["method"] == "lautum") & (table["baseline"] == "standard")]
     assert len(lautum) == 6 and set(lautum["size"]) == {"differs"}
     (only,) = lautum[(lautum["low"] > 0) | (lautum["high"] < 0)].itertuples()
     assert (only.task, only.labels) == ("cifar10-cifar100", 100)
-    assert shows(f"{100 * only.low:.3f}", f"{100 * only.images_low:.3f}", f"{only.p:.3f}", f"{only.p_holm:.2f}")
+    assert shows(
+        FINDINGS, f"{100 * only.low:.3f}", f"{100 * only.images_low:.3f}", f"{only.p:.3f}", f"{only.p_holm:.2f}"
+    )
     significant = table[table["p_holm"] < 0.05]
-    ahead = significant["method"].where(significant["mean"] > 0, significant["baseline"])
-    assert len(significant) == 7 and set(ahead) == {"temporal_ensembling"}
     (cifar,) = significant[significant["task"] == "cifar10-cifar100"].itertuples()
     others = table[(table["task"] == cifar.task) & (table["p_holm"] > cifar.p_holm)]
-    assert shows(f"{cifar.p_holm:.3f}", f"{others['p_holm'].min():.3f}")
+    assert shows(FINDINGS, f"{cifar.p_holm:.3f}", f"{others['p_holm'].min():.3f}")
     claims = pd.read_csv(ROOT / "reports/published/claims.csv")
     reproduced = claims.loc[claims["verdict"] == "reproduced", ["task", "method", "baseline"]]
     assert reproduced.to_numpy().tolist() == [["cifar10-cifar100", "temporal_ensembling", "standard"]]
@@ -107,14 +196,134 @@ def test_the_verdicts_of_the_headline_are_those_of_the_records():
 def test_the_differences_in_the_text_are_those_of_the_records():
     mnist = differences("published", "mnist-notmnist10k", "lautum", "standard")
     fifty = differences("fifty-labels", "mnist-notmnist10k", "lautum", "standard")
-    assert shows(*mnist[0])
-    assert shows(*in_turn(*mnist)[:2], *in_turn(*fifty), *in_turn(*mnist)[2:])
+    assert shows(FINDINGS, *mnist[0])
+    assert shows(FINDINGS, *in_turn(*mnist)[:2], *in_turn(*fifty), *in_turn(*mnist)[2:])
     cifar = differences("published", "cifar10-cifar100", "lautum", "standard")
-    assert shows(*cifar[0]) and shows(*in_turn(*cifar))
-    assert shows(*in_turn(*differences("published", "cifar10-cifar100", "temporal_ensembling", "standard")))
+    assert shows(FINDINGS, *cifar[0]) and shows(FINDINGS, *in_turn(*cifar))
+    assert shows(FINDINGS, *in_turn(*differences("published", "cifar10-cifar100", "temporal_ensembling", "standard")))
     for method in ("lautum", "temporal_ensembling"):
-        assert shows(*differences("first-cifar10-cifar100", "cifar10-cifar100", method, "standard")[0])
+        assert shows(FINDINGS, *differences("first-cifar10-cifar100", "cifar10-cifar100", method, "standard")[0])
+    first = differences("first", "mnist-notmnist10k", "lautum", "standard")
+    assert shows(FINDINGS, *(mean.lstrip("+") for mean in first[0]), *first[1])
     for placebo in ("lautum_shuffled", "lautum_source", "entropy"):
-        assert shows(*differences("controls", "mnist-notmnist10k", "lautum", placebo)[0])
+        assert shows(FINDINGS, *differences("controls", "mnist-notmnist10k", "lautum", placebo)[0])
     scratch = differences("controls", "mnist-notmnist10k", "standard", "target_only")
-    assert shows("73.5", "82.1", "85.3", *in_turn(*scratch))
+    assert shows(FINDINGS, *in_turn(*scratch))
+
+
+def test_the_leads_of_temporal_ensembling_are_those_of_the_records():
+    # The records have "TE - Standard", but "Lautum - TE" and "Mk-MMD - TE".
+    columns = ["task", "labels", "method", "baseline"]
+    means = published().set_index(columns)[["mean", "paper"]].map(lambda mean: tenths(abs(mean)).lstrip("+"))
+
+    def leads(task: str, labels: tuple[int, int], *pair: str, column: str = "mean") -> list[str]:
+        return [means.loc[(task, count, *pair), column] for count in labels]
+
+    mnist, cifar = ("mnist-notmnist10k", (100, 200)), ("cifar10-cifar100", (200, 500))
+    over_lautum, over_mk_mmd = ("lautum", "temporal_ensembling"), ("mk_mmd", "temporal_ensembling")
+    assert shows(
+        FINDINGS,
+        *leads(*mnist, *over_lautum),
+        *leads(*mnist, *over_lautum, column="paper"),
+        *leads(*mnist, "temporal_ensembling", "standard"),
+        *leads(*mnist, *over_mk_mmd),
+    )
+    assert shows(FINDINGS, *leads(*cifar, *over_lautum)) and shows(FINDINGS, leads(*cifar, *over_mk_mmd)[0])
+
+
+def test_accuracies_of_controls_are_those_of_the_records():
+    runs = pd.read_csv(ROOT / "reports/controls/records.csv")
+    means = (100 * runs.groupby(["method", "labels"])["accuracy"].mean()).map(rounded)
+    assert shows(FINDINGS, *means["target_only"], *means["standard"])
+    assert shows(FINDINGS, min(means["all_target_labels"]), max(means["all_target_labels"]))
+
+
+def test_what_tuning_is_worth_is_what_the_trials_say():
+    order = ["lautum", "standard", "temporal_ensembling", "mk_mmd"]
+    mnist = pd.read_csv(ROOT / "reports/tuning-mnist-notmnist10k/trials.csv").groupby("method")["first_rung_accuracy"]
+    assert shows(
+        FINDINGS, *(rounded(100 * mnist.mean()[m]) for m in order), *(rounded(100 * mnist.max()[m]) for m in order)
+    )
+    cifar = pd.concat(pd.read_csv(path) for path in (ROOT / "reports").glob("tuning-cifar10-cifar100*/trials.csv"))
+    cifar = cifar.groupby("method")["first_rung_accuracy"]
+    assert shows(
+        FINDINGS, *(rounded(100 * cifar.mean()[m]) for m in order), *(rounded(100 * cifar.max()[m]) for m in order)
+    )
+
+
+def test_source_accuracies_are_those_of_the_records():
+    table = pd.read_csv(ROOT / "reports/published/pretraining.csv").set_index(["task", "methods"])
+    shares = (100 * table["source_accuracy"]).map(lambda share: rounded(share, "1"))
+    order = ["lautum", "mk_mmd", "standard+temporal_ensembling"]
+    mnist, cifar = ([shares[task, methods] for methods in order] for task in ("mnist-notmnist10k", "cifar10-cifar100"))
+    assert mnist[1] == mnist[2] and shows(FINDINGS, *mnist[:2])
+    assert shows(FINDINGS, *cifar)
+
+
+def test_the_simulated_error_rates_are_those_of_the_records():
+    table = pd.read_csv(ROOT / "reports/coverage.csv")
+    rows = {
+        "Student t": ("coverage, t", "nominal"),
+        "BCa, level expanded for n": ("coverage, BCa, expanded", "nominal"),
+        "BCa as published": ("coverage, BCa, as published", "nominal"),
+        "prediction of one run": ("coverage, prediction of one run", "nominal"),
+        "seeds and images": ("coverage, seeds and images", "nominal"),
+        "seeds and images, right/wrong predictions": ("coverage, seeds and images", "binary"),
+        "verdict: true size differs": ("verdict, true size differs", "nominal"),
+        "verdict: order found between equal methods": ("verdict, order of equal methods resolved", "nominal"),
+    }
+    for title, (what, model) in rows.items():
+        rates = table[(table["what"] == what) & (table["model"] == model)].set_index("n")["rate"]
+        assert f"| {title} | {' | '.join(rounded(100 * rates[n]) for n in (3, 5, 10))} |" in PROTOCOL
+    assert set(table["trials"]) == {2000} and "2,000 simulated experiments" in PROTOCOL
+
+
+def test_the_figures_of_the_estimator_are_those_of_the_records():
+    values = pd.read_csv(ROOT / "reports/estimator/values.csv").set_index(["varied", "value", "kind", "world"])
+    default = values.loc["decay", 0.99]
+    nothing, medium, strong = (default.loc["still", world] for world in ("independent", "medium", "strong"))
+    assert shows(
+        THEORY, "0.99", f"{nothing['mean']:.4f}", f"{nothing['sd']:.4f}", f"{50 * 10 / 2 / nothing['n_effective']:.4f}"
+    )
+    assert shows(
+        THEORY,
+        *(f"{world['truth']:.2f}" for world in (medium, strong)),
+        *(f"{world[column]:.2f}" for world in (medium, strong) for column in ("mean", "sd")),
+        f"{values.loc[('rank', 10, 'still', 'strong'), 'mean']:.2f}",
+        f"{values.loc[('ridge', 0.1, 'still', 'strong'), 'mean']:.2f}",
+    )
+    moving = [
+        values.loc[("decay", decay, "moving", world), "mean"]
+        for decay in (0.99, 0.95)
+        for world in ("medium", "strong")
+    ]
+    biased = values.loc[("decay", 0.95, "still", "independent"), "mean"]
+    shown = [f"{value:.2f}" for value in (*moving, biased)]
+    assert shows(THEORY, shown[0], shown[1], "0.95", *shown[2:])
+    gradients = pd.read_csv(ROOT / "reports/estimator/gradients.csv").set_index(["gradient", "decay"])
+    batch = gradients.loc["through the batch"]
+    assert shows(
+        THEORY,
+        *(f"{value:.2f}" for value in (batch["share"][0.99], batch["share"][0.9], batch["cosine"][0.99])),
+        *(f"{value:.2f}" for value in (batch["share"][0], batch["cosine"][0])),
+        f"{gradients.loc[('through the average', 0.99), 'share']:.4f}",
+    )
+
+
+def test_the_settings_of_a_stage_are_those_that_are_declared():
+    both = set(StageSettings.model_fields)
+    fields = [("both", name, field) for name, field in StageSettings.model_fields.items()]
+    for stage, settings in (("pretrain", source_only.Settings), ("transfer", supervised.Settings)):
+        fields += [(stage, name, field) for name, field in settings.model_fields.items() if name not in both]
+    for stage, name, field in fields:
+        others = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        value = " or ".join(f"`{choice}`" for choice in others) or f"`{json.dumps(field.default)}`"
+        assert f"| `{name}` | {stage} | {value} | {field.description} |" in PROTOCOL
+
+
+def test_the_citation_names_this_version_and_licence():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
