@@ -97,7 +97,9 @@ def test_the_conda_environment_is_the_package_with_all_that_it_declares():
     python, pip, installed = environment["dependencies"]
     assert SpecifierSet(project["requires-python"]).contains(python.removeprefix("python="))
     assert pip == "pip" and environment["channels"] == ["conda-forge"]  # pip installs all else
-    (root, extra) = re.fullmatch(r"-e (\S+)\[(\w+)\]", *installed["pip"]).groups()
+    constraints, package = installed["pip"]
+    assert (ROOT / constraints.removeprefix("-c ")).is_file()
+    (root, extra) = re.fullmatch(r"-e (\S+)\[(\w+)\]", package).groups()
     assert (ROOT / root / "pyproject.toml").is_file()
     extras = {name: [Requirement(text) for text in texts] for name, texts in project["optional-dependencies"].items()}
     reached = {extra} | {name for needed in extras[extra] if needed.name == project["name"] for name in needed.extras}
