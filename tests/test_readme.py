@@ -167,7 +167,8 @@ def test_the_result_in_the_readme_is_that_of_the_records():
     assert shows(result, "100", tenths(apart["mean"].item()).lstrip("+")) and apart["p_holm"].item() > 0.05
     significant = table[table["p_holm"] < 0.05]
     ahead = significant["method"].where(significant["mean"] > 0, significant["baseline"])
-    assert len(significant) == 7 and set(ahead) == {"temporal_ensembling"} and "Seven differences" in result
+    assert (len(significant), len(table)) == (7, 30) and "Seven of the 30 differences" in result
+    assert set(ahead) == {"temporal_ensembling"}
 
     trials = [pd.read_csv(path) for path in sorted((ROOT / "reports").glob("tuning-[mc]*0*/trials.csv"))]
     counts = pd.concat(trials).groupby(["task", "method"])["trial"].nunique()
@@ -235,6 +236,54 @@ def test_accuracies_of_controls_are_those_of_the_records():
     means = (100 * runs.groupby(["method", "labels"])["accuracy"].mean()).map(rounded)
     assert shows(FINDINGS, *means["target_only"], *means["standard"])
     assert shows(FINDINGS, min(means["all_target_labels"]), max(means["all_target_labels"]))
+
+
+def test_what_is_said_of_the_controls_is_what_their_records_say():
+    table = pd.read_csv(ROOT / "reports/controls/differences.csv")
+    assert set(table["n"]) == {11} and shows(FINDINGS, f"{len(table)} comparisons of 11 seeds")
+    significant = table[table["p_holm"] < 0.05]
+    assert set(significant["method"]) == {"all_target_labels"}
+    assert shows(FINDINGS, f"p = {significant['p_holm'].max():.3f}")
+
+    resolved = table[(table["low"] > 0) | (table["high"] < 0)]
+    texts = resolved[["mean", "low", "high"]].map(tenths).agg("{0[mean]} [{0[low]}, {0[high]}]".format, axis=1)
+    placebos = texts[(resolved["method"] == "lautum") & (resolved["baseline"] != "standard")]
+    assert len(placebos) == 2 and shows(FINDINGS, *placebos)  # of the three placebos' nine intervals
+    (behind,) = resolved.index[resolved["baseline"] == "standard"]
+    assert (resolved["method"][behind], resolved["labels"][behind]) == ("lautum_shuffled", 100)
+    assert shows(FINDINGS, texts[behind])
+    means, intervals = differences("controls", "mnist-notmnist10k", "lautum_features", "standard")
+    assert shows(FINDINGS, means[1].lstrip("−"), intervals[1])
+
+
+def test_the_selected_weights_are_those_of_the_searches():
+    for method, shown in (("lautum", "0.00024 of 1e-5 to 1"), ("mk_mmd", "0.0020 of 0.001 to 10")):
+        winners = yaml.safe_load((ROOT / f"reports/tuning-cifar10-cifar100-{method}/winners.yaml").read_text())
+        weight = winners["tasks"]["cifar10-cifar100"]["methods"][method]["pretrain"]["weight"]
+        selected, low, high = re.fullmatch(r"(\S+) of (\S+) to (\S+)", shown).groups()
+        assert float(selected) == float(f"{weight['value']:.2g}") and shows(FINDINGS, shown)
+        assert [float(bound) for bound in re.search(r"\[(.+), (.+)\]", weight["source"]).groups()] == [
+            float(low),
+            float(high),
+        ]
+    trials = pd.read_csv(ROOT / "reports/tuning-cifar10-cifar100-mk_mmd/trials.csv")
+    weights = trials["settings"].str.extract(r"weight ([\d.e-]+)")[0].astype(float)
+    chance, others = (trials.loc[large, "first_rung_accuracy"] for large in (weights > 1, weights <= 1))
+    assert (len(chance), len(others), set(chance)) == (4, 12, {0.1})
+    assert shows(FINDINGS, rounded(100 * others.mean()))
+
+
+def test_the_universes_are_as_many_as_are_declared():
+    declared = yaml.safe_load((ROOT / "config/universes-mnist.yaml").read_text(encoding="utf-8"))
+    count = declared["universes"]["count"]
+    assert f"{count} settings" in README and f"{count} settings" in PROTOCOL
+
+
+def test_the_tasks_are_those_of_the_configuration():
+    tasks = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))["tasks"]
+    rows = re.findall(r"^\| `(.+?)` \| .* \| `(.+?)`.* \| ([\d, ]+) \|$", PAGES["docs/data.md"], flags=re.MULTILINE)
+    counts = {name: (task["network"], ", ".join(map(str, task["label_counts"]))) for name, task in tasks.items()}
+    assert {name: (network, labels) for name, network, labels in rows} == counts
 
 
 def test_what_tuning_is_worth_is_what_the_trials_say():
