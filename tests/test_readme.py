@@ -110,7 +110,8 @@ def shows(page: str, *numbers: str) -> bool:
 def test_runs_of_the_published_campaign_were_repeated_to_the_byte():
     runs = [pd.read_csv(ROOT / f"reports/{name}/records.csv") for name in ("published", "controls")]
     both = runs[0].merge(runs[1], on=["task", "method", "labels", "seed"], suffixes=("", "_again"))
-    assert shows(README, str(len(both))) and shows(DESIGN, str(len(both)))
+    assert f"{len(both)} published runs" in README
+    assert shows(DESIGN, f"{len(both)} of the published runs", "2.14.1", "2.15.0", f"all {len(both)}")
     assert (both["predictions_sha256"] == both["predictions_sha256_again"]).all()
     assert set(both["torch"]) == {"2.15.0+cu132"} and set(both["torch_again"]) == {"2.14.1+cu130"}
 
@@ -164,15 +165,11 @@ def test_the_result_in_the_readme_is_that_of_the_records():
     assert len(lautum) == 6 and [*apart[["task", "labels"]].itertuples(index=False, name=None)] == [
         ("cifar10-cifar100", 100)
     ]
-    assert shows(result, "100", tenths(apart["mean"].item()).lstrip("+")) and apart["p_holm"].item() > 0.05
+    assert shows(result, "100 labels", tenths(apart["mean"].item()).lstrip("+")) and apart["p_holm"].item() > 0.05
     significant = table[table["p_holm"] < 0.05]
     ahead = significant["method"].where(significant["mean"] > 0, significant["baseline"])
     assert (len(significant), len(table)) == (7, 30) and "Seven of the 30 differences" in result
     assert set(ahead) == {"temporal_ensembling"}
-
-    trials = [pd.read_csv(path) for path in sorted((ROOT / "reports").glob("tuning-[mc]*0*/trials.csv"))]
-    counts = pd.concat(trials).groupby(["task", "method"])["trial"].nunique()
-    assert set(counts) == {16} and len(counts) == 8
 
 
 def test_the_verdicts_of_the_headline_are_those_of_the_records():
@@ -196,39 +193,83 @@ def test_the_verdicts_of_the_headline_are_those_of_the_records():
 def test_the_differences_in_the_text_are_those_of_the_records():
     mnist = differences("published", "mnist-notmnist10k", "lautum", "standard")
     fifty = differences("fifty-labels", "mnist-notmnist10k", "lautum", "standard")
-    assert shows(FINDINGS, *mnist[0])
-    assert shows(FINDINGS, *in_turn(*mnist)[:2], *in_turn(*fifty), *in_turn(*mnist)[2:])
     cifar = differences("published", "cifar10-cifar100", "lautum", "standard")
-    assert shows(FINDINGS, *cifar[0]) and shows(FINDINGS, *in_turn(*cifar))
+    table = published().query("method == 'lautum' and baseline == 'standard'").set_index("task")
+    paper = {task: table.loc[task, "paper"].map(tenths).tolist() for task in ("mnist-notmnist10k", "cifar10-cifar100")}
+    assert shows(
+        FINDINGS,
+        *(*mnist[0], "50", "100", "200", *paper["mnist-notmnist10k"]),
+        *("100", "200", "500", *cifar[0], *paper["cifar10-cifar100"]),
+    )
+    first, second, third = zip(*mnist, strict=True)
+    runs = pd.read_csv(ROOT / "reports/fifty-labels/records.csv")
+    seeds = str(runs["seed"].nunique())
+    assert shows(
+        FINDINGS, first[0], "50", "95", first[1], seeds, *in_turn(*fifty), second[0], "100", second[1], third[0], "200"
+    )
+    assert shows(FINDINGS, *in_turn(*mnist)[:2], *in_turn(*fifty), *in_turn(*mnist)[2:])
+    assert shows(FINDINGS, *in_turn(*cifar), "100", "200", "500")
     assert shows(FINDINGS, *in_turn(*differences("published", "cifar10-cifar100", "temporal_ensembling", "standard")))
     for method in ("lautum", "temporal_ensembling"):
         assert shows(FINDINGS, *differences("first-cifar10-cifar100", "cifar10-cifar100", method, "standard")[0])
-    first = differences("first", "mnist-notmnist10k", "lautum", "standard")
-    assert shows(FINDINGS, *(mean.lstrip("+") for mean in first[0]), *first[1])
+    before = differences("first", "mnist-notmnist10k", "lautum", "standard")
+    assert shows(FINDINGS, *(mean.lstrip("+") for mean in before[0]), *before[1])
     for placebo in ("lautum_shuffled", "lautum_source", "entropy"):
-        assert shows(FINDINGS, *differences("controls", "mnist-notmnist10k", "lautum", placebo)[0])
+        assert shows(FINDINGS, "50", "100", "200", *differences("controls", "mnist-notmnist10k", "lautum", placebo)[0])
     scratch = differences("controls", "mnist-notmnist10k", "standard", "target_only")
     assert shows(FINDINGS, *in_turn(*scratch))
 
 
-def test_the_leads_of_temporal_ensembling_are_those_of_the_records():
-    # The records have "TE - Standard", but "Lautum - TE" and "Mk-MMD - TE".
-    columns = ["task", "labels", "method", "baseline"]
-    means = published().set_index(columns)[["mean", "paper"]].map(lambda mean: tenths(abs(mean)).lstrip("+"))
+def test_the_campaigns_are_as_large_as_is_said():
+    trials = [pd.read_csv(path) for path in sorted((ROOT / "reports").glob("tuning-*/trials.csv"))]
+    counts = pd.concat(trials).groupby(["task", "method"])["trial"].nunique()
+    assert set(counts) == {16} and len(counts) > 8
+    paragraphs = [line for line in FINDINGS.splitlines() if "paired seeds" in line]
+    seeds = [set(pd.read_csv(ROOT / f"reports/{name}/differences.csv")["n"]) for name in ("published", "controls")]
+    assert seeds == [{10}, {11}]
+    for line, n in zip(paragraphs, (10, 10, 11), strict=True):
+        assert f"{n} paired seeds, 16 trials for each method" in line
+    (comparisons,) = set(published().groupby("task").size())
+    assert FINDINGS.count(f"of the {comparisons} comparisons") == 2
+    mnist = published().query("task == 'mnist-notmnist10k' and p_holm < 0.05")
+    assert len(mnist) == 6 and f"(p at most {mnist['p_holm'].max():.3f})" in FINDINGS
 
-    def leads(task: str, labels: tuple[int, int], *pair: str, column: str = "mean") -> list[str]:
-        return [means.loc[(task, count, *pair), column] for count in labels]
 
-    mnist, cifar = ("mnist-notmnist10k", (100, 200)), ("cifar10-cifar100", (200, 500))
-    over_lautum, over_mk_mmd = ("lautum", "temporal_ensembling"), ("mk_mmd", "temporal_ensembling")
+def test_the_leads_over_other_methods_are_those_of_the_records():
+    # The records have "TE - Standard", but "Lautum - TE" and "Mk-MMD - TE": those are turned round.
+    table = published().set_index(["task", "method", "baseline", "labels"])
+    shares = ["mean", "low", "high", "bca_low", "bca_high", "paper"]
+    names = {"low": "high", "high": "low"}
+    turned = -table[shares].rename(columns=names)
+
+    def leads(shown: pd.DataFrame, column: str, task: str, pair: tuple[str, str], *labels: int) -> list[str]:
+        return [tenths(shown.loc[(task, *pair, count), column]).lstrip("+") for count in labels]
+
+    def with_interval(shown: pd.DataFrame, task: str, pair: tuple[str, str], labels: int) -> str:
+        row = shown.loc[(task, *pair, labels)]
+        return f"{tenths(row['mean']).lstrip('+')} ([{tenths(row['low'])}, {tenths(row['high'])}])"
+
+    lautum, mk_mmd = ("lautum", "temporal_ensembling"), ("mk_mmd", "temporal_ensembling")
+    mnist, cifar = "mnist-notmnist10k", "cifar10-cifar100"
     assert shows(
         FINDINGS,
-        *leads(*mnist, *over_lautum),
-        *leads(*mnist, *over_lautum, column="paper"),
-        *leads(*mnist, "temporal_ensembling", "standard"),
-        *leads(*mnist, *over_mk_mmd),
+        *(
+            "100",
+            "200",
+            *leads(turned, "mean", mnist, lautum, 100, 200),
+            *leads(table, "paper", mnist, lautum, 100, 200),
+        ),
+        *leads(table, "mean", mnist, ("temporal_ensembling", "standard"), 100, 200),
+        *leads(turned, "mean", mnist, mk_mmd, 100, 200),
     )
-    assert shows(FINDINGS, *leads(*cifar, *over_lautum)) and shows(FINDINGS, leads(*cifar, *over_mk_mmd)[0])
+    te = " and ".join(with_interval(turned, cifar, lautum, labels) for labels in (200, 500))
+    assert f"{te} at 200 and 500 labels" in FINDINGS
+    assert f"{with_interval(turned, cifar, mk_mmd, 200)} at 200" in FINDINGS
+    row = table.loc[(cifar, "lautum", "mk_mmd", 200)]
+    ahead = with_interval(table, cifar, ("lautum", "mk_mmd"), 200)
+    assert f"{ahead} at 200 (p = {row['p']:.3f}, {row['p_holm']:.2f} after Holm's correction" in FINDINGS
+    row = table.loc[(cifar, "lautum", "standard", 100)]
+    assert f"the bootstrap's ([{tenths(row['bca_low'])}, {tenths(row['bca_high'])}])" in FINDINGS
 
 
 def test_accuracies_of_controls_are_those_of_the_records():
@@ -337,8 +378,8 @@ def test_the_figures_of_the_estimator_are_those_of_the_records():
         THEORY,
         *(f"{world['truth']:.2f}" for world in (medium, strong)),
         *(f"{world[column]:.2f}" for world in (medium, strong) for column in ("mean", "sd")),
-        f"{values.loc[('rank', 10, 'still', 'strong'), 'mean']:.2f}",
-        f"{values.loc[('ridge', 0.1, 'still', 'strong'), 'mean']:.2f}",
+        *("r = 10", f"{values.loc[('rank', 10, 'still', 'strong'), 'mean']:.2f}", f"{strong['truth']:.2f}"),
+        *("ridge of 0.1", f"{values.loc[('ridge', 0.1, 'still', 'strong'), 'mean']:.2f}"),
     )
     moving = [
         values.loc[("decay", decay, "moving", world), "mean"]
@@ -347,7 +388,8 @@ def test_the_figures_of_the_estimator_are_those_of_the_records():
     ]
     biased = values.loc[("decay", 0.95, "still", "independent"), "mean"]
     shown = [f"{value:.2f}" for value in (*moving, biased)]
-    assert shows(THEORY, shown[0], shown[1], "0.95", *shown[2:])
+    truths = (f"of {world['truth']:.2f}" for world in (medium, strong))
+    assert shows(THEORY, shown[0], next(truths), shown[1], next(truths), "0.95", *shown[2:])
     gradients = pd.read_csv(ROOT / "reports/estimator/gradients.csv").set_index(["gradient", "decay"])
     batch = gradients.loc["through the batch"]
     assert shows(
@@ -367,6 +409,17 @@ def test_the_settings_of_a_stage_are_those_that_are_declared():
         others = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         value = " or ".join(f"`{choice}`" for choice in others) or f"`{json.dumps(field.default)}`"
         assert f"| `{name}` | {stage} | {value} | {field.description} |" in PROTOCOL
+
+
+def test_numbers_of_programs_are_those_that_they_say():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert f"Python {project['requires-python'].removeprefix('>=')} or newer" in README
+    (count,) = re.findall(r'"--count", type=int, default=(\d+)', (ROOT / "tests/fuzz.py").read_text(encoding="utf-8"))
+    assert all(f"reads {int(count):,} damaged and falsified files" in page for page in (README, DESIGN))
+    assert f"puts {len(pd.read_csv(ROOT / 'reports/mutants.csv'))} small faults" in DESIGN
+    for name in ("tuning-mnist-notmnist10k", "tuning-cifar10-cifar100"):
+        held_out = set(pd.read_csv(ROOT / f"reports/{name}/trials.csv")["n_images"])
+        assert held_out == {1000} and "scored on 1,000" in FINDINGS and "scored on 1,000" in PROTOCOL
 
 
 def test_the_citation_names_this_version_and_licence():
