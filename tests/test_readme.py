@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from scipy import stats
 
 from lautum import cli
 from lautum.objectives import source_only, supervised
@@ -295,6 +296,25 @@ def test_what_is_said_of_the_controls_is_what_their_records_say():
     assert shows(FINDINGS, texts[behind])
     means, intervals = differences("controls", "mnist-notmnist10k", "lautum_features", "standard")
     assert shows(FINDINGS, means[1].lstrip("−"), intervals[1])
+
+
+def first_seeds(campaign: str, task: str, labels: int, method: str, baseline: str, seeds: int) -> tuple[float, ...]:
+    """Mean and interval of a paired difference over the first seeds alone, in points."""
+    runs = pd.read_csv(ROOT / f"reports/{campaign}/records.csv").query("task == @task and labels == @labels")
+    table = 100 * runs.pivot_table(index="seed", columns="method", values="accuracy")
+    gain = (table[method] - table[baseline]).sort_index().iloc[:seeds]
+    return gain.mean(), *stats.t.interval(0.95, seeds - 1, gain.mean(), stats.sem(gain))
+
+
+def test_what_was_seen_of_the_first_seeds_is_what_their_records_say():
+    mean, low, high = first_seeds("controls", "mnist-notmnist10k", 100, "lautum_features", "standard", 5)
+    assert shows(FINDINGS, "100", rounded(-mean), f"[{rounded(low)}, {rounded(high)}]")
+    cifar = ("published", "cifar10-cifar100")
+    for pair, labels in ((("lautum", "standard"), 100), (("lautum", "mk_mmd"), 200)):
+        _, low, high = first_seeds(*cifar, labels, *pair, 7)
+        assert low < 0 < high
+    lows = [first_seeds(*cifar, labels, "temporal_ensembling", "standard", 7)[1] for labels in (100, 200, 500)]
+    assert min(lows) == lows[2] > 0 and f"at 500 labels by {lows[2]:.3f} points" in FINDINGS
 
 
 def test_the_selected_weights_are_those_of_the_searches():
