@@ -431,6 +431,21 @@ def test_the_settings_of_a_stage_are_those_that_are_declared():
         assert f"| `{name}` | {stage} | {value} | {field.description} |" in PROTOCOL
 
 
+def test_the_images_of_the_full_grid_are_counted_right():
+    # Per seed: a shared pre-training and one for each label count of Mk-MMD and Lautum, three supervised stages at each
+    # label count, and TE's passes over all target training images.
+    cluster = PAGES["docs/cluster.md"]
+    pretraining = 1000 * 128 * (1 + 2 * 6)
+    images = {}
+    for task, target, shown in (("mnist-notmnist", 60_000, "12.9"), ("cifar10-cifar100", 5_000, "3.0")):
+        images[task] = pretraining + 9 * 400 * 128 + 3 * 60 * target
+        row = next(line for line in cluster.splitlines() if line.startswith(f"| `{task}`"))
+        assert rounded(images[task] / 1e6) == shown and f"3 x 60 x {target:,} | {shown} million |" in row
+    total = 10 * sum(images.values())
+    assert f"about {total / 1e6:.0f} million images: {total / 1000 / 3600:.0f} GPU hours" in cluster
+    assert f"{rounded(total / 10_000 / 3600)} at 10,000" in cluster
+
+
 def test_numbers_of_programs_are_those_that_they_say():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert f"Python {project['requires-python'].removeprefix('>=')} or newer" in README
