@@ -1,8 +1,10 @@
 """`make bench`, last part: docs/benchmarks.md from what the other parts measured."""
 
 import json
+import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lautum.files import write_text
@@ -51,9 +53,11 @@ def _overhead(table: pd.DataFrame, path: Path) -> list[str]:
         "| measured | size | wall, s | CPU, s | memory, MiB | share | n |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for (what, size), rows in table.groupby(["what", "size"], sort=False):
-        median = rows[["wall", "cpu", "memory", "share"]].median()
-        share = "" if pd.isna(median["share"]) else f"{median['share']:.2f}"
+    columns = ["wall", "cpu", "memory", "share"]
+    for _, rows in table.groupby(["what", "size"], sort=False):
+        what, size = rows[["what", "size"]].iloc[0]
+        median = dict(zip(columns, np.median(rows[columns].to_numpy(float), axis=0), strict=True))
+        share = "" if math.isnan(median["share"]) else f"{median['share']:.2f}"
         numbers = f"{median['wall']:.3g} | {median['cpu']:.3g} | {median['memory']:.0f}"
         lines.append(f"| {what} | {size} | {numbers} | {share} | {len(rows)} |")
     return lines
