@@ -45,9 +45,9 @@ def test_who_is_shown_which_labels(tmp_path, monkeypatch, builtin_data):
     )
     shown, build = [], objectives.build
 
-    def spy(name, network, data, settings, seed):
+    def spy(name, network, data, *rest):
         shown.append((name, data.labelled))
-        return build(name, network, data, settings, seed)
+        return build(name, network, data, *rest)
 
     monkeypatch.setattr(objectives, "build", spy)
     run(campaign)
