@@ -6,13 +6,24 @@ import pytest
 import synthetic
 from pages import Page
 
-from lautum.report import answers, campaign_page, figures, index_page, page, style, table_text, tables, training_figures
+from lautum.report import (
+    answers,
+    campaign_page,
+    figures,
+    index_page,
+    origin,
+    page,
+    style,
+    table_text,
+    tables,
+    training_figures,
+)
 from lautum.report.page import Section
 
 ROOT = Path(__file__).parent.parent
 
 
-def campaign(**changes) -> campaign_page.Campaign:
+def campaign(**changes) -> origin.Campaign:
     results, expected = changes.pop("results", synthetic.results()), changes.pop("expected", synthetic.EXPECTED)
     tasks, comparisons = changes.get("tasks", synthetic.TASKS), changes.pop("comparisons", synthetic.COMPARISONS)
     runs = tables.grid(results.runs, expected)
@@ -20,7 +31,7 @@ def campaign(**changes) -> campaign_page.Campaign:
     pair = comparisons[0] if comparisons else None
     drawn = figures.build_figures(built, tables.part_of(runs))
     drawn |= training_figures.build_figures(runs, results, table_text.transfers(built["accuracy"]), pair)
-    made = campaign_page.Campaign(
+    made = origin.Campaign(
         name="synthetic",
         command="snakemake --config 'a<b & c'",
         runs=runs,

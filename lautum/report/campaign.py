@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.report import campaign_page, figures, index_page, style, table_text, tables, training_figures
-from lautum.report.campaign_page import Campaign
+from lautum.report.origin import Campaign
 from lautum.report.table_text import Table
 from lautum.results import collected, records, selection
 from lautum.results.collected import Results

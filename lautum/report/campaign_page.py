@@ -1,32 +1,18 @@
 """The page of a campaign of runs: the answer, a section for each task, and from what it was made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from lautum import paper
-from lautum.report import answers, page, selection_figures, table_text, tables
+from lautum.report import answers, origin, page, table_text, tables
+from lautum.report.origin import Campaign, whole
 from lautum.report.page import Section, parts
 from lautum.report.table_text import Table
 from lautum.results.collected import ranges
 
-DATA = {
-    "source_train_sha256": "source, training images",
-    "target_train_sha256": "target, training images",
-    "target_eval_sha256": "target, {part} images",
-}
-MACHINE = {
-    "device": "Device",
-    "cpu": "CPU",
-    "threads": "Threads per run",
-    "python": "Python",
-    "torch": "PyTorch",
-    "commit": "Commit",
-}
 ANSWER = (
     "Right of zero the first method is better. Wide bar: 95 % t interval over seeds; thin line: for other seeds and "
     "other test images, which can be the shorter one because it rests on many images as well as on few seeds."
@@ -48,24 +34,6 @@ EXAMPLES = (
 )
 
 
-class Campaign(NamedTuple):
-    """What the page is made from."""
-
-    name: str
-    command: str  # that makes the results from nothing
-    runs: pd.DataFrame  # from `tables.grid`
-    built: Mapping[str, Table]  # from `tables.build_tables`
-    drawn: Mapping[str, Figure]  # of `figures` and `training_figures`
-    tasks: Mapping  # as in `tables`
-    methods: Mapping[str, str]  # what each is, in a line
-    hyperparameters: Sequence[Mapping]  # one for each value, with the same keys throughout: the column titles
-    trials: Mapping[
-        str, pd.DataFrame
-    ] = {}  # every trial of each search for hyper-parameters, by its folder, seen from the page's
-    trials_missing: Sequence[str] = ()  # searches that have not been run to their end
-    campaigns: Sequence[Mapping] = ()  # `collected.summary` of each that was run, this one included
-
-
 def write(folder: Path, campaign: Campaign) -> Path:
     """Write `folder`/index.html and return its path. Raises LautumError when the folder cannot be written to."""
     runs, built = campaign.runs, campaign.built
@@ -82,7 +50,10 @@ def write(folder: Path, campaign: Campaign) -> Path:
         line=" ".join(sentences),
         card=_card(campaign, sentences, transfers),
         notices=_notices(runs, part),
-        sections=[*(_task_section(campaign, task, transfers[task], part) for task in transfers), *_sources(campaign)],
+        sections=[
+            *(_task_section(campaign, task, transfers[task], part) for task in transfers),
+            *origin.sections(campaign),
+        ],
         thumbnail="answer.png" if "answer" in campaign.drawn else f"{next(iter(transfers))}-accuracy.png",
     )
 
@@ -183,7 +154,7 @@ def _task_section(campaign: Campaign, task: str, transfer: str, part: str) -> Se
                     caption,
                 ),
                 _accuracy_in_sight(accuracy.numbers),
-                _whole(accuracy),
+                whole(accuracy),
             ),
         ),
         parts().subsection("Paired differences", _differences(campaign, task, differences)),
@@ -207,7 +178,7 @@ def _task_section(campaign: Campaign, task: str, transfer: str, part: str) -> Se
         if f"{task}-{kind}" in campaign.drawn:
             shown = page.picture(campaign.drawn[f"{task}-{kind}"], f"{task}-{kind}", text, caption)
             if kind == "pretrain":
-                shown = page.join(shown, _whole(pretraining, folded=False))
+                shown = page.join(shown, whole(pretraining, folded=False))
             pieces.append(parts().folded(heading, shown))
     return Section(task, transfer, page.join(*pieces))
 
@@ -226,7 +197,7 @@ def _differences(campaign: Campaign, task: str, differences: Table) -> Markup:
             figure, f"{task}-differences", " ".join(found) or "No differences yet.", ANSWER + PAPER * bool(known)
         ),
         _differences_in_sight(differences.numbers),
-        _whole(differences),
+        whole(differences),
         parts().folded("In words", parts().bullets(found)),
     )
 
@@ -280,11 +251,6 @@ def _small(text: str) -> Markup:
     return Markup("<small>{}</small>").format(text)
 
 
-def _whole(table: Table, folded: bool = True) -> Markup:
-    shown = page.table(list(table.cells.columns), table.cells.itertuples(index=False), table.caption, "whole")
-    return parts().folded("All columns", shown) if folded else shown
-
-
 def _rows_of(table: Table, task: str) -> Table:
     rows = table.numbers["task"] == task
     # The heading says which task it is.
@@ -302,73 +268,3 @@ def _ends(pretraining: pd.DataFrame) -> str:
         names = ", ".join(paper.method_name(method) for method in row.methods.split("+"))
         ends.append(f"{names} ends at a source accuracy of {100 * row.source_accuracy:.1f} %")
     return f"Curves over the pre-transfer stage: {'; '.join(ends)}."
-
-
-def _sources(campaign: Campaign) -> list[Section]:
-    """From what it was made: methods, hyper-parameters and their trials, costs, campaigns, data, environment."""
-    done, part = campaign.runs.dropna(subset="accuracy"), tables.part_of(campaign.runs)
-    shown = campaign.runs["method"].unique()
-    about = [(paper.method_name(method), campaign.methods[method]) for method in shown]
-    machines = done.groupby(list(MACHINE), sort=False).size().reset_index(name="Runs")
-    machines = machines.astype({"threads": int}).rename(columns=MACHINE)
-    sections = [
-        Section("methods", "Methods", parts().definitions(about)),
-        Section("trials", "Trials", _trials(campaign), folded=True),
-        Section(
-            "hyper-parameters",
-            "Hyper-parameters",
-            page.data_frame(
-                pd.DataFrame(campaign.hyperparameters),
-                "Source: “paper” is stated there, “inferred” from what is named, “tuned” by the trials, “chosen” by us "
-                "for the reason given.",
-            ),
-            folded=True,
-        ),
-        Section("cost", "Cost", _whole(campaign.built["costs"], folded=False), folded=True),
-        Section("data", "Data", _data(done, part), folded=True),
-        Section(
-            "environment",
-            "Environment and command",
-            page.join(page.data_frame(machines), parts().command(campaign.command)),
-            folded=True,
-        ),
-    ]
-    if campaign.campaigns:
-        listed = page.data_frame(
-            pd.DataFrame(campaign.campaigns),
-            "Every campaign that was run, in the order in which they began; each has its records in a folder of its "
-            "name. Trials are scored on validation images, the rest on test images.",
-        )
-        sections.insert(4, Section("campaigns", "Campaigns", listed, folded=True))
-    return sections
-
-
-def _trials(campaign: Campaign) -> Markup:
-    """What tuning was worth, and where each trial stands."""
-    pieces = []
-    if campaign.trials:
-        together = pd.concat(campaign.trials.values())
-        names = list(campaign.runs["method"].unique())
-        transfers = table_text.transfers(campaign.built["accuracy"])
-        for name, figure in selection_figures.budget_figures(together, names, transfers).items():
-            text = "Expected accuracy of the best of a number of trials, a line for each method."
-            pieces.append(page.picture(figure, name, text, selection_figures.BUDGET))
-        links = [
-            Markup('<a href="{}/index.html">{}</a>: {} trials').format(folder, Path(folder).name, len(table))
-            for folder, table in campaign.trials.items()
-        ]
-        pieces.append(parts().bullets(links))
-    if campaign.trials_missing:
-        missing = [f"{name} is missing: this search has not been run to its end." for name in campaign.trials_missing]
-        pieces.append(parts().paragraphs(missing))
-    return page.join(*pieces) or parts().paragraphs(["No search for hyper-parameters belongs to this experiment."])
-
-
-def _data(done: pd.DataFrame, part: str) -> Markup:
-    rows = [
-        [task, title.format(part=part), rows[column].iloc[0]]
-        for task, rows in done.groupby("task", sort=False)
-        for column, title in DATA.items()
-    ]
-    caption = "Content hashes of the prepared data; results of different data are never tabulated together."
-    return page.table(["Task", "Data", "SHA-256"], rows, caption, "whole")

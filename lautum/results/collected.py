@@ -11,11 +11,9 @@ docs/results.md describes every column.
 
 import json
 import re
-import zlib
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from gzip import BadGzipFile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +25,7 @@ from lautum.experiment.layout import Cell, key_of
 from lautum.files import read_arrays, read_bytes, sha256_of_arrays
 from lautum.pipeline import run_record
 from lautum.results import sums
+from lautum.results.csv_files import read_csv
 
 # What runs must have in common to be compared, and for which of them.
 IN_COMMON = {
@@ -38,7 +37,6 @@ IN_COMMON = {
 }
 # In a campaign's folder.
 FILES = ("records.csv", "predictions.safetensors.gz", "curves.csv.gz", "examples.safetensors", "settings.json")
-WHOLE = {"labels", "seed", "n_images", "correct", "threads", "step", "runs", "rung"}  # columns of whole numbers
 NUMBERS = (
     "labels seed accuracy n_images correct pretrain_seconds transfer_seconds evaluate_seconds peak_memory_mb "
     "pretrain_images_per_second transfer_images_per_second threads"
@@ -46,14 +44,6 @@ NUMBERS = (
 RUN = ["task", "method", "labels", "seed"]
 CURVE_AXES = ["task", "stage", "methods", "labels", "seed", "step"]
 REMEDY = "run `lautum collect`"
-UNREADABLE = (
-    pd.errors.ParserError,
-    pd.errors.EmptyDataError,
-    UnicodeDecodeError,
-    BadGzipFile,
-    zlib.error,
-    EOFError,  # a compressed file that is cut off
-)
 CLASSES = TypeAdapter(dict[str, list[str]])  # names, of each task
 
 
@@ -201,39 +191,6 @@ def read_runs(folder: Path, remedy: str = REMEDY) -> pd.DataFrame:
         raise LautumError(f"{folder} does not exist{nearest(folder.name, sorted(others))}")
     texts: dict[Hashable, type] = {"key": str, "settings": str, "commit": str}
     return read_csv(folder / "records.csv", run_record.COLUMNS, NUMBERS, remedy, texts)
-
-
-def read_csv(
-    path: Path, columns: Sequence[str], numbers: Sequence[str], remedy: str, types: dict[Hashable, type] | None = None
-) -> pd.DataFrame:
-    """A table that a step of the graph wrote: with at least `columns`, of which `numbers` hold nothing else.
-
-    Raises LautumError, with `remedy` as the advice, when it is missing or something else.
-    """
-    sums.require_unaltered(path, remedy)
-    try:
-        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
-    except FileNotFoundError:
-        raise LautumError(f"{path} does not exist; {remedy}") from None
-    except UNREADABLE as error:
-        raise LautumError(f"{path} is not what was written there ({error}); {remedy}") from None
-    lacking = [column for column in columns if column not in table.columns]
-    if lacking:
-        raise LautumError(f"{path} has no column {', '.join(lacking)}; {remedy}")
-    for column in numbers:
-        found = pd.Series(np.nan, table.index) if table[column].dtype == bool else _numbers(table[column])
-        wrong = ~np.isfinite(found)
-        if column in WHOLE:
-            wrong |= (found % 1 != 0) | (found.abs() >= 2**53)
-        if wrong.any():
-            line = int(wrong.to_numpy().argmax()) + 2
-            raise LautumError(f"{path}, line {line}: no number in column {column}; {remedy}")
-    return table
-
-
-def _numbers(column: pd.Series) -> pd.Series:
-    """As floats, NaN for what is none."""
-    return pd.Series(pd.to_numeric(column.astype(str), errors="coerce"), column.index).astype(float)
 
 
 def require_comparable(runs: pd.DataFrame, remedy: str) -> None:

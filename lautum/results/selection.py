@@ -18,7 +18,8 @@ from lautum.experiment import config
 from lautum.experiment.layout import Cell, Layout
 from lautum.files import write_text
 from lautum.pipeline import run_record
-from lautum.results import collected, records, sums
+from lautum.results import records, sums
+from lautum.results.csv_files import read_csv
 
 COLUMNS = "task method trial settings accuracy sd runs first_rung_accuracy n_images rung selected".split()
 
@@ -70,7 +71,7 @@ def read_rung(layout: Layout, rung: int) -> set[tuple[str, str]]:
         raise LautumError(f"{path} does not exist; run `lautum rung {rung}` first")
     compared = {(cell.task, cell.method) for cell in rung_cells(layout, rung)}
     try:
-        ranking = collected.read_csv(path, ["task", "method", "trial", "kept"], ["accuracy"], "")
+        ranking = read_csv(path, ["task", "method", "trial", "kept"], ["accuracy"], "")
         whole = set(zip(ranking["task"], ranking["trial"], strict=True)) == compared and len(ranking) == len(compared)
     except LautumError:
         whole = False
@@ -149,7 +150,7 @@ def write_trials(path: Path | str) -> tuple[Path, Path]:
 def read_trials(path: Path | str) -> pd.DataFrame:
     """What `write_trials` wrote. Raises LautumError when it is missing or something else."""
     remedy = "run `lautum trials` with the selection it comes from, or drop it from `trials` in the configuration"
-    table = collected.read_csv(
+    table = read_csv(
         Path(path), COLUMNS, ["accuracy", "runs", "first_rung_accuracy", "n_images", "rung"], remedy, {"settings": str}
     )
     if table["selected"].dtype != bool:

@@ -13,10 +13,10 @@ import pandas as pd
 
 from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
-from lautum.files import write_text
 from lautum.pipeline import run_record
 from lautum.pipeline.run_record import RunRecord
-from lautum.results.collected import read_csv
+from lautum.results import sums
+from lautum.results.csv_files import read_csv
 
 FILE = "universes.csv"  # in the campaign's folder
 RUN = ["task", "arm", "universe", "labels", "seed"]
@@ -59,7 +59,8 @@ def collect(layout: Layout) -> tuple[Path, list[Cell]]:
     table = pd.DataFrame([rows[cell] for cell in cells if cell in rows])
     counts = sorted((name for name in table if name not in COLUMNS), key=lambda name: int(name.removeprefix("after_")))
     table = table[[*COLUMNS, *counts]].astype(dict.fromkeys(counts, "Int64"))
-    write_text(path, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    sums.write(layout.report, {FILE: text.encode()})
     return path, [cell for cell in cells if cell not in rows]
 
 

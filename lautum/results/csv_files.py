@@ -1,0 +1,65 @@
+"""Tables that a step of the graph wrote, read back: whole, with their columns, and numbers where numbers belong."""
+
+import zlib
+from collections.abc import Hashable, Sequence
+from gzip import BadGzipFile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lautum.errors import LautumError
+from lautum.results import sums
+
+WHOLE = {
+    "labels",
+    "seed",
+    "n_images",
+    "correct",
+    "threads",
+    "step",
+    "runs",
+    "rung",
+    "universe",
+}  # columns of whole numbers
+UNREADABLE = (
+    pd.errors.ParserError,
+    pd.errors.EmptyDataError,
+    UnicodeDecodeError,
+    BadGzipFile,
+    zlib.error,
+    EOFError,  # a compressed file that is cut off
+)
+
+
+def read_csv(
+    path: Path, columns: Sequence[str], numbers: Sequence[str], remedy: str, types: dict[Hashable, type] | None = None
+) -> pd.DataFrame:
+    """A table that a step of the graph wrote: with at least `columns`, of which `numbers` hold nothing else.
+
+    Raises LautumError, with `remedy` as the advice, when it is missing or something else.
+    """
+    sums.require_unaltered(path, remedy)
+    try:
+        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
+    except FileNotFoundError:
+        raise LautumError(f"{path} does not exist; {remedy}") from None
+    except UNREADABLE as error:
+        raise LautumError(f"{path} is not what was written there ({error}); {remedy}") from None
+    lacking = [column for column in columns if column not in table.columns]
+    if lacking:
+        raise LautumError(f"{path} has no column {', '.join(lacking)}; {remedy}")
+    for column in numbers:
+        found = pd.Series(np.nan, table.index) if table[column].dtype == bool else _numbers(table[column])
+        wrong = ~np.isfinite(found)
+        if column in WHOLE:
+            wrong |= (found % 1 != 0) | (found.abs() >= 2**53)
+        if wrong.any():
+            line = int(wrong.to_numpy().argmax()) + 2
+            raise LautumError(f"{path}, line {line}: no number in column {column}; {remedy}")
+    return table
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """As floats, NaN for what is none."""
+    return pd.Series(pd.to_numeric(column.astype(str), errors="coerce"), column.index).astype(float)
