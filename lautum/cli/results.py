@@ -8,18 +8,15 @@ from lautum.cli.command import Command, config_file, count, load_layout
 
 
 def _collect(options: Namespace) -> None:
-    from lautum.results import records, selection
+    from lautum.results import records, selection, universes
     from lautum.results.collected import in_words
 
     layout = load_layout(options)
     if layout.config.universes:
-        from lautum.results import universes
-
-        path, missing = universes.collect(layout)
-        print(f"{len(layout.cells()) - len(missing)} of {len(layout.cells())} runs -> {path}")
-        return
-    cells = selection.cells(layout)
-    done = records.collect(layout, cells, options.drop)
+        cells, done = layout.cells(), universes.collect(layout, options.drop)
+    else:
+        cells = selection.cells(layout)
+        done = records.collect(layout, cells, options.drop)
     print(f"{len(cells) - len(done.missing)} of {len(cells)} cells -> {done.path}")
     if done.kept:
         print(

@@ -48,8 +48,13 @@ def require_consistent(config, task: str, method: str) -> None:
                 f"{where}: {stage}.batch_size {settings.batch_size} with decay {settings.decay:g} averages over about "
                 f"{effective:.0f} samples, which must be more than rank {settings.rank} + {outputs} outputs"
             )
-    if config.evaluate.part == "test" and method in definition.methods:
-        again = sorted(set(definition.methods[method].tuning_seeds) & set(config.seeds(task)))
+    own = definition.own(method)
+    if len({*config.seeds(task), *own.more_seeds}) < len(config.seeds(task)) + len(own.more_seeds):
+        raise ValueError(
+            f"{where}: its further seeds {list(own.more_seeds)} must be distinct, and others than the task's"
+        )
+    if config.evaluate.part == "test":
+        again = sorted(set(own.tuning_seeds) & {*config.seeds(task), *own.more_seeds})
         if again:
             raise ValueError(
                 f"{where}: its hyper-parameters were selected on seeds {', '.join(map(str, again))}; "

@@ -18,7 +18,7 @@ from lautum.experiment import universes as multiverse
 from lautum.experiment.catalogue import Catalogue
 from lautum.experiment.checks import require_consistent, require_stage_keys
 from lautum.experiment.declared import Declared
-from lautum.experiment.fields import FilePath, Name, Names, Seeds
+from lautum.experiment.fields import FilePath, Name, Names, Seed, Seeds
 from lautum.experiment.search import Search, require_selectable
 from lautum.experiment.universes import Universes
 from lautum.objectives.settings import PretrainSettings, TransferSettings
@@ -68,7 +68,7 @@ class MethodSettings(Strict):
     """What one method sets differently in one task."""
 
     network: str | None = None  # instead of the task's
-    more_seeds: tuple[NonNegativeInt, ...] = ()  # beside the task's
+    more_seeds: tuple[Seed, ...] = ()  # beside the task's
     pretrain: dict = {}
     transfer: dict = {}
     tuning_seeds: tuple[int, ...] = ()  # that its values were selected on; results on them are not reported

@@ -43,7 +43,8 @@ def code_digest(*modules: str) -> str:
 
     Not in it: comments, docstrings, layout, annotations of functions; the texts of errors, assertions and advice, and
     what is printed; declarations of hyper-parameters (`setting(...)`), whose values are in a key themselves; the
-    modules of `NOT_CODE_OF_A_RESULT`; other packages, whose versions are in the record. What is looked up by a name
+    modules of `NOT_CODE_OF_A_RESULT`; other packages (a record has the versions of
+    Python and PyTorch). What is looked up by a name
     that is computed (`getattr`) is not followed.
 
     Equal on every version of Python: it is taken from the syntax tree, written in a form of its own.

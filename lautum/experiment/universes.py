@@ -16,6 +16,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_
 from lautum.errors import LautumError, require_known
 from lautum.experiment import designs
 from lautum.experiment.catalogue import Catalogue
+from lautum.experiment.fields import Seeds
 from lautum.experiment.space import (
     STAGES,
     MethodOutline,
@@ -30,7 +31,8 @@ from lautum.experiment.space import (
 from lautum.schema import Strict
 
 MOST_UNIVERSES = 512
-Seeds = tuple[NonNegativeInt, ...]
+LENGTHS = ("steps", "labelled_epochs", "snapshots", "epochs")
+CLAIM = ("lautum", "standard")  # the paper's: what a campaign over universes is about
 
 
 class Factor(Strict):
@@ -83,7 +85,7 @@ class Nearness(Strict):
     """With which runs it is judged how near a universe is to the paper: not with those that its gain is taken from."""
 
     method: str
-    seeds: Seeds = Field(min_length=1)
+    seeds: Seeds
 
 
 class Universes(Strict):
@@ -98,10 +100,16 @@ class Universes(Strict):
 
     @model_validator(mode="after")
     def _consistent(self):
+        if "budget" in self.factors:
+            raise ValueError("a factor must not be called budget: that is what snapshots measure")
         taken: dict[tuple[str, str, str | None], str] = {}
         for name, factor in self.factors.items():
             settings = factor.levels.values() if factor.levels is not None else [{factor.setting: None}]
             for setting in dict.fromkeys(key for level in settings for key in level):
+                if factor.stage == "transfer" and setting in LENGTHS:
+                    raise ValueError(
+                        f"factor {name}: {setting} is no choice; transfer.snapshots measure shorter stages"
+                    )
                 for method in factor.methods or (None,):
                     other = taken.setdefault((factor.stage, str(setting), method), name)
                     if other != name:
@@ -141,6 +149,10 @@ def expand(values: dict, catalogue: Catalogue) -> dict:
     except ValidationError:
         return values
     universes, grid = outline.universes, outline.grid
+    if len(grid.tasks) != 1:
+        raise LautumError(f"a campaign over universes has one task, got {', '.join(grid.tasks)}")
+    if [*CLAIM] not in [[*pair] for pair in values.get("comparisons", ())]:
+        raise LautumError(f"comparisons of a campaign over universes must hold [{', '.join(CLAIM)}], which it is about")
     named = {
         "universes.every": universes.every,
         "universes.nearness": [universes.nearness.method],

@@ -25,7 +25,7 @@ class Settings(TransferSettings):
     steps: int = setting(400, "optimiser steps", "chosen: training loss has levelled off", "length of the stage", ge=1)
     labelled_epochs: int | None = setting(
         None,
-        "passes over the labelled images",
+        "passes over the labelled images, in whole batches",
         "chosen: the paper does not say how long it trains, in steps or in passes",
         "length of the stage, instead of steps",
         later=True,

@@ -112,7 +112,8 @@ def _snapshots(layout: Layout, cell: Cell) -> dict[str, dict[str, Tensor]]:
     They are there until they have been evaluated. Raises Damaged, to have the record made anew, when it is not whole
     and they are gone; else as `checkpoint.load`.
     """
-    if not getattr(layout.config.transfer_settings(cell.task, cell.method), "snapshots", ()):
+    wanted = getattr(layout.config.transfer_settings(cell.task, cell.method), "snapshots", ())
+    if not wanted:
         return {}
     path, record = layout.snapshots(cell), layout.record(cell)
     if record.exists() and not path.exists():
@@ -120,6 +121,8 @@ def _snapshots(layout: Layout, cell: Cell) -> dict[str, dict[str, Tensor]]:
     states, origin = checkpoint.load(path, remedy="run the post-transfer stage again")
     key = layout.transfer_key(cell.task, cell.method, cell.labels)
     schema.require_expected(path, origin, {"key": key, "seed": cell.seed})
+    if states.keys() != {str(steps) for steps in wanted}:
+        raise Damaged(path, f"{path} has not the weights after {', '.join(map(str, wanted))} steps; run again")
     return dict(sorted(states.items(), key=lambda item: int(item[0])))
 
 

@@ -143,6 +143,11 @@ def read(layout: Layout, cell: Cell) -> tuple[RunRecord, np.ndarray, np.ndarray,
         "settings": layout.settings_key(cell.task, cell.method, cell.labels),
     }
     schema.require_expected(path, record, expected)
+    wanted = getattr(layout.config.transfer_settings(cell.task, cell.method), "snapshots", ())
+    if tuple(snapshot.steps for snapshot in record.snapshots) != tuple(wanted):
+        raise Damaged(
+            path, f"{path} has not what the network predicted after {', '.join(map(str, wanted))} steps; run again"
+        )
     return record, *_predictions(path, record)
 
 

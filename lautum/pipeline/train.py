@@ -63,7 +63,7 @@ def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> 
         layout.config.catalogue.networks,
     )
     if network.adaptation:
-        print(f"{definition.network}: {network.adaptation}", file=sys.stderr, flush=True)
+        print(f"{layout.config.network(task, method)}: {network.adaptation}", file=sys.stderr, flush=True)
     objective = layout.config.methods[method].pretrain
     stage = Stage(
         f"{task} {objective} {layout.pretrained_scope(method, labels)} seed {seed}",
@@ -171,7 +171,9 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
                 stage.seed,
                 layout.config.catalogue.objectives,
             )
-            identity = json.dumps(origin, sort_keys=True)
+            kept = getattr(stage.settings, "snapshots", ()) if stage.snapshots else ()
+            # A checkpoint of a run that keeps none is not one to go on from for a run that does.
+            identity = json.dumps(origin | ({"snapshots": kept} if kept else {}), sort_keys=True)
             checkpoints = Checkpoints(state, identity, stage.name, layout.config.checkpoint_seconds)
             trained = train(
                 stage.network,
@@ -180,7 +182,7 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
                 stage.settings.clip_norm,
                 stage.seed,
                 checkpoints,
-                getattr(stage.settings, "snapshots", ()) if stage.snapshots else (),
+                kept,
             )
         except LautumError:
             raise

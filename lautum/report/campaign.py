@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from lautum.errors import LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.report import campaign_page, figures, index_page, style, table_text, tables, training_figures
@@ -22,6 +23,8 @@ def read(layout: Layout) -> tuple[Results, list[Run], dict[str, Table]]:
 
     Raises LautumError as `records.read` and `tables.grid`.
     """
+    if layout.config.universes:
+        raise LautumError(f"{layout.config.name} is a campaign over universes: `lautum report` makes all that it has")
     results = records.read(layout)
     expected = [(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()]
     wanted = layout.config

@@ -1,4 +1,4 @@
-"""Figures of a campaign over universes. In the style of `lautum.report.style`; pointing at a mark tells its setting."""
+"""Figures of a campaign over universes, in the style of `lautum.report.style`. A mark tells what was chosen there."""
 
 from collections.abc import Sequence
 
@@ -81,7 +81,7 @@ def curve_figure(analysis: Analysis) -> Figure:
         below.vlines(places, number - 0.35, number + 0.35, color="black", linewidth=0.6)
     below.set_yticks(range(len(rows)), [f"{name}: {level}" for name, level in rows], fontsize=5)
     below.set_ylim(len(rows) - 0.5, -0.5)
-    below.set_xlabel("Settings (universe and budget), in order of the gain")
+    below.set_xlabel("Universe and budget, in order of the gain")
     names = [name for name, _ in rows]
     for number in range(1, len(rows)):
         if names[number] != names[number - 1]:
@@ -96,7 +96,7 @@ def others_figure(analysis: Analysis) -> Figure:
     for axes, pair in zip(figure.subplots(len(pairs), 1, squeeze=False).flat, pairs, strict=True):
         _curve(axes, analysis.means[pair], analysis, pair)
         axes.set_xticks([])
-    figure.axes[-1].set_xlabel("Settings (universe and budget), each curve in its own order")
+    figure.axes[-1].set_xlabel("Universe and budget, each curve in its own order")
     return figure
 
 
@@ -191,7 +191,7 @@ def map_figure(analysis: Analysis, one: str, other: str) -> Figure:
 
 def mechanism_figure(analysis: Analysis) -> Figure:
     """What Lautum's pre-training leaves, beside Standard's, against the gain; of each universe, mean over the rest."""
-    left = analysis.table.groupby(["arm", "universe"])[["logit_scale", "source_accuracy"]].mean()
+    left = analysis.left
     gain = analysis.means[CLAIM].groupby("universe")["gain"].mean()
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     style = method_style(CLAIM[0], [CLAIM[0]])

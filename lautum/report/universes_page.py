@@ -18,16 +18,16 @@ from lautum.results.multiverse import CLAIM, LEVEL, MARGINS, Analysis
 
 QUESTION = "Under which of the choices that the paper leaves open does its claim hold?"
 CURVE = (
-    "Each mark is a setting: a choice of everything that the paper leaves open, and a number of post-transfer "
-    "steps. Its height is Lautum’s lead over Standard, a mean over label counts and paired seeds, with its 95 % t "
-    "interval, in the order of the lead. Triangles: the interval leaves out zero. Below, a stroke under each "
-    "setting for everything that it chose; strokes that gather at one end tell what decides."
+    "Each mark is a universe at a budget: a choice of everything that the paper leaves open, and a number of "
+    "post-transfer steps. Its height is Lautum’s lead over Standard, a mean over label counts and paired seeds, "
+    "with its 95 % t interval, in the order of the lead. Triangles: the interval leaves out zero. Below, a stroke"
+    " under each setting for everything that it chose; strokes that gather at one end tell what decides."
 )
 OTHERS = "As above, for the other comparisons: each curve is in its own order."
 DISTANCE = (
-    "How near Standard is to the paper’s accuracy, over all label counts and from seeds that no lead is taken from,"
-    " against Lautum’s lead in the same setting. Grey: near, as declared. The claim’s own level would be in the "
-    "grey, at the dashed line."
+    "How near Standard is to the paper’s accuracy, over all label counts and from seeds that no lead is taken "
+    "from, against Lautum’s lead in the same place. Grey: near, as declared. The claim’s own level would be in "
+    "the grey, at the dashed line."
 )
 LEVELS = (
     "Lautum’s lead at each level of each choice, averaged over everything else, with 95 % t intervals over pre-"
@@ -35,23 +35,26 @@ LEVELS = (
 )
 MAP = "Lautum’s mean lead in points, at each pair of choices."
 MECHANISM = (
-    "What Lautum’s pre-training leaves behind, beside Standard’s, against its lead after the post-transfer stage: a"
-    " mark for each universe. Logit scale: root mean square of the logits on source images, around their mean over "
-    "the classes."
+    "What Lautum’s pre-training leaves behind, beside Standard’s, against its lead after the post-transfer stage:"
+    " a mark for each universe. Logit scale: root mean square of the logits on source images, around their mean "
+    "over the classes."
 )
 SHARES = (
-    "Share of settings in which the interval of Lautum’s lead lies above or below zero, at each label count; in "
-    "brackets 95 % intervals that resample pre-transfer choices. By chance alone, 2.5 % would lie on either side."
+    "Share of specifications in which the interval of Lautum’s lead lies above or below zero, at each label "
+    "count; in brackets 95 % intervals that resample pre-transfer choices. By chance alone, 2.5 % would lie on "
+    "either side."
 )
-DECIDES = "Of the variance of Lautum’s lead over settings, the part that each choice explains beside all others."
+DECIDES = (
+    "Of the variance of Lautum’s lead over universes and budgets, the part that each choice explains beside all others."
+)
 AVERAGE = (
-    "Lautum’s mean lead over {} pre-transfer choices with its 95 % t interval, and whether it is practically zero: "
-    "two one-sided t tests at 5 %, not corrected for their number."
+    "Lautum’s mean lead over {} pre-transfer choices with its 95 % t interval, and whether it is practically "
+    "zero: two one-sided t tests at 5 %, not corrected for their number."
 )
 CHANCE = (
-    "Could it all be chance? If Lautum’s pre-training and Standard’s could be swapped without a trace, differences "
-    "this large would come up with a probability of {} (swapping the two within each pre-transfer choice and seed; "
-    "after Holm)."
+    "Could it all be chance? If Lautum’s pre-training and Standard’s could be swapped without a trace, "
+    "differences this large would come up with a probability of {} (swapping the two within each pre-transfer "
+    "choice and seed; after Holm)."
 )
 WHY = "Spearman’s correlation over universes, after each number of post-transfer steps."
 
@@ -154,7 +157,7 @@ def _shares(frame: pd.DataFrame) -> Markup:
         ]
         for row in frame.itertuples()
     ]
-    return page.table(["Settings", "Number", "Ahead (%)", "Behind (%)"], rows, SHARES)
+    return page.table(["Specifications", "Number", "Ahead (%)", "Behind (%)"], rows, SHARES)
 
 
 def _decides(analysis: Analysis, drawn: Mapping[str, Figure], frame: pd.DataFrame) -> Markup:

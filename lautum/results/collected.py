@@ -125,6 +125,8 @@ def load(folder: Path | str, cells: Iterable[Cell] | None = None, remedy: str = 
     writes, or accuracies and predictions disagree, with `remedy` as the advice.
     """
     folder = Path(folder)
+    if (folder / "universes.csv").exists():
+        raise LautumError(f"{folder} is a campaign over universes: its runs are in universes.csv, see docs/results.md")
     runs = read_runs(folder, remedy)
     curves = read_csv(folder / "curves.csv.gz", CURVE_AXES, ["seed", "step"], remedy, {"labels": str})
     if cells is not None:

@@ -17,8 +17,10 @@ from lautum.pipeline import run_record
 from lautum.pipeline.run_record import RunRecord
 from lautum.results import sums
 from lautum.results.csv_files import read_csv
+from lautum.results.records import Collected
 
 FILE = "universes.csv"  # in the campaign's folder
+REMEDY = "run the campaign and `lautum collect`"
 RUN = ["task", "arm", "universe", "labels", "seed"]
 COLUMNS = [
     *RUN,
@@ -39,29 +41,32 @@ COLUMNS = [
 ]
 
 
-def collect(layout: Layout) -> tuple[Path, list[Cell]]:
-    """Write the table of all finished runs; returns its path and the cells that are missing.
+def collect(layout: Layout, drop: bool = False) -> Collected:
+    """Write the table of all finished runs.
 
-    What the table has of runs that are not in the results folder stays, if it was made with the same settings. Raises
-    Damaged for a record that is not whole, LautumError when nothing is finished.
+    A run that the table has and the results folder has not stays, also one that is no longer in the grid; with `drop`
+    it goes, as do those that were made with other settings or from other data, which nothing can be compared with.
+
+    Raises Damaged for a record that is not whole, LautumError when nothing is finished, or what is to stay cannot.
     """
-    cells, rows = layout.cells(), {}
+    cells, rows, path = layout.cells(), {}, layout.report / FILE
     for cell in cells:
         if layout.record(cell).exists():
             rows[cell] = _row(layout, cell, run_record.read(layout, cell)[0])
-    path = layout.report / FILE
-    if path.exists():
-        for row in read(layout).to_dict("records"):
-            cell = Cell(row["task"], _method(row["arm"], row["universe"]), row["labels"], row["seed"])
-            rows.setdefault(cell, {name: value for name, value in row.items() if not pd.isna(value)})
+    before = {} if drop or not path.exists() else {_cell(row): row for row in _table(path).to_dict("records")}
+    kept = [cell for cell in before if cell not in rows]
+    rows |= {cell: before[cell] for cell in kept}
     if not rows:
         raise LautumError(f"there is nothing to collect: no run of the campaign is finished in {layout.results}")
-    table = pd.DataFrame([rows[cell] for cell in cells if cell in rows])
+    known = {cell: number for number, cell in enumerate(cells)}
+    table = pd.DataFrame([rows[cell] for cell in sorted(rows, key=lambda cell: known.get(cell, len(known)))])
+    _require_comparable(layout, table, path, "run those again, or leave them out with `lautum collect --drop`")
     counts = sorted((name for name in table if name not in COLUMNS), key=lambda name: int(name.removeprefix("after_")))
     table = table[[*COLUMNS, *counts]].astype(dict.fromkeys(counts, "Int64"))
+    dropped = [] if not (drop and path.exists()) else [cell for cell in _cells_of(path) if cell not in rows]
     text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
     sums.write(layout.report, {FILE: text.encode()})
-    return path, [cell for cell in cells if cell not in rows]
+    return Collected(path, kept, dropped, [cell for cell in cells if cell not in rows])
 
 
 def read(layout: Layout) -> pd.DataFrame:
@@ -69,29 +74,54 @@ def read(layout: Layout) -> pd.DataFrame:
 
     Raises LautumError when it is missing, is something else, or has runs made with other settings or other data.
     """
-    path, remedy = layout.report / FILE, "run the campaign and `lautum collect`"
-    numbers = ["universe", "labels", "seed", "n_images", "correct", "source_accuracy", "logit_scale", "clipped_share"]
-    texts: dict[Any, type] = {name: str for name in ("settings", "data", "predictions", "commit")}
-    table = read_csv(path, COLUMNS, numbers, remedy, texts)
-    known = {(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()}
-    methods = [_method(row.arm, row.universe) for row in table.itertuples()]
-    keys = zip(table["task"], methods, table["labels"], table["seed"], strict=True)
-    table = table.loc[[key in known for key in keys]].reset_index(drop=True)
-    for row in table.itertuples():
-        method = _method(row.arm, row.universe)
-        if row.settings != layout.settings_key(str(row.task), method, int(row.labels)):
-            raise LautumError(f"{path}: {method}, {row.labels} labels, was made with other settings; {remedy}")
-    if (table.groupby(["task", "labels", "seed"])["data"].nunique() > 1).any():
-        raise LautumError(f"{path}: runs of one label count and seed were made from different data; {remedy}")
+    path = layout.report / FILE
+    table, known = _table(path), set(layout.cells())
+    table = table.loc[[_cell(row) in known for row in table.to_dict("records")]].reset_index(drop=True)
+    _require_comparable(layout, table, path, REMEDY)
     return table
 
 
+def _table(path: Path) -> pd.DataFrame:
+    """The file, of whatever runs it has."""
+    numbers = ["universe", "labels", "seed", "n_images", "correct", "source_accuracy", "logit_scale", "clipped_share"]
+    texts: dict[Any, type] = {name: str for name in ("settings", "data", "predictions", "commit")}
+    table = read_csv(path, COLUMNS, numbers, REMEDY, texts)
+    for name in (name for name in table if str(name).startswith("after_")):
+        counts = pd.to_numeric(table[name], errors="coerce")
+        wrong = table[name].notna() & ~(counts.between(0, table["n_images"]) & (counts % 1 == 0))
+        if wrong.any() or not str(name).removeprefix("after_").isdecimal():
+            raise LautumError(f"{path}: column {name} has no numbers of test images; {REMEDY}")
+        table[name] = counts
+    return table
+
+
+def _cells_of(path: Path) -> list[Cell]:
+    """The runs of a file; none where it cannot be read."""
+    try:
+        return [_cell(row) for row in _table(path).to_dict("records")]
+    except LautumError:
+        return []
+
+
+def _require_comparable(layout: Layout, table: pd.DataFrame, path: Path, remedy: str) -> None:
+    known = set(layout.cells())
+    for row in table.to_dict("records"):
+        cell = _cell(row)
+        if cell in known and row["settings"] != layout.settings_key(cell.task, cell.method, cell.labels):
+            raise LautumError(f"{path}: {cell.method}, {cell.labels} labels, was made with other settings; {remedy}")
+    if (table.groupby(["task", "labels", "seed"])["data"].nunique() > 1).any():
+        raise LautumError(f"{path}: runs of one label count and seed were made from different data; {remedy}")
+
+
 def complete(layout: Layout, table: pd.DataFrame) -> pd.DataFrame:
-    """The runs of those universes of which none is missing."""
-    methods = layout.config.methods
-    wanted = pd.Series([methods[cell.method].universe for cell in layout.cells()]).value_counts()
-    found = table["universe"].value_counts().reindex(wanted.index, fill_value=0)
-    return table.loc[table["universe"].isin(wanted.index[found == wanted])]
+    """The runs of those blocks of universes, which share a pre-transfer choice, of which none is missing."""
+    design, methods = layout.config.universes, layout.config.methods
+    assert design is not None
+    numbers = [methods[cell.method].universe for cell in layout.cells()]
+    wanted = pd.Series([number // design.crossed for number in numbers if number is not None]).value_counts()
+    block = table["universe"] // design.crossed
+    found = block.value_counts().reindex(wanted.index, fill_value=0)
+    return table.loc[block.isin(wanted.index[found == wanted])]
 
 
 def long(layout: Layout, table: pd.DataFrame) -> pd.DataFrame:
@@ -99,11 +129,11 @@ def long(layout: Layout, table: pd.DataFrame) -> pd.DataFrame:
 
     The end of a stage counts as the longest budget, also for a method whose stage is measured in passes.
     """
-    task = layout.config.tasks[layout.config.grid.tasks[0]]
-    last = int(task.transfer["steps"])
+    config, task = layout.config, layout.config.grid.tasks[0]
+    lengths = {getattr(config.transfer_settings(task, method), "steps", 0) for method in config.grid.methods}
     after = {name: int(name.removeprefix("after_")) for name in table if name.startswith("after_")}
-    counts = table.rename(columns=after | {"correct": last})
-    runs = counts.melt([*RUN, "n_images"], [*after.values(), last], "budget", "count").dropna(subset="count")
+    counts = table.rename(columns=after | {"correct": max(lengths)})
+    runs = counts.melt([*RUN, "n_images"], [*after.values(), max(lengths)], "budget", "count").dropna(subset="count")
     runs["accuracy"] = runs["count"].astype(float) / runs["n_images"]
     return runs.reindex(columns=[*RUN, "budget", "accuracy"]).astype({"budget": int}).reset_index(drop=True)
 
@@ -136,6 +166,6 @@ def _row(layout: Layout, cell: Cell, record: RunRecord) -> dict[str, Any]:
     return row | {f"after_{snapshot.steps}": snapshot.correct for snapshot in record.snapshots}
 
 
-def _method(arm: str, universe: int) -> str:
-    """The name of an arm in a universe, as `lautum.experiment.universes.expand` gives it."""
-    return f"{arm}-u{universe:02d}"
+def _cell(row: dict[str, Any]) -> Cell:
+    """The cell of a row, whose method is named as `lautum.experiment.universes.expand` does."""
+    return Cell(row["task"], f"{row['arm']}-u{int(row['universe']):02d}", int(row["labels"]), int(row["seed"]))

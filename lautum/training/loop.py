@@ -59,9 +59,11 @@ def train(
         log_points: number of points on the training curve.
 
     Raises:
-        LautumError: the loss or a weight is no longer finite.
+        LautumError: the loss or a weight is no longer finite, or there can be no snapshots.
         Interrupted: after SIGTERM or SIGUSR1.
     """
+    if snapshots and type(objective).finish is not Objective.finish:
+        raise LautumError(f"{checkpoints.name}: its network is made after the last step; it can have no snapshots")
     noise = generator("dropout", seed, device=next(network.parameters()).device)
     set_dropout_generator(network, noise)
     bound = math.inf if clip_norm is None else clip_norm

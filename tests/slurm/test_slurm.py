@@ -112,8 +112,10 @@ def test_a_campaign_survives_what_a_cluster_does_to_it(lab, tmp_path_factory):
         folder, "sbatch", "--parsable", "--partition=cpu", "--mem=2000", "--output=driver.log", "--wrap", wrapped
     )
     until(lambda: watch.killed, watch, kill=True)
-    trained = folder / "results/pretrained"
-    until(lambda: len(list(trained.rglob("*.safetensors"))) >= 4, watch)
+    trained, cost = folder / "results/pretrained", folder / "results" / f"{watch.killed}.json"
+    until(lambda: len(list(trained.rglob("*.safetensors"))) >= 4 and cost.exists(), watch)
+    resumed_at = json.loads(cost.read_text())["resumed_at"]
+    assert resumed_at and resumed_at[0] > 0
     run(folder, "scancel", driver.strip())
     until(lambda: not re.search(rf"^\s*{driver.strip()} ", run(folder, "squeue", "-h"), re.M), watch)
 
@@ -126,8 +128,6 @@ def test_a_campaign_survives_what_a_cluster_does_to_it(lab, tmp_path_factory):
     assert second.returncode == 0, (folder / "second.log").read_text()[-5000:]
 
     assert contents(folder) == contents(reference)
-    cost = json.loads((folder / "results" / f"{watch.killed}.json").read_text())
-    assert cost["resumed_at"] and cost["resumed_at"][0] > 0
     log = (folder / "driver.log").read_text()
     assert "mem_mb=400" in log and "mem_mb=800" in log
     assert any(
