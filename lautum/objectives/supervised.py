@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Settings(TransferSettings):
-    """Cross-entropy on the labelled target images, Eq. 3."""
+    """Cross-entropy on the labelled target images, Eq. 3. A pass over them is one of whole batches."""
 
     steps: int = setting(400, "optimiser steps", "chosen: training loss has levelled off", "length of the stage", ge=1)
     labelled_epochs: int | None = setting(
         None,
-        "passes over the labelled images, in whole batches",
+        "passes over the labelled images",
         "chosen: the paper does not say how long it trains, in steps or in passes",
         "length of the stage, instead of steps",
         later=True,

@@ -106,11 +106,6 @@ def write(
     titles = {name: data_set.title for name, data_set in config.catalogue.datasets.items()}
     transfer = table_text.transfer_name(task.source, task.target, titles)
     sentences = analysis.sentences()
-    seeds = len(config.seeds(config.grid.tasks[0]))
-    extent = (
-        f"{analysis.count} of {design.count} declared universes, {len(analysis.budgets)} budgets each, {seeds} seeds."
-    )
-    notices = [f"{extent} The rest has not been run yet."] if analysis.count < design.count else []
     card = page.join(
         parts().bullets(sentences),
         page.picture(drawn["curve"], "curve", sentences[0], CURVE),
@@ -138,9 +133,19 @@ def write(
         line=" ".join(sentences),
         card=card,
         sections=sections,
-        notices=notices,
+        notices=notices(analysis),
         thumbnail="curve.png",
     )
+
+
+def notices(analysis: Analysis) -> list[str]:
+    """What a reader must know before any number: what is missing."""
+    if analysis.count == analysis.design.count:
+        return []
+    extent = (
+        f"{analysis.count} of {analysis.design.count} declared universes, with {len(analysis.budgets)} budgets each"
+    )
+    return [f"{extent}, are finished; the rest has not been run yet."]
 
 
 def _percent(low: float, high: float) -> str:
