@@ -101,7 +101,7 @@ def write(
     layout: Layout, analysis: Analysis, drawn: Mapping[str, Figure], frames: Mapping[str, pd.DataFrame], command: str
 ) -> Path:
     """Write index.html in the campaign's folder and return its path."""
-    config, design = layout.config, analysis.design
+    config = layout.config
     task = config.tasks[config.grid.tasks[0]]
     titles = {name: data_set.title for name, data_set in config.catalogue.datasets.items()}
     transfer = table_text.transfer_name(task.source, task.target, titles)
