@@ -1,8 +1,9 @@
-"""Packages that are imported late: PyTorch at its first use, and matplotlib as it was shipped.
+"""Packages that are imported late: at their first use, and matplotlib as it was shipped.
 
 Every step of the suite reads the settings of the objectives, but few steps compute with torch, whose import takes two
-seconds and 650 MB. So modules that stand between the two take it from here; what is under `TYPE_CHECKING` tells editors
-and type checkers that these are the real modules.
+seconds and 650 MB; and tables without comparisons need no tests, whose import takes as long as all else of a report. So
+modules that stand between the two take them from here; what is under `TYPE_CHECKING` tells editors and type checkers
+that these are the real modules.
 """
 
 import os
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
     import torch.nn.functional as F
+    from scipy import stats
+    from statsmodels.stats import multitest
 else:
 
     class _OnFirstUse:
@@ -22,8 +25,9 @@ else:
             return getattr(import_module(self._module), name)
 
     torch, F = _OnFirstUse("torch"), _OnFirstUse("torch.nn.functional")
+    stats, multitest = _OnFirstUse("scipy.stats"), _OnFirstUse("statsmodels.stats.multitest")
 
-__all__ = ["F", "ship_matplotlib", "torch"]
+__all__ = ["F", "multitest", "ship_matplotlib", "stats", "torch"]
 
 
 def ship_matplotlib() -> None:

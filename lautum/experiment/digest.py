@@ -34,6 +34,7 @@ BY_NAME = "lautum.objectives"
 TALK = ("remedy", "what")
 
 
+@cache
 def code_digest(*modules: str) -> str:
     """SHA-256 of the code that turns settings into numbers: some modules and all of the package that they import.
 
@@ -61,8 +62,8 @@ def code_digest(*modules: str) -> str:
         name = waiting.pop()
         if name in found or name in NOT_CODE_OF_A_RESULT:
             continue
-        found[name], imported = _module(name)
-        waiting += [*imported, *_packages(name)]
+        found[name], needed = _module(name)
+        waiting += needed
     # Where a plugin lies is no part of what it computes.
     lines = sorted(f"{re.sub(f'^{FOLDER}[0-9a-f]*', 'plugins', name)} {value}\n" for name, value in found.items())
     return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -70,10 +71,11 @@ def code_digest(*modules: str) -> str:
 
 @cache
 def _module(name: str) -> tuple[str, tuple[str, ...]]:
-    """SHA-256 of a module's own code, and the modules of the package that it imports."""
+    """SHA-256 of a module's own code, and the modules of the package that it imports or lies in."""
     tree = _tree(name)
-    imported = () if name == BY_NAME else tuple(_imported(name, tree))
-    return hashlib.sha256(canonical(_WithoutTalk().visit(tree)).encode()).hexdigest(), imported
+    imported = [] if name == BY_NAME else dict.fromkeys(_imported(name, tree))
+    needed = (*imported, *_packages(name))
+    return hashlib.sha256(canonical(_WithoutTalk().visit(tree)).encode()).hexdigest(), needed
 
 
 def canonical(node: object) -> str:

@@ -95,8 +95,10 @@ def render(figure: Figure, suffixes: Sequence[str] = ("png", "pdf")) -> Rendered
     files = {}
     with matplotlib.rc_context(FORMATS):
         # Laid out once: each further layout would begin where the last one ended and end elsewhere in the last digit.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        # And with a layout engine, even one that does nothing, every file would be drawn twice.
+        if figure.get_layout_engine():
+            figure.draw_without_rendering()
+            figure.set_layout_engine(None)
         for suffix in suffixes:
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix, dpi=DPI, metadata=METADATA[suffix])

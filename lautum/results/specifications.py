@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from lautum.lazy import stats
 from lautum.results.statistics import Interval, mean_interval
 
 RESAMPLES = 9999

@@ -8,8 +8,9 @@ How often the intervals hold what they should is measured by `python -m lautum.s
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
+from scipy.special import stdtrit
+
+from lautum.lazy import multitest, stats
 
 BOOTSTRAP_RESAMPLES = 9999
 PERMUTATIONS = 2**16  # the sign-flip test enumerates all sign patterns up to 16 seeds and samples this many beyond
@@ -55,7 +56,7 @@ def _t_interval(values: np.ndarray, confidence: float, variance_factor) -> Inter
     n = len(values)
     if n < 2:
         return NO_INTERVAL
-    half_width = stats.t.ppf((1 + confidence) / 2, n - 1) * values.std(ddof=1) * np.sqrt(variance_factor(n))
+    half_width = stdtrit(n - 1, (1 + confidence) / 2) * values.std(ddof=1) * np.sqrt(variance_factor(n))
     return Interval(values.mean() - half_width, values.mean() + half_width)
 
 
@@ -172,7 +173,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     missing = np.isnan(p_values)
     if missing.all():
         return p_values.copy()
-    adjusted = np.asarray(multipletests(np.where(missing, 1.0, p_values), method="holm")[1])
+    adjusted = np.asarray(multitest.multipletests(np.where(missing, 1.0, p_values), method="holm")[1])
     return np.where(missing, np.nan, adjusted)
 
 
