@@ -204,6 +204,31 @@ def test_a_damaged_or_foreign_checkpoint_is_passed_over(tmp_path, capsys):
     assert "belongs to another run; starting from the first step" in capsys.readouterr().err
 
 
+def test_a_whole_checkpoint_that_is_not_a_state_of_the_stage_is_passed_over(tmp_path, capsys):
+    path = tmp_path / "state.safetensors"
+    expected, _ = run("supervised", tmp_path / "unused.safetensors")
+    with pytest.raises(Interrupted):
+        run("supervised", path, stop_at=3)
+    whole, progress = checkpoint.load(path)
+    forged = [whole | {"network": {name: weight[:1] for name, weight in whole["network"].items() if weight.ndim}}]
+    forged += [whole | {"optimiser": {name: some.double() for name, some in whole["optimiser"].items()}}]
+    forged += [{name: some for name, some in whole.items() if name != left_out} for left_out in ("network", "noise")]
+    forged += [whole | {"clipped": torch.zeros(2)}, whole | {"snapshots": {"2": whole["network"]}}, {"noise": {}}]
+    for state in forged:
+        checkpoint.save(path, state, progress)
+        weights, outcome = run("supervised", path)
+        assert equal(weights, expected) and outcome.resumed_at == []
+        assert "is not its state (its tensors have other names, shapes or types; it is now" in capsys.readouterr().err
+    for changed in ({"step": "3"}, {"curve": None}, {"more": 1}, {"resumed_at": [-1]}, {"seconds": True}):
+        checkpoint.save(path, whole, progress | changed)
+        weights, outcome = run("supervised", path)
+        assert equal(weights, expected) and outcome.resumed_at == []
+        said = capsys.readouterr().err
+        assert "is not its state (" in said and next(iter(changed)) in said
+    checkpoint.save(path, whole, progress)
+    assert run("supervised", path)[1].resumed_at == [4]
+
+
 KILLED = """
 import sys
 import test_training

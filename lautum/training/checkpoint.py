@@ -88,17 +88,24 @@ class Checkpoints:
         try:
             state, progress = load(self.path)
         except Damaged as error:
-            told = f"{error} ({set_aside(self.path)}); starting from the first step"
-            print(f"{self.name}: {told}", file=sys.stderr, flush=True)
+            self._say(f"{error} ({set_aside(self.path)})")
             return None
         if progress.pop("identity", None) != self.identity:
-            print(
-                f"{self.name}: {self.path} belongs to another run; starting from the first step",
-                file=sys.stderr,
-                flush=True,
-            )
+            self._say(f"{self.path} belongs to another run")
             return None
         return state, progress
+
+    def pass_over(self, reason: str) -> None:
+        """Set aside a checkpoint that is whole but no state of this stage."""
+        self._say(f"{self.path} is not its state ({reason}; {set_aside(self.path)})")
+
+    def _say(self, what: str) -> None:
+        print(f"{self.name}: {what}; starting from the first step", file=sys.stderr, flush=True)
+
+
+def forms(state: Mapping[str, Tensor | Mapping]) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Shape and type of every tensor of a state, by its name in the file."""
+    return {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in _flat(state).items()}
 
 
 def _flat(state: Mapping[str, Tensor | Mapping], prefix: str = "") -> dict[str, Tensor]:

@@ -9,16 +9,28 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
 from torch import Tensor, nn
 
 from lautum.errors import LautumError
+from lautum.schema import Strict, first_complaint
 from lautum.seeds import generator
-from lautum.training.checkpoint import Checkpoints
+from lautum.training.checkpoint import Checkpoints, forms
 from lautum.training.interruption import Interrupted, stop_requests
 from lautum.training.networks import set_dropout_generator
 from lautum.training.objective import Objective
 from lautum.training.optimiser import Optimiser
 from lautum.training.progress import progress
+
+
+class Progress(Strict):
+    """How far a stage has come, as its checkpoint says beside the tensors; each as in `Trained`."""
+
+    step: NonNegativeInt
+    curve: dict[str, list[int | float]]
+    seconds: NonNegativeFloat
+    images: NonNegativeInt
+    resumed_at: list[NonNegativeInt]
 
 
 @dataclass
@@ -68,14 +80,13 @@ def train(
     set_dropout_generator(network, noise)
     bound = math.inf if clip_norm is None else clip_norm
     clipped = torch.zeros((), device=noise.device)  # steps since the last logged one
-    run = _resumed(checkpoints, network, optimiser, objective, noise, clipped)
+    run = _resumed(checkpoints, snapshots, network, optimiser, objective, noise, clipped)
     name, earlier, began = checkpoints.name, run.seconds, time.perf_counter()
 
     def checkpoint() -> None:
         run.seconds = earlier + time.perf_counter() - began
-        state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "snapshots": run.snapshots}
-        state |= {"objective": objective.state_dict(), "noise": noise.get_state(), "clipped": clipped}
-        checkpoints.save(state, run.progress())
+        state = _state(network, optimiser, objective, noise, clipped)
+        checkpoints.save(state | {"snapshots": run.snapshots}, run.progress())
 
     network.train()
     log_every = max(1, objective.steps // log_points)
@@ -117,27 +128,48 @@ def train(
     return run
 
 
+def _state(
+    network: nn.Module, optimiser: Optimiser, objective: Objective, noise: torch.Generator, clipped: Tensor
+) -> dict[str, Tensor | dict]:
+    """Everything that the rest of a stage depends on."""
+    state = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
+    return state | {"objective": objective.state_dict(), "noise": noise.get_state(), "clipped": clipped}
+
+
 def _resumed(
     checkpoints: Checkpoints,
+    wanted: Collection[int],
     network: nn.Module,
     optimiser: Optimiser,
     objective: Objective,
     noise: torch.Generator,
     clipped: Tensor,
 ) -> Trained:
-    """How far the stage has come; everything that trains is taken back to that state."""
+    """How far the stage has come; everything that trains is taken back to that state.
+
+    A checkpoint that is not a state of this stage, with snapshots after the `wanted` steps, is passed over.
+    """
     found = checkpoints.load()
     if found is None:
         return Trained()
-    state, progress_made = found
+    state = {"objective": {}, "clipped": clipped} | found[0]  # which earlier versions, and few objectives, do not keep
+    snapshots, now = state.pop("snapshots", {}), _state(network, optimiser, objective, noise, clipped)
+    try:
+        made = Progress.model_validate(found[1], strict=True)
+    except ValidationError as error:
+        checkpoints.pass_over(first_complaint(error))
+        return Trained()
+    kept = {str(step): now["network"] for step in wanted if step <= made.step}
+    if forms(state | {"snapshots": snapshots}) != forms(now | {"snapshots": kept}):
+        checkpoints.pass_over("its tensors have other names, shapes or types")
+        return Trained()
     network.load_state_dict(state["network"])
     optimiser.load_state_dict(state["optimiser"])
-    objective.load_state_dict(state.get("objective", {}))
+    objective.load_state_dict(state["objective"])
     noise.set_state(state["noise"])
-    clipped.copy_(state.get("clipped", clipped))  # which earlier versions did not keep
-    run = Trained(**progress_made, snapshots=state.get("snapshots", {}))
-    run.resumed_at.append(run.step)
-    return run
+    clipped.copy_(state["clipped"])
+    again = [*made.resumed_at, made.step]
+    return Trained(made.step, made.curve, made.seconds, made.images, again, snapshots)
 
 
 def _log(curve: dict[str, list[float]], point: dict[str, Tensor | float], name: str) -> None:
