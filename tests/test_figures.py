@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lautum.report import figures, style, svg, tables, training_figures
+from lautum.results.collected import CURVE_AXES
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +215,16 @@ def test_pretrain_figure_shows_each_quantity_that_is_logged(training):
     (line,) = panels[2].lines
     np.testing.assert_allclose(line.get_ydata(), np.arange(1, 11))
     np.testing.assert_allclose(panels[1].lines[0].get_ydata(), 10 * np.arange(1, 11))
+
+
+def test_of_an_objective_that_logs_nothing_known_there_is_the_loss():
+    results = synthetic.results()
+    unknown = results.curves[[*CURVE_AXES, "loss"]].assign(my_own_quantity=1.0)
+    figure = training_figures.pretrain_figure(replace(results, curves=unknown), "digits-letters", "t", ["standard"])
+    (axes,) = (axes for axes in figure.axes if axes.get_visible())
+    assert axes.get_ylabel() == "Training loss (nats)"
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [1 / number for number in range(1, 11)])
+    assert legend(figure) == ["Standard"]
 
 
 def test_transfer_figure_has_a_panel_for_each_label_count(training):

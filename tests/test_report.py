@@ -251,10 +251,15 @@ def test_pages_are_listed_by_what_they_leave_beside_them(tmp_path):
     assert "Title <two>." in flat(read) and "The answer of one." in flat(read)
 
 
-def test_sections_with_one_id_are_refused(tmp_path):
-    twice = [Section("a", "A", page.parts().paragraphs(["a"]))] * 2
-    with pytest.raises(ValueError, match=r"ids of their own, got \['a', 'a'\]"):
-        page.write(tmp_path / "p/index.html", title="t", question="q", line="l", card=twice[0].html, sections=twice)
+def test_a_name_that_the_page_has_for_something_else_gets_an_anchor_of_its_own(tmp_path):
+    html = page.parts().paragraphs(["a"])
+    sections = [Section(name, name, html) for name in ("answer", "data", "data-2", "methods", "data", "methods")]
+    path = page.write(tmp_path / "p/index.html", title="t", question="q", line="l", card=html, sections=sections)
+    read = Page(path.read_text(encoding="utf-8"))
+    read.require_accessible()
+    anchors = [section["id"] for section in read.all("section") if "id" in section]
+    assert anchors == ["answer-2", "data", "data-2", "methods", "data-3", "methods-2"]
+    assert [link["href"] for link in read.all("a")] == [f"#{anchor}" for anchor in anchors]
 
 
 def luminance(colour: str) -> float:

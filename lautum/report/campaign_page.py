@@ -264,7 +264,7 @@ def _rows_of(table: Table, task: str) -> Table:
 def _ends(pretraining: pd.DataFrame) -> str:
     """What the curves of the pre-transfer stage come to, in words."""
     ends = []
-    for row in pretraining.itertuples():
+    for row in pretraining.dropna(subset="source_accuracy").itertuples():
         names = ", ".join(paper.method_name(method) for method in row.methods.split("+"))
         ends.append(f"{names} ends at a source accuracy of {100 * row.source_accuracy:.1f} %")
-    return f"Curves over the pre-transfer stage: {'; '.join(ends)}."
+    return f"Curves over the pre-transfer stage{': ' * bool(ends)}{'; '.join(ends)}."

@@ -28,5 +28,5 @@ def _tile(folder: Path) -> Tile:
         card = json.loads(path.read_text(encoding="utf-8"))
         picture = f"{folder.name}/{card['thumbnail']}" if card["thumbnail"] else ""
         return Tile(f"{folder.name}/index.html", folder.name, card["title"], card["line"], picture)
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise LautumError(f"{path} is not what a page leaves there; render {folder.name} again") from None

@@ -19,10 +19,11 @@ from lautum.files import write_text
 from lautum.report import svg
 
 HERE = Path(__file__).parent
+ANSWER = "answer"  # anchor of the card
 
 
 class Section(NamedTuple):
-    id: str  # anchor, unique on the page
+    id: str  # anchor; `write` adds a number where the page has it already, as of a task that is called "data"
     heading: str
     html: Markup
     folded: bool = False  # shown on demand
@@ -60,17 +61,14 @@ def write(
         notices: what a reader must know before any number, e.g. that runs are missing.
         thumbnail: name of a picture in the folder of the page.
 
-    Raises LautumError when the folder cannot be written to, ValueError when two sections have the same id.
+    Raises LautumError when the folder cannot be written to.
     """
-    names = [section.id for section in sections]
-    if len(set(names)) < len(names):
-        raise ValueError(f"sections must have ids of their own, got {names}")
     html = _html(
         title=title,
         question=question,
         line=line,
         card=card,
-        sections=sections,
+        sections=_with_own_ids(sections),
         notices=notices,
         up="../index.html" if (path.parent.parent / "index.html").exists() else None,
     )
@@ -78,6 +76,17 @@ def write(
     tile = {"title": title, "line": line, "thumbnail": thumbnail}
     write_text(path.with_name("card.json"), json.dumps(tile, indent=1, ensure_ascii=False) + "\n")
     return path
+
+
+def _with_own_ids(sections: Sequence[Section]) -> list[Section]:
+    taken, named = {ANSWER}, []
+    for section in sections:
+        number, name = 2, section.id
+        while name in taken:
+            number, name = number + 1, f"{section.id}-{number}"
+        taken.add(name)
+        named.append(section._replace(id=name))
+    return named
 
 
 def write_list(path: Path, title: str, sections: Sequence[Section]) -> Path:

@@ -19,6 +19,7 @@ PRETRAIN_PANELS = {
     "mutual_information": "Mutual information (nats)",
     "rho_max": "Largest canonical correlation",
 }
+LOSS = {"loss": "Training loss (nats)"}  # where there is nothing else, as of an objective of somebody's own
 
 
 def pretrain_figure(results: Results, task: str, transfer: str, methods: list[str]) -> Figure | None:
@@ -27,9 +28,10 @@ def pretrain_figure(results: Results, task: str, transfer: str, methods: list[st
     One line per objective: mean over seeds and label counts, with the range between them shaded.
     """
     curves = results.curves[(results.curves["task"] == task) & (results.curves["stage"] == "pretrain")]
-    panels = [name for name in PRETRAIN_PANELS if name in curves and curves[name].notna().any()]
-    if not panels:
+    if curves.empty:
         return None
+    titles = {name: title for name, title in PRETRAIN_PANELS.items() if name in curves and curves[name].notna().any()}
+    panels = titles or LOSS
     rows = (len(panels) + 1) // 2
     figure = Figure(figsize=(WIDTH, 2.3 * rows + 0.7), layout="constrained")
     for axes, name in zip(figure.subplots(rows, 2, squeeze=False).flat, [*panels, None], strict=False):
@@ -39,7 +41,7 @@ def pretrain_figure(results: Results, task: str, transfer: str, methods: list[st
         for shared, lines in curves.dropna(subset=name).groupby("methods", sort=False):
             scale = 100 if name.endswith("accuracy") else 1
             _lines(axes, lines, name, methods, shared, scale)
-        axes.set_ylabel(PRETRAIN_PANELS[name], fontsize="small")
+        axes.set_ylabel(panels[name], fontsize="small")
         axes.set_xlabel("Optimiser steps", fontsize="small")
     _legend(figure)
     figure.suptitle(

@@ -1,18 +1,23 @@
 # From the records of all cells to what a reader looks at.
 
 TABLES = ["accuracy", "differences", "claims", "pretraining", "costs"]
+
+
+def trained(task, settings):
+    """Whether a stage has steps, and so curves, for any method; `settings` gives a method's."""
+    methods = LAYOUT.config.grid.methods
+    return any(getattr(settings(task, method), "steps", None) != 0 for method in methods)
+
+
 COMPARED = any(
     set(pair) <= set(LAYOUT.config.grid.methods) for pair in LAYOUT.config.comparisons
 )
 FIGURES = ["answer"] * COMPARED + [
     f"{task}-{name}"
     for task in LAYOUT.config.grid.tasks
-    for name in ["accuracy", "examples", "transfer"]
-    + ["pretrain"]
-    * any(
-        LAYOUT.config.methods[name].pretrain != "untrained"
-        for name in LAYOUT.config.grid.methods
-    )
+    for name in ["accuracy", "examples"]
+    + ["pretrain"] * trained(task, LAYOUT.config.pretrain_settings)
+    + ["transfer"] * trained(task, LAYOUT.config.transfer_settings)
     + ["differences", "confusion"] * COMPARED
 ]
 TABLE_FILES = expand(
