@@ -177,6 +177,24 @@ def test_something_else_in_the_place_of_a_file_is_moved_away(layout, what):
             what(path)
 
 
+@pytest.mark.parametrize("what", [a_folder, a_loop_of_links, a_pipe])
+def test_what_would_be_in_the_way_of_predictions_and_snapshots_is_moved_away(layout, what):
+    cell = layout.cells()[0]
+    (batch,) = layout.batches([cell])
+    predictions, whole = layout.record(cell).with_suffix(".safetensors"), layout.record(cell).read_text()
+    layout.record(cell).unlink()  # nothing leads to the predictions then
+    predictions.unlink()
+    for path in (predictions, layout.snapshots(cell)):
+        what(path)
+    damaged = verify(layout).damaged
+    assert set(damaged) == {predictions, layout.snapshots(cell), batch.receipt}
+    finish(layout, batch)
+    assert json.loads(layout.record(cell).read_text())["predictions_sha256"] == json.loads(whole)["predictions_sha256"]
+    assert verify(layout).damaged == {}
+    what(layout.snapshots(cell))
+    finish(layout, batch)  # a record is there: nobody needs them
+
+
 def test_a_damaged_file_in_a_folder_that_must_not_be_written_to_is_named(layout, monkeypatch, capsys):
     path = layout.prepared("letters", "train")
     path.write_bytes(path.read_bytes()[:-1])

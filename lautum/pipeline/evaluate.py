@@ -1,6 +1,7 @@
 """Measuring accuracy: the only code that opens a test set."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
     )
     path, network_sha256 = layout.record(cell), sha256_of_weights(network)
     if _is_finished(layout, cell, network_sha256, images.sha256):
-        layout.snapshots(cell).unlink(missing_ok=True)
+        _remove(layout.snapshots(cell))
         return path
     earlier = _snapshots(layout, cell)
     labels = splits.task_labels(images.labels[chosen], classes)
@@ -102,8 +103,14 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
         environment=describe(device, config.threads),
     )
     schema.write(path, record)
-    layout.snapshots(cell).unlink(missing_ok=True)
+    _remove(layout.snapshots(cell))
     return path
+
+
+def _remove(path: Path) -> None:
+    """What nobody needs any more; something else in its place does no harm."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _snapshots(layout: Layout, cell: Cell) -> dict[str, dict[str, Tensor]]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from lautum import schema
 from lautum.errors import Damaged, LautumError
 from lautum.experiment.layout import Cell, Layout
-from lautum.files import set_aside
+from lautum.files import read_arrays, set_aside
 from lautum.pipeline import loading, receipt, run_record
 from lautum.pipeline.receipt import Receipt
 from lautum.training import checkpoint
@@ -27,6 +27,8 @@ class Verified(NamedTuple):
 
 def verify(layout: Layout, others: Iterable[Path] = ()) -> Verified:
     """Check prepared data, splits, networks, costs, records and receipts of the grid; missing files are no error.
+
+    So are snapshots, and predictions without a record.
 
     A file must be whole, say of itself what its path says, and have been made from the data and splits that are there.
     What is dated in the future would make Snakemake refuse, for ever, whatever is made from it: it gets the time of
@@ -83,6 +85,7 @@ class _Files:
         for cell in cells:
             inputs = [self.layout.transferred(cell), *self._evaluated_on(cell)]
             yield self.layout.record(cell), partial(self._record, cell), inputs
+            yield from self._unclaimed(cell)
         # Of this campaign or another in the same folder: a receipt names its records.
         for path in sorted(self.layout.results.glob("finished-*/**/*.json")):
             yield path, partial(receipt.check, self.layout, path), self._records(path)
@@ -148,6 +151,13 @@ class _Files:
         _, (_, _, inputs) = self._stage(cell)
         inputs |= self._target(cell) | {"target_eval": self._evaluated_on(cell)[0]}
         schema.require_expected(path, record, self._known(inputs))
+
+    def _unclaimed(self, cell: Cell) -> Iterator:
+        """What no record answers for, and no job reads before it writes it: a folder there would be in its way."""
+        record, snapshots = self.layout.record(cell), self.layout.snapshots(cell)
+        for path in (*[record.with_suffix(".safetensors")] * (not record.exists()), snapshots):
+            if os.path.lexists(path):
+                yield path, partial(read_arrays, path), []
 
     def _known(self, inputs: dict[str, Path]) -> dict[str, str]:
         """What must be written in a file that was made from these: their hashes, as far as they are there and whole."""
