@@ -20,34 +20,44 @@ import shutil
 import signal
 import struct
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from PIL import Image
 from pydantic import BaseModel
 from test_records import TRIALS, write_record
+from test_search import write as write_search
+from test_training import run as run_stage
+from test_universes import made_of
 
 from lautum import schema
-from lautum.data import datasets, formats, notmnist, splits
+from lautum.data import by_path, datasets, formats, notmnist, splits
 from lautum.data.transforms import InputTransform
 from lautum.errors import LautumError
-from lautum.experiment import config
+from lautum.experiment import config, config_files
 from lautum.experiment.layout import Layout
 from lautum.files import packed, read_arrays, sha256_of_arrays, write_arrays
+from lautum.objectives import TRANSFER
 from lautum.pipeline import receipt, run_record
 from lautum.pipeline.receipt import Receipt
 from lautum.pipeline.run_record import StageCost
-from lautum.results import collected, records
+from lautum.report import index_page
+from lautum.results import collected, jobs, records, selection, status, sums, universes
 from lautum.training import checkpoint, network_file, networks
+from lautum.training.interruption import Interrupted
 
 ROOT = Path(__file__).parent.parent
+SHORT = TRANSFER["supervised"](steps=3, batch_size=16)
 SECONDS, BYTES = 10, 2 * 2**30  # that no input may take
 VALUES = [None, True, False, -1, 0, 1, 2**31, 2**63, 10**400, 0.5, -0.0, 1e308, "", "text", "a\0b", "../..", [], {}]
 VALUES += [[[]], {"a": 1}, "é" * 300, "1", [1, 2], ["x"] * 50]
@@ -61,6 +71,7 @@ class Kind:
     files: list[Path]
     read: Callable[[], object]
     meaning: bool = True  # False: the format has no hash, a checksum of the whole file is compared before it is read
+    sums: Path | None = None  # folder whose SHA256SUMS names the file: some changes are entered there, too
 
 
 def kinds(folder: Path) -> dict[str, Kind]:
@@ -106,7 +117,73 @@ def kinds(folder: Path) -> dict[str, Kind]:
     published = notmnist.Published({"A": 1, "B": 1}, hashlib.sha256(letters.tobytes()).hexdigest())
     report = [layout.report / name for name in (*collected.FILES, "SHA256SUMS")]
     first, cpu = cells[0], torch.device("cpu")
+    trials, _ = selection.write_trials(folder / "trial.yaml")
+    search = folder / "search"
+    search.mkdir()
+    searched = Layout(config.load(write_search(search)))
+    for cell in selection.rung_cells(searched, 1):
+        write_record(searched, cell, 5)
+    rung = selection.write_rung(search / "search.yaml", 1)
+    several = {"extends": str(ROOT / "config/quickstart-universes.yaml"), "name": "several", "universes": {"count": 2}}
+    several["folders"] = {"results": f"{folder}/several", "reports": f"{folder}/reports"}
+    (folder / "several.yaml").write_text(yaml.safe_dump(several))
+    many = Layout(config.load(folder / "several.yaml"))
+    made_of(many)
+    universes.collect(many)
+    batches = folder / "cifar-10-binary.tar.gz"
+    with tarfile.open(batches, "w:gz") as file:
+        for name in ("data_batch_1.bin", "test_batch.bin"):
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = 2 * 3073
+            file.addfile(member, io.BytesIO(rng.bytes(member.size)))
+    tarred = folder / "letters.tar.gz"
+    with tarfile.open(tarred, "w:gz") as file, zipfile.ZipFile(archive) as pictures:
+        for name in pictures.namelist():
+            member = tarfile.TarInfo(name)
+            member.size = pictures.getinfo(name).file_size
+            file.addfile(member, io.BytesIO(pictures.read(name)))
+    own = [folder / "own-images.npy", folder / "own-labels.npy"]
+    for path, array in zip(own, (images, labels), strict=True):
+        np.save(path, array)
+    pictured = folder / "pictures"
+    for number, name in enumerate(("a", "b")):
+        (pictured / name).mkdir(parents=True)
+        Image.fromarray(images[number, 0]).save(pictured / name / "one.png")
+    stage, stopped = {"stop_at": 1, "seed": 3}, folder / "stage.safetensors"
+    with suppress(Interrupted):
+        run_stage("supervised", stopped, SHORT, **stage)
+    (job,) = (job for job in jobs.jobs(layout) if job.step == "cells" and first in job.cells)
+    card, benchmark = (
+        layout.report / "card.json",
+        layout.results / "benchmarks" / job.log.relative_to(layout.results / "logs").with_suffix(".jsonl"),
+    )
+    card.write_text(json.dumps({"title": "T", "line": "L", "thumbnail": "answer.png"}))
+    for path in (job.result, job.log, benchmark):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    job.log.write_text(f"{job.stages[0].name}: step 3/9, loss 0.5\n{job.result}\n")
+    benchmark.write_text('{"s": 3.5, "h:m:s": "0:00:03"}\n')
     return {
+        "archive of CIFAR": Kind([batches], lambda: formats.read_tar(batches, ["test_batch.bin"]), meaning=False),
+        "archive of letters, tar": Kind([tarred], lambda: notmnist.read(tarred, published)),
+        "own arrays": Kind(own, lambda: by_path.read_pair(*own, class_count=2), meaning=False),
+        "own images": Kind(
+            sorted(pictured.glob("*/*.png")),
+            lambda: by_path.read_folder(pictured, (1, 4, 4), ("a", "b")),
+            meaning=False,
+        ),
+        "rung": Kind([rung], lambda: selection.read_rung(searched, 1), sums=rung.parent),
+        "trials": Kind([trials], lambda: selection.read_trials(trials), sums=trials.parent),
+        "universes": Kind([many.report / universes.FILE], lambda: universes.read(many), sums=many.report),
+        "winners": Kind(
+            [trials.with_name("winners.yaml")],
+            lambda: config_files.files(trials.with_name("winners.yaml")),
+            meaning=False,
+        ),
+        "resumed stage": Kind([stopped], lambda: run_stage("supervised", stopped, SHORT)[0]),
+        "status": Kind([job.log, benchmark], lambda: status.read(layout).text(), meaning=False),
+        "card of a page": Kind(
+            [card], lambda: index_page.write(layout.report.parent, [layout.report.name]).read_bytes(), meaning=False
+        ),
         "idx": Kind(idx, lambda: formats.read_idx_pair(*idx, class_count=2), meaning=False),
         "cifar": Kind([cifar], lambda: formats.read_cifar(cifar.read_bytes(), "batch", 1, 10), meaning=False),
         "archive of letters": Kind([archive], lambda: notmnist.read(archive, published)),
@@ -120,7 +197,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
         "network": Kind(
             [network], lambda: weights(network_file.load(network, expected, "conv16-32-fc128", "float32", "none", cpu))
         ),
-        "collected": Kind(report, lambda: records.read(layout)),
+        "collected": Kind(report, lambda: records.read(layout), sums=layout.report),
         "configuration": Kind([folder / "trial.yaml"], lambda: config.load(folder / "trial.yaml"), meaning=False),
     }
 
@@ -205,7 +282,8 @@ def _arrays(content: bytes, suffix: str, rng: random.Random) -> tuple[bytes, boo
         arrays, metadata = read_arrays(Path(file.name))
     name = rng.choice(list(arrays) or ["new"])
     array = arrays.get(name, np.zeros(3))
-    others = [array[:0], array[:-1], array[None], array.astype(np.float64), array.astype(np.int16), array.ravel()]
+    rows = np.atleast_1d(array)
+    others = [rows[:0], rows[:-1], array[None], array.astype(np.float64), array.astype(np.int16), array.ravel()]
     if rng.random() < 0.5:
         arrays = {key: some for key, some in arrays.items() if key != name or rng.random() < 0.7}
         arrays |= {rng.choice([name, "", "a/b", f"{name}/x"]): np.array(rng.choice(others))}
@@ -254,6 +332,7 @@ def fuzz(folder: Path, count: int, seed: int) -> tuple[dict[str, Counter], list[
     before = signal.signal(signal.SIGALRM, too_long)
     files = kinds(folder)
     expected = {name: meaning(kind.read()) for name, kind in files.items()}
+    known = {name: (kind.sums / sums.NAME).read_text() for name, kind in files.items() if kind.sums}
     for number in range(count):
         name = list(files)[number % len(files)]
         kind = files[name]
@@ -261,6 +340,10 @@ def fuzz(folder: Path, count: int, seed: int) -> tuple[dict[str, Counter], list[
         whole = path.read_bytes()
         content, forged = mutated(whole, path.suffix, rng)
         path.write_bytes(content)
+        if kind.sums and rng.random() < 0.5 and path.name != sums.NAME:
+            forged, named = True, hashlib.sha256(content).hexdigest()
+            lines = [line for line in known[name].splitlines() if not line.endswith(f"  {path.name}")]
+            (kind.sums / sums.NAME).write_text("\n".join([*lines, f"{named}  {path.name}", ""]))
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
         try:
             found = meaning(kind.read())
@@ -279,6 +362,8 @@ def fuzz(folder: Path, count: int, seed: int) -> tuple[dict[str, Counter], list[
             outcome = "FAILED"
         counts.setdefault(name, Counter())[outcome] += 1
         path.write_bytes(whole)
+        if kind.sums:
+            (kind.sums / sums.NAME).write_text(known[name])
     signal.signal(signal.SIGALRM, before)
     return counts, failures
 

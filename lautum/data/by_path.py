@@ -5,6 +5,7 @@ unpickled.
 """
 
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def read_pair(images: Path, labels: Path, class_count: int) -> tuple[np.ndarray,
 def _array(path: Path) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:  # the last two: of the header's literal
         raise LautumError(f"{path} is no NumPy array ({' '.join(str(error).split())})") from error
 
 

@@ -4,7 +4,6 @@ Two files, so that code which trains is never even given the test images.
 """
 
 import hashlib
-import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from lautum.data import builtin, download, notmnist
 from lautum.data.content import require_sound
-from lautum.data.formats import read_cifar, read_idx_pair
+from lautum.data.formats import read_cifar, read_idx_pair, read_tar
 from lautum.errors import Damaged, LautumError, require_known
 from lautum.files import read_arrays, sha256_of_arrays, write_arrays
 from lautum.schema import Strict, first_complaint, require_expected
@@ -211,15 +210,9 @@ def _cifar_files(
     if given and all(path.is_file() for path in given):
         return [(str(path), path.read_bytes()) for path in given], UNVERIFIED
     (path,) = download.locate(remote, remote.checksums, downloads, offline)
-    with tarfile.open(path) as archive:
-        members = {Path(member.name).name: member for member in archive if member.isfile()}
-        return [(f"{name} in {path}", _content(archive, members[name])) for name in names], VERIFIED
-
-
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member)
-    assert file is not None, "only regular files are asked for"
-    return file.read()
+    return [
+        (f"{name} in {path}", content) for name, content in zip(names, read_tar(path, names), strict=True)
+    ], VERIFIED
 
 
 def _cifar10(downloads: Path, offline: Path | None) -> Parts:

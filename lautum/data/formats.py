@@ -2,12 +2,16 @@
 
 import gzip
 import math
+import tarfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lautum.errors import LautumError
+
+LARGEST_MEMBER = 2**28  # bytes; the largest file of CIFAR's archives has 153,700,000
 
 
 def read_idx(path: Path, dimensions: int) -> np.ndarray:
@@ -20,8 +24,8 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
     try:
         with gzip.open(path) as file:
             content = file.read()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise LautumError(f"{path} is truncated or not gzip ({error}); fetch it again") from error
+    except (EOFError, OSError, zlib.error) as error:
+        raise LautumError(f"{path} is truncated, not gzip or cannot be read ({error}); fetch it again") from error
     magic, found = bytes([0, 0, 8, dimensions]), content[:4]
     if found != magic:
         raise LautumError(
@@ -51,6 +55,33 @@ def read_idx_pair(images_path: Path, labels_path: Path, class_count: int) -> tup
         )
     _require_labels(labels, class_count, labels_path)
     return images[:, None], labels.astype(np.int64)
+
+
+def read_tar(path: Path, names: Sequence[str]) -> list[bytes]:
+    """The content of each named file, whatever folder of the archive it is in.
+
+    Raises LautumError when the archive cannot be read, or one of them is missing or larger than `LARGEST_MEMBER`.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            members = {Path(member.name).name: member for member in archive if member.isfile()}
+            for name in names:
+                if name not in members:
+                    raise LautumError(f"{path} holds no file {name}; fetch it again")
+                if members[name].size > LARGEST_MEMBER:
+                    raise LautumError(
+                        f"{name} in {path} declares {members[name].size} bytes, expected at most {LARGEST_MEMBER}; "
+                        "fetch it again"
+                    )
+            return [_content(archive, members[name]) for name in names]
+    except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as error:
+        raise LautumError(f"{path} cannot be read ({error}); fetch it again") from error
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    assert file is not None, "only regular files are asked for"
+    return file.read()
 
 
 def read_cifar(content: bytes, name: str, label_bytes: int, class_count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,14 +1,16 @@
 """Tables that a step of the graph wrote, read back: whole, with their columns, and numbers where numbers belong."""
 
+import gzip
+import io
 import zlib
 from collections.abc import Hashable, Sequence
-from gzip import BadGzipFile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lautum.errors import LautumError
+from lautum.errors import Damaged, LautumError
+from lautum.files import read_bytes
 from lautum.results import sums
 
 WHOLE = {
@@ -26,7 +28,7 @@ UNREADABLE = (
     pd.errors.ParserError,
     pd.errors.EmptyDataError,
     UnicodeDecodeError,
-    BadGzipFile,
+    gzip.BadGzipFile,
     zlib.error,
     EOFError,  # a compressed file that is cut off
 )
@@ -35,18 +37,19 @@ UNREADABLE = (
 def read_csv(
     path: Path, columns: Sequence[str], numbers: Sequence[str], remedy: str, types: dict[Hashable, type] | None = None
 ) -> pd.DataFrame:
-    """A table that a step of the graph wrote: with at least `columns`, of which `numbers` hold nothing else.
+    """A table that a step of the graph wrote: with at least `columns` and `numbers`, which hold nothing else.
 
     Raises LautumError, with `remedy` as the advice, when it is missing or something else.
     """
     sums.require_unaltered(path, remedy)
     try:
-        table = pd.read_csv(path, dtype=types, keep_default_na=False, na_values=[""])
-    except FileNotFoundError:
-        raise LautumError(f"{path} does not exist; {remedy}") from None
+        content = gzip.decompress(read_bytes(path, remedy)) if path.suffix == ".gz" else read_bytes(path, remedy)
+        table = pd.read_csv(io.BytesIO(content), dtype=types, keep_default_na=False, na_values=[""])
+    except Damaged as error:
+        raise LautumError(str(error)) from error  # perhaps the only copy: it stays where it is
     except UNREADABLE as error:
         raise LautumError(f"{path} is not what was written there ({error}); {remedy}") from None
-    lacking = [column for column in columns if column not in table.columns]
+    lacking = [column for column in dict.fromkeys([*columns, *numbers]) if column not in table.columns]
     if lacking:
         raise LautumError(f"{path} has no column {', '.join(lacking)}; {remedy}")
     for column in numbers:

@@ -5,6 +5,7 @@ locks that jobs hold, and the logs that the graph gives them.
 """
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -167,7 +168,9 @@ def _overhead(layout: Layout, job: Job) -> float | None:
         return None
     try:
         total = float(json.loads(path.read_text().splitlines()[-1])["s"])
-    except (ValueError, KeyError, IndexError, TypeError, OSError):
+    except (ValueError, KeyError, IndexError, TypeError, OSError, RecursionError):
+        return None
+    if not math.isfinite(total):
         return None
     return max(0.0, total - sum(_seconds(stage) or 0.0 for stage in job.stages)) / len(job.stages)
 
@@ -223,7 +226,7 @@ def _progress(held: list[Stage], tail: list[str] | None) -> str:
 def _share(stage: Stage, tail: list[str] | None) -> float:
     """How much of a running stage is done, by the last line about it in the log."""
     for line in reversed(tail or []):
-        if found := re.match(rf"{re.escape(stage.name)}: step (\d+)/(\d+),", line):
+        if found := re.match(rf"{re.escape(stage.name)}: step (\d{{1,15}})/(\d{{1,15}}),", line):
             return int(found[1]) / max(1, int(found[2]))
     return 0.0
 
