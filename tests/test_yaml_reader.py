@@ -1,11 +1,16 @@
 """YAML as its version 1.2 has it, and only what a configuration needs of it."""
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import ConfigSettings
 
+from lautum.cli import main
 from lautum.errors import LautumError
 from lautum.experiment import yaml_reader
 
@@ -116,3 +121,41 @@ def test_what_is_refused(content, message, tmp_path):
     with pytest.raises(LautumError, match=message) as caught:
         read(tmp_path, content)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+UNREADABLE = {
+    "contains itself": "name: &a {x: *a}\n",
+    "a long number": f"name: x\nseeds: {'9' * 5000}\n",
+    "deep": f"name: {'[' * 900}{']' * 900}\n",
+    "bytes": bytes(range(256)),
+    "a list": "[a, b]\n",
+    "syntax": "name: x\ngrid: {tasks: [a\n",
+    "empty": "",
+    "missing": None,
+}
+
+
+@pytest.mark.parametrize("kind", [*UNREADABLE, "a folder"])
+def test_what_snakemake_cannot_read_ends_its_start_and_the_suite_says_why_in_a_line(kind, tmp_path, capsys):
+    """Snakemake reads the file of --configfile before anything of the suite runs, and has words of its own."""
+    path = tmp_path / "file.yaml"
+    if kind == "a folder":
+        path.mkdir()
+    elif (content := UNREADABLE[kind]) is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises((WorkflowError, OSError, ValueError, RecursionError)):
+        ConfigSettings(configfiles=[path])
+    assert main(["status", "--config", str(path)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"lautum: error: configuration {path} ") and told.count("\n") == 1
+
+
+def test_a_file_or_target_that_snakemake_takes_for_a_configuration_is_named_last_and_no_job_starts(tmp_path):
+    snakemake = [Path(sys.executable).parent / "snakemake", "--snakefile", ROOT / "Snakefile", "--cores", "1"]
+    ended = subprocess.run(
+        [*snakemake, "--configfile", ROOT / "config/quickstart.yaml", "theorem"], cwd=tmp_path, capture_output=True
+    )
+    last = ended.stderr.decode().strip().splitlines()[-1]
+    assert ended.returncode == 1 and last == "FileNotFoundError: [Errno 2] No such file or directory: 'theorem'"
+    assert f"`{last.replace('theorem', 'config/publshed.yaml')}`" in (ROOT / "docs/data.md").read_text()
+    assert list(tmp_path.iterdir()) == []
