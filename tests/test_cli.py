@@ -194,7 +194,25 @@ def test_verify_finds_every_kind_of_damage(campaign, capsys):
     for path in victims:
         assert not path.exists() and path.with_name(f"{path.name}.damaged").exists()
     run("verify")
-    assert capsys.readouterr().out == "4 files are whole, 0 damaged\n"
+    assert capsys.readouterr().out == "5 files are whole, 0 damaged\n"  # the record's predictions among them
+
+
+def test_verify_names_a_collected_file_that_was_altered_and_leaves_it(campaign, capsys):
+    run("split", *CELL)
+    run("pretrain", "--objective", "source_only", *CELL)
+    run("transfer", "--method", "standard", *CELL)
+    run("evaluate", "--method", "standard", *CELL)
+    run("collect")
+    run("verify")
+    for name in ("records.csv", "settings.json", "curves.csv.gz"):
+        path = Path("reports/mine") / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-20])
+        message = fails(capsys, "verify")
+        assert f"{path} is not what was written there" in message and "lautum collect --drop" in message
+        assert path.read_bytes() == whole[:-20]
+        path.write_bytes(whole)
+    run("verify")
 
 
 def test_a_record_whose_predictions_are_damaged_goes_with_them(campaign, capsys):

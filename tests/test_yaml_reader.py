@@ -157,5 +157,5 @@ def test_a_file_or_target_that_snakemake_takes_for_a_configuration_is_named_last
     )
     last = ended.stderr.decode().strip().splitlines()[-1]
     assert ended.returncode == 1 and last == "FileNotFoundError: [Errno 2] No such file or directory: 'theorem'"
-    assert f"`{last.replace('theorem', 'config/publshed.yaml')}`" in (ROOT / "docs/data.md").read_text()
+    assert f"`{last.replace('theorem', 'FILE')}`" in (ROOT / "docs/data.md").read_text()
     assert list(tmp_path.iterdir()) == []

@@ -129,8 +129,10 @@ def _require_key(options: Namespace, key: str) -> None:
 
 def _verify(options: Namespace) -> None:
     from lautum.pipeline import verify
+    from lautum.results import sums
 
-    found = verify.verify(load_layout(options), config_files.files(options.config))
+    layout = load_layout(options)
+    found = verify.verify(layout, config_files.files(options.config))
     for path, done in found.damaged.items():
         print(f"damaged: {path} ({done})", file=sys.stderr)
     for path, done in found.dated.items():
@@ -138,6 +140,7 @@ def _verify(options: Namespace) -> None:
     print(f"{found.whole} files are whole, {len(found.damaged)} damaged")
     if found.damaged:
         raise LautumError("run the campaign again to make the damaged files anew")
+    sums.require_whole(layout.report)  # perhaps the only copy of some runs: not set aside
 
 
 def _task(parser: ArgumentParser) -> None:

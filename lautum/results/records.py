@@ -34,7 +34,6 @@ from lautum.results.collected import (
 )
 
 EXAMPLES_PER_CLASS = 5
-RESTORE = "restore it, or leave out what only it has with `lautum collect --drop`"
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def _collected_before(layout: Layout, drop: bool) -> list[Cell]:
     if not path.exists():
         return []
     try:
-        return cells_of(read_runs(layout.report, RESTORE))
+        return cells_of(read_runs(layout.report, sums.RESTORE))
     except LautumError as error:
         if not drop:
             raise
@@ -124,7 +123,7 @@ def _keep(gathered: _Gathered, layout: Layout, cells: list[Cell], kept: list[Cel
     """Add to what was gathered for `cells` what the files have of `kept`."""
     if not kept:
         return
-    earlier = load(layout.report, kept, RESTORE)
+    earlier = load(layout.report, kept, sums.RESTORE)
     in_grid = set(cells).intersection(kept)
     for cell, row in zip(cells_of(earlier.runs), earlier.runs.to_dict("records"), strict=True):
         if cell in in_grid and row["settings"] != layout.settings_key(cell.task, cell.method, cell.labels):

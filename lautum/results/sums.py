@@ -9,6 +9,7 @@ from lautum.errors import LautumError
 from lautum.files import read_bytes, sha256_of_file, write_bytes, write_text
 
 NAME = "SHA256SUMS"
+RESTORE = "restore it, or leave out what only it has with `lautum collect --drop`"
 
 
 def write(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -36,6 +37,12 @@ def require_unaltered(path: Path, remedy: str) -> None:
     expected = _read(path.parent).get(path.name)
     if expected and path.is_file() and sha256_of_file(path) not in expected:
         raise LautumError(f"{path} is not what was written there: {path.parent / NAME} has another hash; {remedy}")
+
+
+def require_whole(folder: Path) -> None:
+    """Raise LautumError when a file that SHA256SUMS names is not what was written there."""
+    for name in _read(folder):
+        require_unaltered(folder / name, RESTORE)
 
 
 def _read(folder: Path) -> dict[str, set[str]]:
