@@ -1,7 +1,7 @@
 """Packages that are imported late: at their first use, and matplotlib as it was shipped.
 
 Every step of the suite reads the settings of the objectives, but few steps compute with torch, whose import takes two
-seconds and 650 MB; and tables without comparisons need no tests, whose import takes as long as all else of a report. So
+seconds and 650 MB; and tables without comparisons need no tests. So
 modules that stand between the two take them from here; what is under `TYPE_CHECKING` tells editors and type checkers
 that these are the real modules.
 """
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
     import torch.nn.functional as F
-    from scipy import stats
-    from statsmodels.stats import multitest
+    from scipy import integrate, stats
 else:
 
     class _OnFirstUse:
@@ -25,9 +24,9 @@ else:
             return getattr(import_module(self._module), name)
 
     torch, F = _OnFirstUse("torch"), _OnFirstUse("torch.nn.functional")
-    stats, multitest = _OnFirstUse("scipy.stats"), _OnFirstUse("statsmodels.stats.multitest")
+    stats, integrate = _OnFirstUse("scipy.stats"), _OnFirstUse("scipy.integrate")
 
-__all__ = ["F", "multitest", "ship_matplotlib", "stats", "torch"]
+__all__ = ["F", "integrate", "ship_matplotlib", "stats", "torch"]
 
 
 def ship_matplotlib() -> None:

@@ -9,9 +9,11 @@ from lautum.results.collected import CURVE_AXES, Results
 
 TASKS = {
     "mnist-notmnist10k": SimpleNamespace(
-        source="mnist", target="notmnist10k", paper_table="mnist-notmnist", classes=None
+        source="mnist", target="notmnist10k", paper_table="mnist-notmnist", classes=None, looks=(2, 3)
     ),
-    "digits-letters": SimpleNamespace(source="digits", target="letters", paper_table=None, classes=("A", "B")),
+    "digits-letters": SimpleNamespace(
+        source="digits", target="letters", paper_table=None, classes=("A", "B"), looks=()
+    ),
 }
 METHODS = ["standard", "temporal_ensembling", "mk_mmd", "lautum", "mutual_information"]
 COMPARISONS = [("lautum", method) for method in METHODS if method != "lautum"]

@@ -13,6 +13,7 @@ from lautum.report import (
     index_page,
     origin,
     page,
+    power_figures,
     style,
     table_text,
     tables,
@@ -30,6 +31,7 @@ def campaign(**changes) -> origin.Campaign:
     built = tables.build_tables(results, expected, tasks, comparisons)
     pair = comparisons[0] if comparisons else None
     drawn = figures.build_figures(built, tables.part_of(runs))
+    drawn |= power_figures.build_figures(built["differences"].numbers, table_text.transfers(built["accuracy"]))
     drawn |= training_figures.build_figures(runs, results, table_text.transfers(built["accuracy"]), pair)
     made = origin.Campaign(
         name="synthetic",
@@ -141,7 +143,7 @@ def test_orders_and_sizes_have_words_of_their_own(shown):
 
 
 def test_figures_are_part_of_the_page_and_say_what_their_marks_are(shown):
-    assert len(shown.all("svg")) == 12  # the answer; for each task 5; for one the examples
+    assert len(shown.all("svg")) == 14  # the answer; for each task 6; for one the examples
     titles = re.findall(r"<title>(.*?)</title>", shown.html)
     assert any(re.fullmatch(r"Lautum, 100 labels: [\d.]+ % \[[\d., ]+\], n = 5", title) for title in titles)
     assert any(title.startswith("Lautum in the paper, 50 labels: 47.96 %") for title in titles)
@@ -177,7 +179,7 @@ def test_trials_and_validation_part(tmp_path):
     assert "These are validation accuracies, not test accuracies." in read.text
     assert "Target validation accuracy: mean over n seeds" in read.text
     assert "target, validation images" in read.text
-    assert len(read.all("svg")) == 13  # both searches in one picture
+    assert len(read.all("svg")) == 15  # both searches in one picture
 
 
 def test_every_campaign_is_listed(tmp_path):
@@ -206,18 +208,23 @@ def test_findings_say_no_more_than_interval_and_test():
             "n": 10,
             "p_holm": [0.0117, 0.0117, 0.3, 0.05, 0.04],
             "paper": [0.1, 0.1, 0.1, 0.1, 0.3],
+            "within": ["half of the paper's gain", "not shown", "2 points", "not shown", "not shown"],
         }
     )
     assert answers.finding(rows) == (
-        "Lautum against entropy: better at 50 labels (+1.23 [+0.20, +2.26]); worse at 100 labels (−1.50 [−2.00, "
-        "−1.00]); not told apart at 200 labels (+1.00 [−1.00, +3.00]), 900 labels (+1.50 [+0.00, +3.00]); "
-        "better, but not significantly after Holm's correction, at 500 labels (+2.00 [+1.00, +3.00])."
+        "Lautum against entropy: better, by under half of the paper’s gain, at 50 labels (+1.23 [+0.20, +2.26]); worse "
+        "at 100 labels (−1.50 [−2.00, −1.00]); practically equivalent within 2 points at 200 labels (+1.00 [−1.00, "
+        "+3.00]); better, but not significantly after Holm's correction, at 500 labels (+2.00 [+1.00, +3.00]); "
+        "undecided at 900 labels (+1.50 [+0.00, +3.00])."
     )
-    claims = pd.DataFrame({"verdict": ["contradicted", "contradicted", "consistent but unresolved"]})
+    verdicts = ["contradicted", "contradicted", "consistent but unresolved", "consistent but unresolved"]
+    claims = pd.DataFrame({"verdict": verdicts, "unresolved": [1, 0, 3, 3], "contradicted": [2, 3, 0, 0]})
+    claims = claims.assign(reproduced=0, unknown=0, within_1=0, within_2=[1, 0, 2, 1], within_half=[0, 0, 1, 1])
     assert answers.sentence(rows, claims, "A → B") == (
-        "A → B: Lautum is better than entropy at 50 and 500 labels, worse than it at 100 labels and not told apart "
-        "from it at 200 and 900 labels, +0.8 points on average (in the paper +14.0). Of the paper’s 3 orders: 1 "
-        "unresolved, 2 contradicted."
+        "A → B: Lautum is better than entropy at 50 and 500 labels, worse than it at 100 labels, practically "
+        "equivalent to it at 200 labels (within 2 points) and neither told apart from it nor shown to be equivalent at "
+        "900 labels, +0.8 points on average (in the paper +14.0). Of the paper’s 4 orders: 2 unresolved (1 of them "
+        "practically equivalent at every number of labels), 2 contradicted."
     )
     assert answers.question(rows, "test") == (
         "With few labelled target images, does Lautum reach a higher test accuracy than entropy, as the paper reports?"
@@ -313,3 +320,22 @@ def test_the_reports_are_light_to_carry():
         ".tex",
         ".yaml",
     }
+
+
+def test_looks_and_margins_are_told(shown):
+    """Of the task whose results were looked at before the last seed: what that means, and e-values."""
+    first, second = flat(shown).split("no figures for this task")
+    assert "Looked at after 2, 3 seeds, before the last" in first and "Looked at" not in second
+    assert "Results were looked at before the last seed was there." in first and " e = " in first
+    assert " e = " not in second and "No e-value" not in second.split("What the design")[0]
+    assert all("were set when the results of the campaigns first," in part for part in (first, second))
+
+
+def test_power_is_shown_with_its_numbers(shown):
+    (table, *_) = [
+        table["rows"] for table in shown.tables if table["rows"][0] == ["Labels ", "sd ", "Found ", "Equivalent "]
+    ]
+    assert [row[0] for row in table[1:]] == ["50 ", "100 ", "200 "]
+    assert all(row[2].endswith("none ") for row in table[1:])  # of 12 comparisons with five seeds
+    whole = [table for table in shown.tables if "Sign-flip (%) " in table["rows"][0]]
+    assert len(whole) == 2 and all(table["folded"] and len(table["rows"]) >= 23 for table in whole)

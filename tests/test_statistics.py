@@ -3,9 +3,10 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from lautum.results import statistics
@@ -265,3 +266,62 @@ def test_holm_by_hand():
     assert adjusted == pytest.approx([0.06, np.nan, 0.04, 0.08], nan_ok=True)
     assert np.isnan(statistics.holm([np.nan, np.nan])).all()
     assert len(statistics.holm([])) == 0
+
+
+def test_holm_is_that_of_statsmodels():
+    for m in (1, 2, 15, 39):
+        p = rng().uniform(0, 0.1, m).round(2)  # with ties
+        assert statistics.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+SLEEP = np.array(
+    [[0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0], [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]]
+)
+
+
+def of_t(t: float, n: int) -> np.ndarray:
+    """Values (n,) with this t statistic."""
+    values = np.arange(n) - (n - 1) / 2
+    return values / values.std(ddof=1) + t / np.sqrt(n)
+
+
+def test_the_t_test_is_scipys():
+    differences = SLEEP[1] - SLEEP[0]
+    assert statistics.t_test_p(differences) == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+    assert np.isnan(statistics.t_test_p(np.array([0.1])))
+    # Equal up to round-off: the interval has no width either.
+    assert statistics.t_test_p(np.array([0.1 + 0.2, 0.3, 0.3])) == 0 and statistics.t_test_p(np.zeros(3)) == 1
+
+
+def test_bayes_factors_are_those_of_the_literature(monkeypatch):
+    """Student's sleep data in R's package BayesFactor, and critical t values and an example of Rouder et al. (2009)."""
+    assert statistics.bayes_factor(SLEEP[1] - SLEEP[0]) == pytest.approx(17.25888, abs=1e-5)
+    assert statistics.bayes_factor(SLEEP[1]) == pytest.approx(10.71554, abs=1e-5)
+    monkeypatch.setattr(statistics, "CAUCHY_SCALE", 1.0)
+    assert 1 / statistics.bayes_factor(of_t(2.03, 80)) == pytest.approx(1.56, abs=0.005)
+    assert 1 / statistics.bayes_factor(of_t(0.69, 100)) == pytest.approx(10, abs=0.1)
+    assert statistics.bayes_factor(of_t(3.20, 100)) == pytest.approx(10, abs=0.2)
+
+
+@pytest.mark.parametrize(("t", "n"), [(0.1, 2), (3.0, 2), (-1.0, 3), (0.0, 10), (-4.0, 10), (25.0, 11), (2.0, 50)])
+def test_bayes_factors_are_those_of_another_parametrisation(t, n):
+    """The noncentral t density, averaged over the Cauchy prior of the effect, over the central one."""
+    expected, _ = integrate.quad(
+        lambda effect: stats.nct.pdf(t, n - 1, effect * np.sqrt(n)) * stats.cauchy.pdf(effect, scale=np.sqrt(0.5)),
+        *(-np.inf, np.inf),
+        limit=500,
+    )
+    expected /= stats.t.pdf(t, n - 1)
+    assert statistics.bayes_factor(of_t(t, n)) == pytest.approx(expected, rel=1e-6)
+    assert statistics.bayes_factor(-0.01 * of_t(t, n)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_no_bayes_factor_of_one_difference_or_of_equal_ones():
+    for differences in ([], [0.1], [0.2, 0.1 + 0.1], [0.0, 0.0, 0.0]):
+        assert np.isnan(statistics.bayes_factor(np.array(differences)))
+
+
+def test_a_bayes_factor_has_mean_one_where_there_is_no_difference():
+    """What makes it an e-value; two differences bound it, so that a mean of 2,000 is exact enough."""
+    factors = [statistics.bayes_factor(values) for values in rng().normal(0, 3, (2000, 2))]
+    assert np.mean(factors) == pytest.approx(1, abs=4 * np.std(factors) / 2000**0.5)

@@ -75,7 +75,7 @@ def test_the_table_of_coverage_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(coverage, "IMAGES", 20)
     coverage.main()
     table = pd.read_csv(tmp_path / "reports/coverage.csv")
-    assert set(table["n"]) == {3, 5, 10} and table["rate"].between(0, 1).all() and set(table["trials"]) == {3}
+    assert set(table["n"]) == {3, 5, 10, 20} and table["rate"].between(0, 1).all() and set(table["trials"]) == {3}
     assert "coverage, t" in capsys.readouterr().out
 
 

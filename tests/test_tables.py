@@ -81,7 +81,11 @@ def test_what_is_missing_is_said(built):
     _, two = row(built["accuracy"], task="mnist-notmnist10k", method="temporal_ensembling", labels=50)
     assert two["n"] == "2 (missing 3 of 5)" and two["95 % CI"].startswith("[")
     _, gone = row(built["differences"], task="digits-letters", baseline="standard", labels=200)
-    assert gone["Difference (points)"] == "missing (5 of 5 seeds)" and gone["p"] == gone["P(A > B)"] == "–"
+    assert (
+        gone["Difference (points)"] == "missing (5 of 5 seeds)"
+        and gone["Sign-flip p (Holm)"] == gone["t p (Holm)"] == "–"
+    )
+    assert gone["Practically zero"] == gone["P(A > B)"] == "–"
 
 
 def test_task_and_method_without_paper_figures(built):

@@ -8,7 +8,7 @@ that sets it.
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
-from pydantic import Field, NonNegativeInt, PrivateAttr, ValidationError, ValidationInfo, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
 from lautum import paper
 from lautum.errors import LautumError, require_known
@@ -81,6 +81,8 @@ class Task(Strict):
     target: str
     classes: tuple[str, ...] | None = None  # target classes by name; None: all
     seeds: Seeds | None = None  # instead of the grid's, which must not be set in a file that extends this one
+    # Numbers of seeds after which results were looked at, before the last: the report then shows e-values too.
+    looks: tuple[PositiveInt, ...] = Field((), max_length=100)
     label_counts: tuple[int, ...] = Field(min_length=1, max_length=100)
     network: str
     precision: Literal["float32", "bfloat16"] = "float32"  # of convolutions and matrix products; weights are float32
@@ -104,6 +106,8 @@ class Task(Strict):
         for count in self.label_counts:
             if count < 1 or self.label_counts.count(count) > 1:
                 raise ValueError(f"label_counts must be distinct positive integers, got {list(self.label_counts)}")
+        if list(self.looks) != sorted(set(self.looks)):
+            raise ValueError(f"looks must be rising numbers of seeds, got {list(self.looks)}")
         if self.classes is not None and (len(self.classes) < 2 or len(set(self.classes)) < len(self.classes)):
             raise ValueError(f"classes must name at least 2 classes, each once, got {list(self.classes)}")
         for name in self.classes or ():

@@ -1,8 +1,9 @@
 """What was asked and what came out, in words: one vocabulary for pages, alternative texts and lists.
 
-Two methods at a number of labels: *better*, *worse*, *not told apart*. The paper's order: *reproduced*, *consistent but
-unresolved*, *contradicted*. The size of its difference: *agrees*, *too uncertain*, *differs*. Its accuracies get no
-verdict, because it names neither networks nor training.
+Two methods at a number of labels: *better* or *worse*, where the interval leaves out zero; else *practically
+equivalent*, where the difference is shown to be practically zero; else *undecided*. The paper's order: *reproduced*,
+*consistent but unresolved*, *contradicted*. The size of its difference: *agrees*, *too uncertain*, *differs*. Its
+accuracies get no verdict, because it names neither networks nor training.
 """
 
 import numpy as np
@@ -11,14 +12,15 @@ import pandas as pd
 from lautum import paper
 from lautum.report import table_text
 from lautum.report.figures import leading
-from lautum.results import statistics
+from lautum.results import equivalence, statistics
 
-BETTER, WORSE, SAME = "better", "worse", "not told apart"
+BETTER, WORSE, EQUIVALENT, UNDECIDED = "better", "worse", "practically equivalent", "undecided"
 # What a word looks like on a page: in short, its symbol, its kind. Colour alone says nothing.
 LOOKS = {
     BETTER: (BETTER, "▲", "good"),
     WORSE: (WORSE, "▼", "bad"),
-    SAME: (SAME, "≈", "open"),
+    EQUIVALENT: (EQUIVALENT, "≈", "open"),
+    UNDECIDED: (UNDECIDED, "○", "open"),
     statistics.REPRODUCED: (statistics.REPRODUCED, "✓", "good"),
     statistics.CONTRADICTED: (statistics.CONTRADICTED, "✗", "bad"),
     statistics.UNRESOLVED: ("unresolved", "○", "open"),
@@ -27,13 +29,24 @@ LOOKS = {
     statistics.UNCERTAIN: (statistics.UNCERTAIN, "○", "open"),
 }
 ORDERS = (statistics.REPRODUCED, statistics.UNRESOLVED, statistics.CONTRADICTED)
+_COUNTS = ["reproduced", "unresolved", "contradicted", "unknown"]  # columns of `claim_table`
 
 
 def state(row) -> str:
-    """A row of `difference_table` with an interval in a word: told apart where the interval leaves out zero."""
+    """A row of `difference_table` with an interval in a word: a difference, practically none, or undecided."""
     if row.low <= 0 <= row.high:
-        return SAME
+        return EQUIVALENT if equivalence.shown(row.within) else UNDECIDED
     return BETTER if row.mean > 0 else WORSE
+
+
+def margin(row) -> str:
+    """Within what a row's difference is practically zero, in words; empty if that is not shown."""
+    return f"within {row.within}".replace("'", "’") if equivalence.shown(row.within) else ""
+
+
+def less(row) -> str:
+    """The same of methods that differ: under what their difference is; empty if that is not shown."""
+    return f"under {row.within}".replace("'", "’") if equivalence.shown(row.within) else ""
 
 
 def title(differences: pd.DataFrame, runs: pd.DataFrame, transfers: dict[str, str]) -> str:
@@ -70,6 +83,10 @@ def sentence(differences: pd.DataFrame, claims: pd.DataFrame, transfer: str) -> 
     if len(claims) > 1:
         counts = {LOOKS[word][0]: int((claims["verdict"] == word).sum()) for word in ORDERS}
         found = [f"{count} {word}" for word, count in counts.items() if count]
+        equal = claims[list(equivalence.COLUMNS.values())].sum(axis=1) == claims[_COUNTS].sum(axis=1)
+        if equal.any():
+            at = found.index(f"{counts[LOOKS[statistics.UNRESOLVED][0]]} {LOOKS[statistics.UNRESOLVED][0]}")
+            found[at] += f" ({equal.sum()} of them {EQUIVALENT} at every number of labels)"
         text += f". Of the paper’s {len(claims)} orders: {', '.join(found)}"
     return text + "."
 
@@ -83,8 +100,12 @@ def finding(rows: pd.DataFrame) -> str:
     places: dict[str, list[str]] = {}
     for row in rows.itertuples():
         verdict = state(row)
-        if verdict != SAME and not row.p_holm < 0.05:
+        if verdict in (BETTER, WORSE) and not row.p_holm < 0.05:
             verdict += ", but not significantly after Holm's correction,"
+        if verdict == EQUIVALENT:
+            verdict += f" {margin(row)}"
+        elif margin(row):
+            verdict = f"{verdict.rstrip(',')}, by {less(row)},"
         interval = table_text.interval(row.low, row.high, row.n, signed=True)
         mean = table_text.percent(row.mean, signed=True)
         places.setdefault(verdict, []).append(f"{row.labels} labels ({mean} {interval})")
@@ -111,14 +132,20 @@ def accuracies(table: pd.DataFrame) -> str:
 
 
 def _states(rows: pd.DataFrame, other: str) -> str:
-    """E.g. "better than Standard at 100 labels and not told apart from it at 200 and 500"."""
-    places: dict[str, list[int]] = {}
+    """E.g. "better than Standard at 100 labels and practically equivalent to it at 200 labels (within 2 points)"."""
+    places: dict[str, dict[str, list[int]]] = {}
     for row in rows.itertuples():
-        places.setdefault(state(row), []).append(row.labels)
+        word = state(row)
+        places.setdefault(word, {}).setdefault(margin(row) if word == EQUIVALENT else "", []).append(row.labels)
     texts = []
     for word, labels in places.items():
         name = "it" if texts else other
-        texts.append(f"{word} {'from' if word == SAME else 'than'} {name} at {_listed(labels)} labels")
+        said = {
+            EQUIVALENT: f"{EQUIVALENT} to {name}",
+            UNDECIDED: f"neither told apart from {name} nor shown to be equivalent",
+        }.get(word, f"{word} than {name}")
+        where = [f"at {_listed(some)} labels" + f" ({within})" * bool(within) for within, some in labels.items()]
+        texts.append(f"{said} {_listed(where)}")
     return _listed(texts)
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lautum.errors import LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
-from lautum.report import campaign_page, figures, index_page, style, table_text, tables, training_figures
+from lautum.report import campaign_page, figures, index_page, power_figures, style, table_text, tables, training_figures
 from lautum.report.origin import Campaign
 from lautum.report.table_text import Table
 from lautum.results import collected, records, selection
@@ -37,6 +37,7 @@ def draw(layout: Layout, results: Results, expected: list[Run], built: Mapping[s
     runs, transfers = tables.grid(results.runs, expected), table_text.transfers(built["accuracy"])
     pair = next((pair for pair in layout.config.comparisons if set(pair) <= set(layout.config.grid.methods)), None)
     drawn = figures.build_figures(built, layout.config.evaluate.part)
+    drawn |= power_figures.build_figures(built["differences"].numbers, transfers)
     return drawn | training_figures.build_figures(runs, results, transfers, pair)
 
 

@@ -7,17 +7,13 @@ import pandas as pd
 from markupsafe import Markup
 
 from lautum import paper
-from lautum.report import answers, origin, page, table_text, tables
+from lautum.report import answers, differences_page, origin, page, table_text, tables
 from lautum.report.origin import Campaign, whole
 from lautum.report.page import Section, parts
 from lautum.report.table_text import Table
 from lautum.results.collected import ranges
+from lautum.results.equivalence import COLUMNS
 
-ANSWER = (
-    "Right of zero the first method is better. Wide bar: 95 % t interval over seeds; thin line: for other seeds and "
-    "other test images, which can be the shorter one because it rests on many images as well as on few seeds."
-)
-PAPER = " Star: the paper’s two figures, one run each."
 TRANSFER = (
     "Post-transfer stage, on single batches, smoothed over a tenth of it. A loss with a consistency term (TE’s) is "
     "averaged over all target images, few of which are labelled: its level does not compare with that of the others. "
@@ -81,7 +77,7 @@ def _card(campaign: Campaign, sentences: list[str], transfers: Mapping[str, str]
             for task, rows in differences.groupby("task", sort=False)
             for text in answers.findings(answers.leading(rows))
         )
-        caption = ANSWER + (PAPER if differences["paper"].notna().any() else "")
+        caption = differences_page.ANSWER + (differences_page.PAPER if differences["paper"].notna().any() else "")
         pieces.append(page.picture(campaign.drawn["answer"], "answer", found or "No differences yet.", caption))
     if len(claims):
         rows = [
@@ -92,7 +88,8 @@ def _card(campaign: Campaign, sentences: list[str], transfers: Mapping[str, str]
             for (method, baseline), rows in claims.groupby(["method", "baseline"], sort=False)
         ]
         caption = "The paper’s orders, over all its numbers of labels; in brackets, at how many each is reproduced. "
-        caption += "Unresolved: consistent with what was measured, but so is the opposite."
+        caption += "Unresolved: consistent with what was measured, but so is the opposite. ≈: at how many the two are "
+        caption += "practically equivalent instead, within a margin that is named below."
         pieces.append(page.table(["The paper says", *transfers.values()], rows, caption))
     without = differences[differences["paper"].isna()]
     if len(without):
@@ -111,25 +108,24 @@ def _claim(rows: pd.DataFrame, task: str) -> Markup | str:
     """The verdict on one order in one task."""
     for row in rows[rows["task"] == task].itertuples():
         total = row.reproduced + row.unresolved + row.contradicted + row.unknown
-        return page.join(_word(row.verdict), Markup(f"<small>({row.reproduced} of {total})</small>"))
+        pieces = [differences_page.word(row.verdict), differences_page.small(f"({row.reproduced} of {total})")]
+        if equal := sum(getattr(row, name) for name in COLUMNS.values()):
+            pieces.append(differences_page.small(f"≈ at {equal} of {total}"))
+        return page.join(*pieces)
     return table_text.NONE
 
 
 def _state(cells: pd.DataFrame, labels: int) -> Markup | str:
     for row in cells[(cells["labels"] == labels) & (cells["n"] > 1)].itertuples():
-        return _word(answers.state(row))
+        return differences_page.word(answers.state(row))
     return table_text.NONE
-
-
-def _word(word: str) -> Markup | str:
-    return page.verdict(*answers.LOOKS[word]) if word in answers.LOOKS else table_text.NONE
 
 
 def _task_section(campaign: Campaign, task: str, transfer: str, part: str) -> Section:
     """All that there is of one task; what few look for on demand."""
     runs, info = campaign.runs[campaign.runs["task"] == task], campaign.tasks[task]
-    accuracy, differences, pretraining = (
-        _rows_of(campaign.built[name], task) for name in ("accuracy", "differences", "pretraining")
+    accuracy, differences, pretraining, powers = (
+        _rows_of(campaign.built[name], task) for name in ("accuracy", "differences", "pretraining", "power")
     )
     source = paper.TABLE_SOURCES.get(info.paper_table)
     facts = [
@@ -140,6 +136,8 @@ def _task_section(campaign: Campaign, task: str, transfer: str, part: str) -> Se
         ("Results", f"{runs['accuracy'].notna().sum()} of {len(runs)}"),
         ("Paper", source or "no figures for this task"),
     ]
+    if info.looks:
+        facts.insert(3, ("Looked at", f"after {', '.join(map(str, info.looks))} seeds, before the last"))
     caption = f"Mean {part} accuracy and its 95 % interval; no bar: no interval (n = 1)."
     caption += " Stars: the paper’s figures, one run each." if source else ""
     pieces = [
@@ -157,7 +155,8 @@ def _task_section(campaign: Campaign, task: str, transfer: str, part: str) -> Se
                 whole(accuracy),
             ),
         ),
-        parts().subsection("Paired differences", _differences(campaign, task, differences)),
+        parts().subsection("Paired differences", differences_page.differences(campaign, task, differences, info.looks)),
+        parts().subsection("What the design could have found", differences_page.power(campaign, task, powers)),
     ]
     for kind, heading, text, caption in (
         ("examples", "Labelled target images", "Labelled target images, a column for each class.", EXAMPLES),
@@ -186,22 +185,6 @@ def _task_section(campaign: Campaign, task: str, transfer: str, part: str) -> Se
 _CONFUSION = "In points of the images of a true class, at the smallest number of labels, mean over common seeds."
 
 
-def _differences(campaign: Campaign, task: str, differences: Table) -> Markup:
-    if f"{task}-differences" not in campaign.drawn:
-        return parts().paragraphs(["No comparisons are declared for the methods of this task."])
-    known = differences.numbers["paper"].notna().any()
-    found = answers.findings(differences.numbers)
-    figure = campaign.drawn[f"{task}-differences"]
-    return page.join(
-        page.picture(
-            figure, f"{task}-differences", " ".join(found) or "No differences yet.", ANSWER + PAPER * bool(known)
-        ),
-        _differences_in_sight(differences.numbers),
-        whole(differences),
-        parts().folded("In words", parts().bullets(found)),
-    )
-
-
 def _accuracy_in_sight(table: pd.DataFrame) -> Markup:
     """The layout of the paper's tables: a row for each method, a column for each number of labels."""
     labels = list(table["labels"].unique())
@@ -220,35 +203,10 @@ def _accuracy_cell(row) -> Markup | str:
     mean = table_text.estimate(row.mean, row.n, row.n_expected)
     lines = [Markup('<span class="best">{}</span>').format(mean) if row.best else mean]
     if row.n:
-        lines.append(_small(table_text.interval(row.low, row.high, row.n)))
+        lines.append(differences_page.small(table_text.interval(row.low, row.high, row.n)))
     if row.paper == row.paper:
-        lines.append(_small(f"paper {table_text.percent(row.paper)}"))
+        lines.append(differences_page.small(f"paper {table_text.percent(row.paper)}"))
     return Markup(" ").join(lines)
-
-
-def _differences_in_sight(table: pd.DataFrame) -> Markup:
-    """Three columns: number of labels, difference, verdict; a heading for each comparison."""
-    rows: list[list] = []
-    for pair, cells in table.groupby(["method", "baseline"], sort=False):
-        rows.append([paper.comparison_name(*pair)])
-        for row in cells.sort_values("labels").itertuples():
-            points = [table_text.estimate(row.mean, row.n, row.n_expected, signed=True)]
-            points += [_small(table_text.interval(row.low, row.high, row.n, signed=True))] * bool(row.n)
-            words = [_word(answers.state(row)) if row.n > 1 else table_text.NONE]
-            if row.paper == row.paper:
-                points.append(_small(f"paper {table_text.percent(row.paper, signed=True)}"))
-                words += [_labelled("order", row.order), _labelled("size", row.size)]
-            rows.append([str(row.labels), Markup(" ").join(points), Markup(" ").join(words)])
-    caption = "Percentage points with their 95 % interval over seeds, not adjusted for the number of comparisons."
-    return page.table(["Labels", "Difference", "Verdict"], rows, caption)
-
-
-def _labelled(what: str, word: str) -> Markup:
-    return Markup("<small>{}: {}</small>").format(what, _word(word))
-
-
-def _small(text: str) -> Markup:
-    return Markup("<small>{}</small>").format(text)
 
 
 def _rows_of(table: Table, task: str) -> Table:
@@ -256,7 +214,7 @@ def _rows_of(table: Table, task: str) -> Table:
     # The heading says which task it is.
     cells = table.cells[rows].drop(columns=["Task", "Source → Target"], errors="ignore")
     # Without figures of the paper nothing is compared with them.
-    paired = [name for name in ("Paper (%)", "Paper (points)", "Order", "Size") if name in cells]
+    paired = [name for name in ("Paper (%)", "Paper (points)", "Order", "Size", "e") if name in cells]
     empty = [name for name in paired if (cells[name] == table_text.NONE).all()]
     return Table(table.numbers[rows], cells.drop(columns=empty), table.caption)
 

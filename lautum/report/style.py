@@ -51,7 +51,8 @@ OTHER_STYLES = [
 ]
 WIDTH = 4.8  # inches; wider, and the letters would be too small on a phone
 DPI = 160
-PNG_COLOURS = 256  # of a palette: a third of the bytes of a file with all colours
+# Of a palette, without and with pictures among what is drawn: a third of the bytes of a file with all colours, or less.
+PNG_COLOURS = (64, 256)
 METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None}, "svg": {"Date": None}}
 FORMATS = {
     # What would make equal figures differ in their bytes: random identifiers in the SVG.
@@ -102,7 +103,8 @@ def render(figure: Figure, suffixes: Sequence[str] = ("png", "pdf")) -> Rendered
         for suffix in suffixes:
             buffer = io.BytesIO()
             figure.savefig(buffer, format=suffix, dpi=DPI, metadata=METADATA[suffix])
-            files[suffix] = _with_palette(buffer) if suffix == "png" else buffer.getvalue()
+            colours = PNG_COLOURS[any(axes.images for axes in figure.axes)]
+            files[suffix] = _with_palette(buffer, colours) if suffix == "png" else buffer.getvalue()
     return files
 
 
@@ -113,9 +115,9 @@ def write(figures: Mapping[str, Figure], folder: Path, suffixes: Sequence[str] =
             write_bytes(Path(folder) / f"{name}.{suffix}", content)
 
 
-def _with_palette(png: io.BytesIO) -> bytes:
+def _with_palette(png: io.BytesIO, colours: int) -> bytes:
     output = io.BytesIO()
     with Image.open(png) as image:
-        small = image.convert("RGB").quantize(PNG_COLOURS, kmeans=2, dither=Image.Dither.NONE)
+        small = image.convert("RGB").quantize(colours, kmeans=2, dither=Image.Dither.NONE)
         small.save(output, format="png", optimize=True, dpi=(DPI, DPI))
     return output.getvalue()

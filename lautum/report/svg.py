@@ -47,12 +47,14 @@ def embed(figure: Figure, name: str, text: str) -> Markup:
 
 
 def _smaller(body: str) -> str:
-    """Hundredths of a point are enough, and no font list in every word."""
+    """Hundredths of a point are enough, no font list in every word, no spaces that say nothing."""
     body = re.sub(r"<!--.*?-->\s*", "", body)
     body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
     body = re.sub(r"(font: [0-9.]+px) '[^;\"]*", rf"\1 {FONT}", body)
     body = re.sub(r' transform="rotate\(-0 [^"]*\)"', "", body)
     body = re.sub(r' (d|x|y|width|height|transform)="([^"]*)"', _rounded, body)
+    body = re.sub(r' d="[^"]*"', lambda match: " " + re.sub(r" ?([MLQCz]) ?", r"\1", match[0][1:]), body)
+    body = re.sub(r' style="[^"]*"', lambda match: re.sub(r"([:;]) ", r"\1", match[0]), body)
     return re.sub(r">\s+<", "><", body)
 
 

@@ -1,6 +1,6 @@
 """Tables as text: the cells, captions and formats of what `lautum.report.tables` computes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from lautum import paper
 from lautum.data.datasets import DATASETS
-from lautum.results import statistics
+from lautum.results import equivalence, statistics
 
 ACCURACY = "Accuracy (%)"
 NONE = "–"
@@ -23,22 +23,39 @@ CAPTIONS = {
     "differences": "Differences of target {part} accuracy in percentage points over the n seeds that both methods "
     "have. 95 % CI: Student t interval over seeds. BCa: bias-corrected and accelerated bootstrap over seeds, at a "
     "level expanded for n; it cannot leave the range of the observed differences, so below about 7 seeds it is too "
-    "short. Seeds and images: interval for other seeds and other test images. p: two-sided sign-flip test (exact up "
-    "to 16 seeds), which cannot fall below 2 / 2^n (0.0625 for 5 seeds). Holm: adjusted over all comparisons of the "
-    "task, missing ones as p = 1. P(A > B): fraction of seeds on which the first method beats the second, ties "
-    "counted half. Paper: difference of its two figures. Order: reproduced if the 95 % CI lies on the paper's side of "
-    "zero, contradicted if on the other, else consistent but unresolved. Size: differs if the paper's difference "
-    "lies outside the 95 % prediction interval for the difference in one further seed, agrees if inside one no "
-    "wider than the range of the paper's figures at that number of labels, else too uncertain.",
+    "short. Seeds and images: interval for other seeds and other test images. Sign-flip p: two-sided test (exact up "
+    "to 16 seeds), which cannot fall below 2 / 2^n (0.0625 for 5 seeds); it was declared before the results. t p: "
+    "two-sided t test. In brackets both after Holm's correction over all comparisons of the task, missing ones as "
+    "p = 1. Practically zero: the smallest margin (1 point, 2 points, half of the paper's difference) within which two "
+    "one-sided t tests place the difference, after Holm's correction for that margin; 1 and 2 points were set when the "
+    "results of the campaigns {seen} were known. P(A > B): fraction of seeds on which the first method beats the "
+    "second, ties counted half. Paper: difference of its two figures. Order: reproduced if the 95 % CI lies on the "
+    "paper's side of zero, contradicted if on the other, else consistent but unresolved. Size: differs if the paper's "
+    "difference lies outside the 95 % prediction interval for the difference in one further seed, agrees if inside one "
+    "no wider than the range of the paper's figures at that number of labels, else too uncertain.",
     "claims": "What the paper claims of a task: that one method beats another at every number of labels. A claim is "
     "contradicted if it is at one of them, reproduced if it is at all, else consistent but unresolved; in brackets, "
-    "at how many. The intervals are those of the paired differences, 95 % each, not adjusted for their number.",
+    "at how many. The intervals are those of the paired differences, 95 % each, not adjusted for their number. "
+    "Practically zero: at how many of the unresolved ones the two are practically equivalent, and the smallest margin "
+    "that shows it.",
+    "power": "What the design could have found at Holm's first step, 5 % over the number of the task's comparisons: "
+    "the probability that a true difference is found by the t test and by the sign-flip test, and that it is called "
+    "practically zero within 1 and 2 points (an error where it is as large as the margin or larger). For n seeds and "
+    "normal differences with the standard deviation over seeds that was measured, a root mean square over the "
+    "comparisons. Found: the difference that is found in 80 % of such experiments.",
     "pretraining": "Where the pre-transfer stage ended: means over the last five logged batches (training mode, with "
     "dropout) of n stages, over seeds and numbers of labels. A source accuracy near chance means that the term on the "
     "target has crowded out the source task.",
     "costs": "Cost of one run: medians over n runs, and the largest peak memory. Times compare only on the same "
     "machine. A pre-training that several methods share is counted for each of them.",
 }
+
+E_VALUES = (
+    " e: Bayes factor of the t test (JZS, Cauchy prior of scale 0.707). Where the two are equal and differences "
+    "normal, it ever reaches 20 with a probability of at most 5 %, however often results are looked at and whatever "
+    "decides when to stop; for one comparison, not adjusted for their number. The p values hold for a number of seeds "
+    "that is fixed beforehand."
+)
 
 
 class Table(NamedTuple):
@@ -81,8 +98,8 @@ def accuracy_cells(table: pd.DataFrame, titles: Mapping[str, str] = MappingProxy
     return pd.DataFrame(rows)
 
 
-def difference_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """`difference_table` as text."""
+def difference_cells(table: pd.DataFrame, looked: Collection[str] = ()) -> pd.DataFrame:
+    """`difference_table` as text; with e-values for the tasks whose results were looked at more than once."""
     rows = [
         {
             "Comparison": paper.comparison_name(row.method, row.baseline),
@@ -92,8 +109,10 @@ def difference_cells(table: pd.DataFrame) -> pd.DataFrame:
             "95 % CI": interval(row.low, row.high, row.n, signed=True),
             "BCa": interval(row.bca_low, row.bca_high, row.n, signed=True),
             "Seeds and images": interval(row.images_low, row.images_high, row.n, signed=True),
-            "p": _number(row.p, ".4f"),
-            "p (Holm)": _number(row.p_holm, ".4f"),
+            "Sign-flip p (Holm)": _tested(row.p, row.p_holm),
+            "t p (Holm)": _tested(row.p_t, row.p_t_holm),
+            "Practically zero": _within(row.within, row.paper),
+            "e": e_value(row.e) if row.task in looked else NONE,
             "P(A > B)": _number(row.superiority, ".2f"),
             "n": _count(row.n, row.n_expected),
             "Paper (points)": percent(row.paper, signed=True),
@@ -102,7 +121,8 @@ def difference_cells(table: pd.DataFrame) -> pd.DataFrame:
         }
         for row in table.itertuples()
     ]
-    return pd.DataFrame(rows)
+    cells = pd.DataFrame(rows)
+    return cells if looked else cells.drop(columns="e", errors="ignore")
 
 
 def claim_cells(table: pd.DataFrame) -> pd.DataFrame:
@@ -117,8 +137,34 @@ def claim_cells(table: pd.DataFrame) -> pd.DataFrame:
                 "Task": row.task,
                 "Claim": f"{paper.method_name(row.method)} > {paper.method_name(row.baseline)}",
                 "Verdict": f"{row.verdict} ({shown})",
+                "Practically zero": equivalent(row, total) or equivalence.NOT_SHOWN,
             }
         )
+    return pd.DataFrame(rows)
+
+
+def equivalent(row, total: int) -> str:
+    """A row of `claim_table`: at how many of all label counts the two are practically equivalent; empty if at none."""
+    found = {name: getattr(row, column) for name, column in equivalence.COLUMNS.items()}
+    return ", ".join(f"within {name} at {count} of {total}" for name, count in found.items() if count)
+
+
+def power_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """`power_table` as text."""
+    rows = [
+        {
+            "Task": row.task,
+            "# labelled": str(row.labels),
+            "True difference (points)": f"{100 * row.difference:g}",
+            "t test (%)": f"{100 * row.t:.1f}",
+            "Sign-flip (%)": f"{100 * row.sign_flip:.1f}",
+            "Within 1 point (%)": f"{100 * row.within_1:.1f}",
+            "Within 2 points (%)": f"{100 * row.within_2:.1f}",
+            "sd (points)": f"{100 * row.sd:.2f}",
+            "n": str(row.n),
+        }
+        for row in table.itertuples()
+    ]
     return pd.DataFrame(rows)
 
 
@@ -223,6 +269,24 @@ def _count(n: int, n_expected: int) -> str:
 
 def _verdict(word: str) -> str:
     return NONE if word == statistics.UNKNOWN else word
+
+
+def e_value(e: float) -> str:
+    """Two digits are enough: it is read against 20."""
+    if np.isnan(e):
+        return NONE
+    return f"{float(f'{e:.2g}'):,.12g}" if e < 1e6 else "over 1,000,000"
+
+
+def _tested(p: float, holm: float) -> str:
+    return NONE if np.isnan(p) else f"{p:.4f} ({holm:.4f})"
+
+
+def _within(name: str, figure: float) -> str:
+    """A margin in words, with its size where it is not in its name."""
+    if not equivalence.shown(name):
+        return NONE if name == statistics.UNKNOWN else name
+    return f"within {name}" + (f" ({percent(equivalence.margins(figure)[name])})" if name == equivalence.HALF else "")
 
 
 def _number(value: float, form: str) -> str:

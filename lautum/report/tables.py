@@ -1,9 +1,9 @@
-"""The paper's tables from evaluated runs: accuracies, paired differences, claims and costs, as Markdown, CSV and LaTeX.
+"""The paper's tables from evaluated runs: accuracies, paired differences, claims, power, costs; Markdown, CSV, LaTeX.
 
 `results` are collected records and predictions. `expected` lists the (task, method, labels, seed) that the
 configuration asks for: other records are left out, and runs without a record are shown as missing. `tasks` maps a
-task's name to an object with `source`, `target` and `paper_table` (a key of `paper.TABLE_SOURCES`, or None). Accuracies
-are fractions in numeric tables and percent in text.
+task's name to an object with `source`, `target`, `looks` and `paper_table` (a key of `paper.TABLE_SOURCES`, or None).
+Accuracies are fractions in numeric tables and percent in text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,10 +18,11 @@ from lautum.errors import LautumError
 from lautum.files import write_text
 from lautum.report import table_text
 from lautum.report.table_text import Table
-from lautum.results import statistics
+from lautum.results import equivalence, power, statistics
 from lautum.results.collected import RUN, Results, require_comparable
 
 BOOTSTRAP_SEED = 0
+TRUE = np.arange(11) / 100  # differences whose power is tabulated
 
 
 def grid(records: pd.DataFrame, expected: Iterable[tuple[str, str, int, int]]) -> pd.DataFrame:
@@ -89,8 +90,10 @@ def difference_table(
 ) -> pd.DataFrame:
     """Per task, label count and declared (method, baseline): `statistics.paired_comparison` over common seeds.
 
-    Columns: task, labels, method, baseline, those of `statistics.PairedComparison`, p_holm, n_expected, paper
-    (difference of the paper's figures), order and size (verdicts). Holm's family is all comparisons of one task.
+    Columns: task, labels, method, baseline, those of `statistics.PairedComparison`, n_expected, paper (difference of
+    the paper's figures), order and size (verdicts), of each of `equivalence.COLUMNS` the p value, and within, the
+    `equivalence.smallest` margin. Beside each p, p_t and p of equivalence stands that of Holm, with `_holm` in its
+    name, whose family is all comparisons of one task.
     """
     rows = []
     for (task, labels), block in runs.groupby(["task", "labels"], sort=False):
@@ -114,20 +117,60 @@ def difference_table(
                     "paper": figure,
                     "order": statistics.verdict_on_order(figure, statistics.Interval(result.low, result.high)),
                     "size": statistics.verdict_on_size(figure, run, _spread(tasks[task], labels)),
+                    **{
+                        equivalence.COLUMNS[name]: equivalence.equivalence_p(result.mean, result.sd, result.n, margin)
+                        for name, margin in equivalence.margins(figure).items()
+                    },
                 }
             )
     columns = ["task", "labels", "method", "baseline", *statistics.PairedComparison._fields]
-    table = pd.DataFrame(rows, columns=[*columns, "n_expected", "paper", "order", "size"])
-    table.insert(table.columns.get_loc("p") + 1, "p_holm", table.groupby("task")["p"].transform(statistics.holm))
-    return table.astype({"p_holm": float})
+    columns += ["n_expected", "paper", "order", "size", *equivalence.COLUMNS.values()]
+    table = pd.DataFrame(rows, columns=columns)
+    for name in ("p", "p_t", *equivalence.COLUMNS.values()):
+        adjusted = table.groupby("task")[name].transform(statistics.holm).astype(float)
+        table.insert(table.columns.get_loc(name) + 1, f"{name}_holm", adjusted)
+    adjusted = {name: f"{column}_holm" for name, column in equivalence.COLUMNS.items()}
+    words = [
+        equivalence.smallest({name: row[column] for name, column in adjusted.items()}, row["paper"])
+        for row in table.to_dict("records")
+    ]
+    return table.assign(within=pd.Series(words, dtype=object))
+
+
+def power_table(differences: pd.DataFrame, true: np.ndarray = TRUE) -> pd.DataFrame:
+    """Per task and label count: how probably the design finds a true difference, or shows that there is none.
+
+    From `difference_table`, of its rows with two seeds or more. Columns: task, labels, n (the most seeds of a
+    comparison), comparisons (of the task), sd (of differences over seeds: root mean square over the comparisons),
+    found_t and found_sign_flip (the difference that the test finds in 80 % of experiments, NaN if there is none),
+    difference (the true one, each of `true`), t and sign_flip (power), within_1 and within_2 (probability of the
+    verdict "practically zero"). All at the level of Holm's first step, 0.05 / comparisons.
+    """
+    columns = ["task", "labels", "n", "comparisons", "sd", "found_t", "found_sign_flip", "difference", "t", "sign_flip"]
+    family = differences.groupby("task").size()
+    pieces = [pd.DataFrame(columns=[*columns, "within_1", "within_2"])]
+    for (task, labels), rows in differences[differences["n"] > 1].groupby(["task", "labels"], sort=False):
+        n, sd, level = int(rows["n"].max()), float(np.sqrt((rows["sd"] ** 2).mean())), equivalence.LEVEL / family[task]
+        if sd == 0:
+            continue
+        values = [task, labels, n, int(family[task]), sd]
+        values += [sd * power.detectable(test, n, level) for test in (power.t_test, power.sign_flip)]
+        values += [true, power.t_test(true / sd, n, level), power.sign_flip(true / sd, n, level)]
+        within = {
+            equivalence.COLUMNS[name]: power.equivalence(true, sd, n, margin, level)
+            for name, margin in equivalence.MARGINS.items()
+        }
+        pieces.append(pd.DataFrame(dict(zip(columns, values, strict=True)) | within))
+    return pd.concat(pieces[1:] or pieces, ignore_index=True)
 
 
 def claim_table(differences: pd.DataFrame) -> pd.DataFrame:
     """Per task and comparison, over all label counts: the verdict on the paper's order. From `difference_table`.
 
-    Columns: task, method, baseline, reproduced, unresolved, contradicted, unknown (numbers of label counts), verdict.
-    `method` is the one that is better in the paper. Comparisons without figures of the paper, or in which now one and
-    now the other is better there, are left out.
+    Columns: task, method, baseline, reproduced, unresolved, contradicted, unknown (numbers of label counts), verdict,
+    and of each of `equivalence.COLUMNS` at how many unresolved label counts it is the smallest margin within which
+    the difference is practically zero. `method` is the one that is better in the paper. Comparisons without figures of
+    the paper, or in which now one and now the other is better there, are left out.
     """
     words = (statistics.REPRODUCED, statistics.UNRESOLVED, statistics.CONTRADICTED, statistics.UNKNOWN)
     rows = []
@@ -136,8 +179,11 @@ def claim_table(differences: pd.DataFrame) -> pd.DataFrame:
             better, worse = pair if cells["paper"].iloc[0] > 0 else reversed(pair)
             counts = {word.split()[-1]: int((cells["order"] == word).sum()) for word in words}
             verdict = statistics.verdict_on_claim(list(cells["order"]))
-            rows.append({"task": task, "method": better, "baseline": worse, **counts, "verdict": verdict})
+            unresolved = cells[cells["order"] == statistics.UNRESOLVED]
+            counts |= {"verdict": verdict} | equivalence.counts(unresolved["within"])
+            rows.append({"task": task, "method": better, "baseline": worse, **counts})
     columns = ["task", "method", "baseline", *(word.split()[-1] for word in words), "verdict"]
+    columns += equivalence.COLUMNS.values()
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -189,22 +235,26 @@ def cost_table(runs: pd.DataFrame) -> pd.DataFrame:
 def build_tables(
     results: Results, expected, tasks: Mapping, comparisons, titles: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Table]:
-    """The tables `accuracy`, `differences`, `claims`, `pretraining` and `costs`.
+    """The tables `accuracy`, `differences`, `claims`, `power`, `pretraining` and `costs`.
 
     `titles` as in `table_text.transfer_name`. Raises LautumError as `grid` does.
     """
     runs = grid(results.runs, expected)
     part = part_of(runs)
     accuracy, differences = accuracy_table(runs, tasks), difference_table(runs, results, tasks, comparisons)
+    powers, looked = power_table(differences), {task for task in differences["task"].unique() if tasks[task].looks}
     claims, pretraining, costs = claim_table(differences), pretraining_table(runs, results), cost_table(runs)
     tables = {
         "accuracy": (accuracy, table_text.accuracy_cells(accuracy, titles)),
-        "differences": (differences, table_text.difference_cells(differences)),
+        "differences": (differences, table_text.difference_cells(differences, looked)),
         "claims": (claims, table_text.claim_cells(claims)),
+        "power": (powers, table_text.power_cells(powers)),
         "pretraining": (pretraining, table_text.pretraining_cells(pretraining)),
         "costs": (costs, table_text.cost_cells(costs)),
     }
-    return {name: Table(*table, table_text.CAPTIONS[name].format(part=part)) for name, table in tables.items()}
+    captions = {name: table_text.CAPTIONS[name].format(part=part, seen=", ".join(equivalence.SEEN)) for name in tables}
+    captions["differences"] += table_text.E_VALUES * bool(looked)
+    return {name: Table(*table, captions[name]) for name, table in tables.items()}
 
 
 def write_tables(tables: dict[str, Table], folder: Path) -> None:

@@ -14,7 +14,8 @@ from lautum.experiment.layout import Layout
 from lautum.files import write_text
 from lautum.report import page, style, table_text, universes_figures
 from lautum.report.page import Section, parts
-from lautum.results.multiverse import CLAIM, LEVEL, MARGINS, Analysis
+from lautum.results.equivalence import HALF, LEVEL, MARGINS
+from lautum.results.multiverse import CLAIM, Analysis
 
 QUESTION = "Under which of the choices that the paper leaves open does its claim hold?"
 CURVE = (
@@ -182,9 +183,9 @@ def _decides(analysis: Analysis, drawn: Mapping[str, Figure], frame: pd.DataFram
 
 def _average(analysis: Analysis) -> Markup:
     table = analysis.average(CLAIM)
-    margins = {f"within {100 * margin:g} points, p": f"within {100 * margin:g}" for margin in MARGINS}
+    margins = {f"within {name}, p": f"within {name}" for name in MARGINS}
     if analysis.is_in_paper:
-        margins["within half of the paper's gain, p"] = "within half the paper’s"
+        margins[f"within {HALF}, p"] = "within half the paper’s"
     yes, no = page.verdict("yes", "=", "good"), page.verdict("not shown", "?", "open")
     rows = [
         [

@@ -11,13 +11,12 @@ from lautum import paper
 from lautum.experiment.layout import Layout
 from lautum.experiment.universes import CLAIM, Universes
 from lautum.results import specifications, universes
+from lautum.results.equivalence import HALF, LEVEL, MARGINS, equivalence_p
 from lautum.results.specifications import Shares
 from lautum.results.statistics import holm
 
 TARGET = ("lautum", "lautum_source")  # whether it is the target's images that help
 TRANSFER = ("standard", "target_only")  # whether there is any transfer
-MARGINS = (0.01, 0.02)  # of accuracy: practically zero within them; and half of the paper's gain
-LEVEL = 0.05
 SEED = 2019  # of random swaps and bootstrap samples
 
 
@@ -120,14 +119,12 @@ class Analysis:
     def average(self, pair: tuple[str, str]) -> pd.DataFrame:
         """`specifications.average_gains` of a comparison, with the p of equivalence within each margin."""
         table = specifications.average_gains(self.paired[pair], self.design.crossed)
-        for margin in MARGINS:
-            table[f"within {100 * margin:g} points, p"] = [
-                specifications.equivalence_p(row.gain, row.sd, row.n, margin) for row in table.itertuples()
-            ]
+        for name, margin in MARGINS.items():
+            table[f"within {name}, p"] = [equivalence_p(row.gain, row.sd, row.n, margin) for row in table.itertuples()]
         if pair == CLAIM and self.is_in_paper:
             halves = {labels: (row["lautum"] - row["standard"]) / 2 for labels, row in self.figures.items()}
-            table["within half of the paper's gain, p"] = [
-                specifications.equivalence_p(row.gain, row.sd, row.n, halves[row.labels]) for row in table.itertuples()
+            table[f"within {HALF}, p"] = [
+                equivalence_p(row.gain, row.sd, row.n, halves[row.labels]) for row in table.itertuples()
             ]
         return table
 
@@ -197,7 +194,7 @@ class Analysis:
     def _claim(self) -> str:
         of, overall = self.shares["all"], self.overall(CLAIM)
         average = self.average(CLAIM)
-        practically_zero = (average[f"within {100 * MARGINS[1]:g} points, p"] < LEVEL).all()
+        practically_zero = (average["within 2 points, p"] < LEVEL).all()
         shares = f"in {of.above:.0%} of {of.n} specifications (universe, budget and number of labels) Lautum was ahead "
         shares += f"of Standard, in {of.below:.0%} behind"
         if of.above >= 0.5 and of.above > of.below:
@@ -236,7 +233,7 @@ class Analysis:
 
     def _reason(self) -> str:
         found = self.overall(TARGET)
-        p, worth = specifications.equivalence_p(found.gain, found.sd, int(found.n), MARGINS[1]), _signed(found)
+        p, worth = equivalence_p(found.gain, found.sd, int(found.n), MARGINS["2 points"]), _signed(found)
         if found.low > 0:
             return f"It is the target’s images that help: they are worth {worth} points over source images."
         if p < LEVEL:

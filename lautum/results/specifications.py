@@ -105,19 +105,6 @@ def average_gains(paired: pd.DataFrame, crossed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["budget", "labels", "n", "gain", "low", "high", "sd"])
 
 
-def equivalence_p(mean: float, sd: float, n: int, margin: float) -> float:
-    """p of two one-sided t tests (Schuirmann 1987) that a mean lies outside +- `margin`; NaN for n < 2.
-
-    Below 0.05 the mean is practically zero within the margin: its 90 % interval lies inside.
-    """
-    if n < 2 or np.isnan(sd):
-        return np.nan
-    error = sd / np.sqrt(n)
-    if error == 0:
-        return float(abs(mean) >= margin)
-    return float(max(stats.t.sf((mean + margin) / error, n - 1), stats.t.cdf((mean - margin) / error, n - 1)))
-
-
 def decomposition(table: pd.DataFrame, levels: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
     """Which factor explains how much of the variance of the gain (mean over label counts): factor, share.
 

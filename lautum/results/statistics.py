@@ -5,15 +5,17 @@ by their per-seed differences. What cannot be computed (an interval from fewer t
 How often the intervals hold what they should is measured by `python -m lautum.studies.coverage`.
 """
 
+from math import exp, log1p, pi, sqrt
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
-from lautum.lazy import multitest, stats
+from lautum.lazy import integrate, stats
 
 BOOTSTRAP_RESAMPLES = 9999
 PERMUTATIONS = 2**16  # the sign-flip test enumerates all sign patterns up to 16 seeds and samples this many beyond
+CAUCHY_SCALE = np.sqrt(0.5)  # of the prior on mean / sd in the Bayes factor
 
 
 class Interval(NamedTuple):
@@ -36,6 +38,9 @@ class PairedComparison(NamedTuple):
     run_high: float
     p: float  # two-sided sign-flip test
     superiority: float  # P(method > baseline)
+    sd: float  # standard deviation of the differences over seeds
+    p_t: float  # two-sided t test
+    e: float  # Bayes factor of the t test, an e-value
 
 
 NO_INTERVAL = Interval(np.nan, np.nan)
@@ -140,6 +145,53 @@ def _rounded_mean(differences: np.ndarray, axis: int) -> np.ndarray:
     return differences.mean(axis=axis).round(9)
 
 
+def t_test_p(differences: np.ndarray) -> float:
+    """Two-sided p of the paired t test that the mean of `differences` (n,) is 0; NaN for n < 2."""
+    n = len(differences)
+    if n < 2:
+        return np.nan
+    t = t_statistic(differences)
+    return 1.0 if np.isnan(t) else float(2 * stdtr(n - 1, -abs(t)))
+
+
+def t_statistic(differences: np.ndarray) -> float:
+    """Mean over its standard error; NaN where nothing differs from 0, infinite where differences are equal."""
+    values = np.asarray(differences, dtype=float)
+    error = 0.0 if np.allclose(values, values[0], rtol=0, atol=1e-12) else values.std(ddof=1) / np.sqrt(len(values))
+    if error == 0:
+        return np.nan if abs(values[0]) < 1e-12 else float(np.copysign(np.inf, values[0]))
+    return float(values.mean() / error)
+
+
+def bayes_factor(differences: np.ndarray) -> float:
+    """The Bayes factor for a mean other than 0 of the paired t test (JZS; Rouder et al. 2009), of differences (n,).
+
+    Prior: Cauchy with scale `CAUCHY_SCALE` on mean / sd, 1 / sd^2 on the variance. For independent normal differences
+    of mean 0 and any variance, the probability that it *ever* reaches 1 / a as seeds are added is at most a, whatever
+    decides when to stop (Hendriksen, de Heide & Gruenwald 2021, Bayesian Analysis 16: with that prior on the variance
+    it is a likelihood ratio of what does not depend on the unit, hence a martingale that begins at 1, for which
+    Ville's inequality holds). So it is an e-value: 20 corresponds to 5 %. It is not adjusted for a number of
+    comparisons.
+
+    NaN for n < 2 and where the differences are all equal.
+    """
+    n = len(differences)
+    t = t_statistic(differences) if n > 1 else np.nan
+    if not np.isfinite(t):
+        return np.nan
+    information = n * float(CAUCHY_SCALE) ** 2
+
+    # Eq. 1 of Rouder et al. with g = 1 / z^2, for which z is half-normal.
+    def integrand(z: float) -> float:
+        shrunk = log1p(t**2 / (n - 1)) - log1p(t**2 * z**2 / ((z**2 + information) * (n - 1)))
+        return sqrt(2 / pi) * z / sqrt(z**2 + information) * exp(n / 2 * shrunk - z**2 / 2)
+
+    try:
+        return float(integrate.quad(integrand, 0, np.inf)[0])
+    except OverflowError:
+        return np.inf
+
+
 def probability_of_superiority(method: np.ndarray, baseline: np.ndarray) -> float:
     """P(method > baseline): the fraction of pairs (n,) that the method wins, ties counted half; NaN for n = 0."""
     wins = np.sign(np.round(np.asarray(method, dtype=float) - np.asarray(baseline, dtype=float), 12))
@@ -164,6 +216,9 @@ def paired_comparison(method: np.ndarray, baseline: np.ndarray, rng: np.random.G
         *prediction_interval(differences),
         p=sign_flip_p(differences, rng),
         superiority=probability_of_superiority(method.mean(axis=1), baseline.mean(axis=1)),
+        sd=float(differences.std(ddof=1)) if len(differences) > 1 else np.nan,
+        p_t=t_test_p(differences),
+        e=bayes_factor(differences),
     )
 
 
@@ -173,7 +228,11 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     missing = np.isnan(p_values)
     if missing.all():
         return p_values.copy()
-    adjusted = np.asarray(multitest.multipletests(np.where(missing, 1.0, p_values), method="holm")[1])
+    family = np.where(missing, 1.0, p_values)
+    order = np.argsort(family)
+    steps = np.maximum.accumulate(family[order] * np.arange(len(family), 0, -1))
+    adjusted = np.empty(len(family))
+    adjusted[order] = np.minimum(steps, 1)
     return np.where(missing, np.nan, adjusted)
 
 

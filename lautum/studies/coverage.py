@@ -17,6 +17,8 @@ import pandas as pd
 
 from lautum.files import write_text
 from lautum.results import specifications, statistics
+from lautum.results.equivalence import equivalence_p
+from lautum.studies import verdict_rates
 
 IMAGES = 1000
 SEED_SD, IMAGE_SD, NOISE_SD = 0.02, 0.35, 0.3  # of a score; a difference of two methods varies as much
@@ -31,6 +33,7 @@ def main() -> None:
     trials = parser.parse_args().trials
     rows = [row for n in (3, 5, 10) for row in (*over_seeds(n, trials), *over_images(n, trials), *verdicts(n, trials))]
     rows += over_universes(3, trials)
+    rows += [_row(what, model, n, trials, count) for what, model, n, count in verdict_rates.simulate(trials)]
     table = pd.DataFrame(rows, columns=["what", "model", "n", "trials", "rate", "standard_error"])
     write_text(Path("reports/coverage.csv"), table.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
     print(table.to_string(index=False, float_format="%.3f"))
@@ -101,7 +104,7 @@ def over_universes(n: int, trials: int) -> list[tuple]:
         for truth, name in ((margin, "2 points called within 2 points"), (0.0, "power: 0 called within 2 points")):
             varied = universes(n, rng, truth, choice_sd=0.01)
             row = specifications.average_gains(varied.assign(budget=0, labels=0), CROSSED).iloc[0]
-            counts[name] += specifications.equivalence_p(row.gain, row.sd, row.n, margin) < 0.05
+            counts[name] += equivalence_p(row.gain, row.sd, row.n, margin) < 0.05
             counts["average gain outside its interval"] += (not row.low <= truth <= row.high) / 2
         apart = equal.assign(difference=equal["difference"] + margin * (-1.0) ** (equal["universe"] // CROSSED))
         counts["power: joint test, +-2 points"] += specifications.joint_p(apart, CROSSED, rng) < 0.05
