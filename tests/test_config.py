@@ -147,6 +147,7 @@ BAD = [
     ({"methods": {"x": {"pretrain": "lautum"}}}, "methods.x.transfer: Field required"),
     ({"methods": {"a/b": {"pretrain": "lautum", "transfer": "supervised"}}}, "name 'a/b' may hold letters, digits"),
     (task(lable_counts=[10]), "tasks.digits-letters: unknown key 'lable_counts'; did you mean 'label_counts'?"),
+    (task(looks=[3, 2]), "looks must be rising numbers of seeds, got [3, 2]"),
     (task(label_counts=[10, 10]), "label_counts must be distinct positive integers, got [10, 10]"),
     (task(label_counts=[55]), "label_counts must be multiples of the 10 classes, got 55"),
     (

@@ -273,6 +273,53 @@ def test_the_leads_over_other_methods_are_those_of_the_records():
     assert f"the bootstrap's ([{tenths(row['bca_low'])}, {tenths(row['bca_high'])}])" in FINDINGS
 
 
+def test_what_is_practically_zero_is_what_the_records_say():
+    table = published()
+    gains = table[(table["method"] == "lautum") & (table["baseline"] == "standard")]
+    half = "half of the paper's gain"
+    assert gains["within"].tolist() == [half, "2 points", "2 points", "not shown", "2 points", "2 points"]
+    assert gains["within_1_holm"].min() > 0.05 and "None is shown to be within 1 point." in FINDINGS
+    (margin,) = 50 * gains.loc[gains["within"] == half, "paper"]
+    assert f"within half of the paper's gain ({margin:.1f} points)" in FINDINGS and f"({margin:.1f} points)" in README
+    controls = pd.read_csv(ROOT / "reports/controls/differences.csv")
+    again = controls[(controls["method"] == "lautum") & (controls["baseline"] == "standard")]
+    assert again["within"].tolist() == [half, "2 points", "2 points"]
+    (fifty,) = pd.read_csv(ROOT / "reports/fifty-labels/differences.csv").itertuples()
+    assert shows(FINDINGS, f"{fifty.within_2_holm:.4f}", f"{fifty.within_1_holm:.3f}")
+    # By the t test, added later.
+    found = table[table["p_t_holm"] < 0.05]
+    ahead = found["method"].where(found["mean"] > 0, found["baseline"])
+    assert len(found) == 11 and set(ahead) == {"temporal_ensembling"}
+    mnist, cifar = (found[found["task"] == task] for task in ("mnist-notmnist10k", "cifar10-cifar100"))
+    assert len(mnist) == 6 and f"By the t test their p is at most {mnist['p_t_holm'].max():.4f}." in FINDINGS
+    p = cifar.set_index(["method", "baseline", "labels"])["p_t_holm"]
+    te = [p["temporal_ensembling", "standard", labels] for labels in (100, 200)]
+    lautum = [p["lautum", "temporal_ensembling", labels] for labels in (200, 500)]
+    assert len(cifar) == 5 and shows(
+        FINDINGS,
+        *(f"{value:.3f}" for value in te),
+        f"{lautum[0]:.4f}",
+        f"{lautum[1]:.3f}",
+        f"{p['mk_mmd', 'temporal_ensembling', 200]:.3f}",
+    )
+    evidence = table[table["e"] >= 20]
+    ahead = evidence["method"].where(evidence["mean"] > 0, evidence["baseline"])
+    assert len(evidence) == 9 and set(ahead) == {"temporal_ensembling"} and "nine of the 30 reach 20" in FINDINGS
+    assert f"that of Lautum − Standard is at most {gains['e'].max():.1f}" in FINDINGS
+
+
+def test_the_power_in_the_text_is_that_of_the_measured_spread():
+    power = pd.read_csv(ROOT / "reports/published/power.csv")
+    at_zero = power[power["difference"] == 0].set_index(["task", "labels"])
+    found = 100 * at_zero[["found_t", "found_sign_flip"]]
+    tasks = ("mnist-notmnist10k", "cifar10-cifar100")
+    t, sign_flip = (
+        [rounded(value) for task in tasks for value in found.loc[task, name]] for name in ("found_t", "found_sign_flip")
+    )
+    assert shows(FINDINGS, "80 %", *t[:3], "50", "100", "200", *t[3:], "100", "200", "500", *sign_flip)
+    assert at_zero.loc[("mnist-notmnist10k", 50), "within_2"] < 0.01
+
+
 def test_accuracies_of_controls_are_those_of_the_records():
     runs = pd.read_csv(ROOT / "reports/controls/records.csv")
     means = (100 * runs.groupby(["method", "labels"])["accuracy"].mean()).map(rounded)

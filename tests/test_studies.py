@@ -15,7 +15,7 @@ from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.files import write_text
 from lautum.pipeline import processor
-from lautum.studies import bench, bench_page, coverage, overhead, peers
+from lautum.studies import bench, bench_page, coverage, overhead, peers, verdict_rates
 
 ROOT = Path(__file__).parent.parent
 
@@ -67,6 +67,20 @@ def test_verdicts_on_universes_err_as_seldom_as_they_say():
         assert rates[name] <= 5 / 20, name
     assert 0.005 < rates["ahead though equal, share of settings"] < 0.06
     assert rates["power: joint test, +-2 points"] > 0.8 < rates["power: 0 called within 2 points"]
+
+
+def test_verdicts_on_families_err_as_seldom_as_they_say():
+    """Of 100 experiments at 5 %, more than 13 err with a probability of 0.02 %, of 200 more than 21."""
+    for model in ("nominal", "heavy tails"):
+        values = verdict_rates.draw(model, np.random.default_rng(0), 100_000)
+        assert values.std() == pytest.approx(verdict_rates.SD, rel=0.05)
+        rates = {name: count / 100 for name, count in verdict_rates.families(model, 10, 100).items()}
+        power = {name: rates.pop(name) for name in list(rates) if name.startswith("power: ")}
+        assert len(rates) == 6 and max(rates.values()) < 0.14
+        assert power["power: equal called practically zero within 2 points"] > 0.9 < power["power: 2 points found by t"]
+    seen = verdict_rates.looks("nominal", 10, 200)
+    assert seen["e of 20 at any look, equal methods"] <= 21 < seen["p of t below 0.05 at any look, equal methods"]
+    assert verdict_rates.until_narrow(200)["t interval without the truth, seeds added until it is narrow"] <= 30
 
 
 def test_the_table_of_coverage_is_written(tmp_path, monkeypatch, capsys):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import recompute
 import yaml
 from scipy import stats
 
@@ -14,7 +15,7 @@ from lautum import paper, schema
 from lautum.errors import LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
-from lautum.experiment.universes import low_discrepancy
+from lautum.experiment.universes import CLAIM, low_discrepancy
 from lautum.files import sha256_of_arrays, write_arrays
 from lautum.pipeline.run_record import Predictions, RunRecord, Snapshot
 from lautum.report import campaign as campaigns
@@ -214,8 +215,48 @@ def test_the_page_says_what_the_table_says(declared):
     assert f"in {ahead / of:.0%} of {of} specifications" in first
     gains = pd.read_csv(declared.report / "gains.csv")
     assert set(gains["comparison"]) == {paper.comparison_name(*pair) for pair in analysis.comparisons}
+    # All of the page's figures, computed a second time by other code.
+    own = declared.config.universes.model_dump()
+    arms = list(dict.fromkeys(method.arm for method in map(declared.config.methods.get, declared.config.grid.methods)))
+    path = declared.report / universes.FILE
+    again = recompute.Universes(path, "mnist", own, list(declared.config.grid.seeds), arms, 1000)
+    recompute_agrees(again, declared.report, html)
     te = gains[gains["comparison"] == "TE − Standard"]
     assert set(te["budget"]) == {1000} and set(te["universe"]) == set(range(0, 24, 4))
+
+
+def recompute_agrees(again: recompute.Universes, report: Path, page: str) -> None:
+    """Sentences of the page, and the tables beside it, are those of other code on universes.csv alone."""
+    for sentence in again.sentences():
+        assert sentence in page
+    shares = pd.read_csv(report / "shares.csv").set_index("settings")
+    near = {key for key, distance in again.distances().items() if distance <= 5}
+    transfer = again.differences("standard", "target_only")
+    helps = {key for key, some in transfer.items() if recompute.interval([*some.values()])[0] > 0}
+    for name, keep in (
+        ("all", None),
+        ("near the paper", lambda key: key[:2] in near),
+        ("where transfer helps", lambda key: key in helps),
+    ):
+        if name in shares.index:
+            expected = shares.loc[name, ["n", "ahead", "behind"]].tolist()
+            assert again.shares(keep) == pytest.approx(expected, rel=1e-5, nan_ok=True), name
+    average = pd.read_csv(report / "average.csv")
+    average = average[average["comparison"] == paper.comparison_name(*CLAIM)].set_index(["budget", "labels"])
+    for key, row in again.average().items():
+        assert 100 * average.loc[key, "gain"] == pytest.approx(row["gain"], abs=1e-3)
+        assert 100 * average.loc[key, "low"] == pytest.approx(row["low"], abs=1e-3)
+        for name, column in (("1 point", "1 point"), ("2 points", "2 points"), ("half", "half of the paper's gain")):
+            if name in row:
+                assert average.loc[key, f"within {column}, p"] == pytest.approx(row[name], rel=1e-4, abs=1e-12)
+    distances = pd.read_csv(report / "distances.csv").set_index(["universe", "budget"])["distance"]
+    assert {key: 100 * distance for key, distance in distances.items()} == pytest.approx(again.distances(), abs=1e-3)
+
+
+def test_every_committed_campaign_says_what_other_code_finds_in_its_runs():
+    for path in sorted(ROOT.glob("reports/universes-*/universes.csv")):
+        page = (path.parent / "index.html").read_text(encoding="utf-8")
+        recompute_agrees(recompute.declared(path), path.parent, page)
 
 
 def test_a_universe_with_a_missing_run_is_left_out_and_said(declared):

@@ -1,0 +1,323 @@
+"""Headline figures from committed records alone, with none of the package's code: csv, NumPy and SciPy.
+
+    python tests/recompute.py
+
+prints those of the published tables (reports/published, reports/fifty-labels) and of every campaign over universes
+(reports/universes-*/universes.csv). tests/test_recompute.py compares them with README, documents and pages. What is
+computed, and by which rule a sentence follows, is written here a second time, from docs/protocol.md and
+docs/universes.md.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+ROOT = Path(__file__).parent.parent
+PAPER = {  # Tables 1 and 2: Standard, TE, Mk-MMD, Lautum, in percent
+    ("mnist", 50): (34.02, 37.28, 46.72, 47.96),
+    ("mnist", 100): (57.58, 61.45, 63.32, 65.21),
+    ("mnist", 200): (67.78, 74.87, 80.35, 83.77),
+    ("cifar10", 100): (39.90, 42.20, 45.30, 46.70),
+    ("cifar10", 200): (52.80, 54.60, 59.30, 60.90),
+    ("cifar10", 500): (64.50, 66.50, 68.00, 70.80),
+}
+METHODS = ("standard", "temporal_ensembling", "mk_mmd", "lautum")
+COMPARED = [  # in every table of the paper's four methods
+    ("lautum", "standard"),
+    ("lautum", "temporal_ensembling"),
+    ("lautum", "mk_mmd"),
+    ("mk_mmd", "temporal_ensembling"),
+    ("temporal_ensembling", "standard"),
+]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def paper_gain(source: str, labels: int, method: str, baseline: str) -> float:
+    """In points; NaN where the paper has no figures."""
+    figures = dict(zip(METHODS, PAPER.get((source, labels), (np.nan,) * 4), strict=True))
+    return figures.get(method, np.nan) - figures.get(baseline, np.nan)
+
+
+def holm(p: dict) -> dict:
+    """Holm's step-down: the k-th smallest of m is multiplied by m - k + 1, and none falls below the one before."""
+    adjusted, least = {}, 0.0
+    for place, key in enumerate(sorted(p, key=lambda key: p[key])):
+        least = max(least, min(1.0, p[key] * (len(p) - place)))
+        adjusted[key] = least
+    return adjusted
+
+
+def sign_flip(values: np.ndarray) -> float:
+    """The share of all 2^n sign patterns whose mean is as far from zero; in integers, so that ties are ties."""
+    patterns = (np.arange(2 ** len(values))[:, None] >> np.arange(len(values))) & 1
+    sums = np.abs((2 * patterns - 1) @ values)
+    return float(np.mean(sums >= abs(values.sum())))
+
+
+def outside(values: np.ndarray, margin: float) -> float:
+    """p of two one-sided t tests that the mean lies outside +- margin."""
+    above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(values, margin, alternative="less").pvalue
+    return float(max(above, below))
+
+
+def table(campaign: str, compared=tuple(COMPARED)) -> dict[tuple, dict[str, float]]:
+    """Of every (task, method, baseline, labels): what differences.csv has, in points."""
+    correct: dict[tuple, dict[int, int]] = {}
+    images, sources = {}, {}
+    for row in rows(ROOT / f"reports/{campaign}/records.csv"):
+        key = row["task"], row["method"], int(row["labels"])
+        correct.setdefault(key, {})[int(row["seed"])] = int(row["correct"])
+        images[row["task"]], sources[row["task"]] = int(row["n_images"]), row["source"]
+    found: dict[tuple, dict[str, float]] = {}
+    for task in images:
+        family = {}
+        for method, baseline in compared:
+            for labels in sorted({key[2] for key in correct if key[0] == task}):
+                ours, theirs = (correct.get((task, name, labels), {}) for name in (method, baseline))
+                seeds = sorted(set(ours) & set(theirs))
+                if not seeds:
+                    continue
+                counts = np.array([ours[seed] - theirs[seed] for seed in seeds])
+                points = 100 * counts / images[task]
+                low, high = stats.t.interval(0.95, len(points) - 1, points.mean(), stats.sem(points))
+                paper = paper_gain(sources[task], labels, method, baseline)
+                family[task, method, baseline, labels] = {
+                    "n": len(points),
+                    "mean": points.mean(),
+                    "low": low,
+                    "high": high,
+                    "paper": paper,
+                    "t": stats.ttest_1samp(points, 0).pvalue,
+                    "sign_flip": sign_flip(counts) if len(counts) <= 16 else np.nan,
+                    "within 1 point": outside(points, 1),
+                    "within 2 points": outside(points, 2),
+                    "within half": outside(points, abs(paper) / 2) if np.isfinite(paper) else 1.0,
+                }
+        for name in ("t", "sign_flip", "within 1 point", "within 2 points", "within half"):
+            for key, p in holm({key: row[name] for key, row in family.items()}).items():
+                family[key][f"{name}, Holm"] = p if np.isfinite(family[key][name]) else np.nan
+        found |= family
+    return found
+
+
+def headline(found: dict[tuple, dict[str, float]]) -> dict[str, object]:
+    """What README says of the published campaign."""
+    gains = {key: row for key, row in found.items() if key[1:3] == ("lautum", "standard")}
+    tasks = sorted({key[0] for key in gains}, reverse=True)
+    apart = [key for key, row in gains.items() if not row["low"] <= 0 <= row["high"]]
+    rest = [row for key, row in gains.items() if key not in apart]
+    within_2 = [row for row in rest if min(row["within 1 point, Holm"], row["within 2 points, Holm"]) < 0.05]
+    significant = {key: row for key, row in found.items() if row["sign_flip, Holm"] < 0.05}
+    return {
+        "average": {
+            task: tuple(
+                float(np.mean([row[name] for key, row in gains.items() if key[0] == task]))
+                for name in ("mean", "paper")
+            )
+            for task in tasks
+        },
+        "told apart": apart,
+        "practically equivalent": sum(
+            min(row["within 1 point, Holm"], row["within 2 points, Holm"], row["within half, Holm"]) < 0.05
+            for row in rest
+        ),
+        "of them within 2 points": len(within_2),
+        "comparisons": len(found),
+        "significant": len(significant),
+        "significant by t": sum(row["t, Holm"] < 0.05 for row in found.values()),
+        "ahead in them": {key[1] if row["mean"] > 0 else key[2] for key, row in significant.items()},
+    }
+
+
+def interval(values) -> tuple[float, float]:
+    """95 % t interval of a mean."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return np.nan, np.nan
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return values.mean() - half, values.mean() + half
+
+
+class Universes:
+    """A campaign over universes, from its universes.csv and what was declared in its configuration."""
+
+    def __init__(self, path: Path, source: str, declared: dict, seeds: list[int], arms: list[str], longest: int):
+        """`declared`: the configuration's `universes`; `longest`: post-transfer steps of a whole stage."""
+        self.source, self.crossed = source, declared["crossed"]
+        self.near_seeds = declared["nearness"]["seeds"]
+        every = declared.get("every", {})
+        table = rows(path)
+        self.labels = sorted({int(row["labels"]) for row in table})
+        self.accuracy: dict[tuple, dict[int, float]] = {}  # by arm, universe, budget, labels: by seed, in percent
+        found: dict[int, int] = {}
+        for row in table:
+            universe = int(row["universe"])
+            found[universe // self.crossed] = found.get(universe // self.crossed, 0) + 1
+            counts = {int(name[6:]): value for name, value in row.items() if name.startswith("after_") and value}
+            for budget, count in (counts | {longest: row["correct"]}).items():
+                key = row["arm"], universe, budget, int(row["labels"])
+                share = 100 * float(count) / int(row["n_images"])
+                self.accuracy.setdefault(key, {})[int(row["seed"])] = share
+        wanted = {}  # runs of a whole block
+        for universe in range(declared["count"]):
+            here = [arm for arm in arms if universe % every.get(arm, 1) == 0]
+            runs = len(self.labels) * (len(here) * len(seeds) + len(self.near_seeds))
+            wanted[universe // self.crossed] = wanted.get(universe // self.crossed, 0) + runs
+        self.blocks = [block for block in wanted if found.get(block) == wanted[block]]
+        self.budgets = sorted({key[2] for key in self.accuracy if key[0] == "standard"})
+
+    def differences(self, arm: str, baseline: str) -> dict[tuple, dict[int, float]]:
+        """Paired differences by (universe, budget, labels) and seed."""
+        paired = {}
+        for (name, *rest), ours in self.accuracy.items():
+            theirs = self.accuracy.get((baseline, *rest))
+            if name == arm and theirs and rest[0] // self.crossed in self.blocks:
+                paired[tuple(rest)] = {seed: ours[seed] - theirs[seed] for seed in ours if seed in theirs}
+        return paired
+
+    def shares(self, keep=None) -> tuple[int, float, float]:
+        """Of the claim's specifications: their number, the share above zero, and below; of those in `keep`."""
+        paired = self.differences("lautum", "standard")
+        bounds = [interval([*some.values()]) for key, some in paired.items() if keep is None or keep(key)]
+        number = len(bounds)
+        above, below = sum(low > 0 for low, _ in bounds), sum(high < 0 for _, high in bounds)
+        return number, above / number if number else np.nan, below / number if number else np.nan
+
+    def distances(self) -> dict[tuple[int, int], float]:
+        """Of each universe and budget, how far Standard is from the paper."""
+        found = {}
+        for universe in sorted({key[1] for key in self.accuracy}):
+            for budget in self.budgets:
+                cells = [self.accuracy.get(("standard", universe, budget, count)) for count in self.labels]
+                if universe // self.crossed in self.blocks and all(cells):
+                    means = [np.mean([cell[seed] for seed in self.near_seeds]) for cell in cells]
+                    figures = [PAPER[self.source, count][0] for count in self.labels]
+                    found[universe, budget] = float(np.sqrt(np.mean((np.array(means) - figures) ** 2)))
+        return found
+
+    def over_choices(self, paired: dict[tuple, dict[int, float]]) -> np.ndarray:
+        """Means over pre-transfer choices of all differences in each."""
+        by_choice: dict[int, list[float]] = {}
+        for (universe, _, _), some in paired.items():
+            by_choice.setdefault(universe // self.crossed, []).extend(some.values())
+        return np.array([np.mean(values) for values in by_choice.values()])
+
+    def average(self) -> dict[tuple[int, int], dict[str, float]]:
+        """Of the claim, by budget and labels: mean gain, interval, p of equivalence."""
+        paired, found = self.differences("lautum", "standard"), {}
+        for budget in self.budgets:
+            for labels in self.labels:
+                values = self.over_choices({key: some for key, some in paired.items() if key[1:] == (budget, labels)})
+                low, high = interval(values)
+                half = abs(paper_gain(self.source, labels, "lautum", "standard")) / 2
+                margins = {"1 point": 1, "2 points": 2} | ({"half": half} if half == half else {})
+                found[budget, labels] = {"gain": values.mean(), "low": low, "high": high} | {
+                    name: outside(values, margin) if len(values) > 1 else np.nan for name, margin in margins.items()
+                }
+        return found
+
+    def joint(self, swaps: int = 9999) -> dict[int, float]:
+        """p of no difference anywhere, for each label count, after Holm; random, so to about 0.01."""
+        paired, found, rng = self.differences("lautum", "standard"), {}, np.random.default_rng(1)
+        for labels in self.labels:
+            cells: dict[int, dict[int, list[float]]] = {}
+            for (universe, _, count), some in paired.items():
+                if count == labels:
+                    for seed, difference in some.items():
+                        cells.setdefault(universe, {}).setdefault(seed, []).append(difference)
+            means = np.array([[np.mean(cells[u][seed]) for seed in sorted(cells[u])] for u in sorted(cells)])
+            block = np.unique([u // self.crossed for u in sorted(cells)], return_inverse=True)[1]
+            observed = (means.mean(axis=1) ** 2).sum()
+            as_large = 1
+            for _ in range(swaps):
+                signs = rng.choice([-1, 1], (block.max() + 1, means.shape[1]))[block]
+                as_large += ((signs * means).mean(axis=1) ** 2).sum() >= observed * (1 - 1e-12)
+            found[labels] = as_large / (swaps + 1)
+        return holm(found)
+
+    def sentences(self) -> list[str]:
+        """As docs/universes.md prescribes; of what decides, which the runs alone do not tell, nothing."""
+        number, above, below = self.shares()
+        shares = f"in {above:.0%} of {number} specifications (universe, budget and number of labels) Lautum was ahead "
+        shares += f"of Standard, in {below:.0%} behind"
+        average, joint = self.average(), self.joint()
+        gain = signed(self.over_choices(self.differences("lautum", "standard")))
+        if above >= 0.5 and above > below:
+            claim = f"The claim holds in most of the settings that a reader could have meant: {shares}."
+        elif above < 0.5 and min(joint.values()) < 0.05:
+            claim = f"Whether the claim holds depends on the setting: {shares}."
+        elif min(joint.values()) >= 0.05 and all(row["2 points"] < 0.05 for row in average.values()):
+            claim = f"In the settings examined, Lautum’s pre-training makes no practical difference: {shares}."
+        else:
+            claim = f"The settings examined do not decide it: on average Lautum was {gain} points ahead; {shares}."
+        said = [claim]
+        if (self.source, self.labels[0]) in PAPER:
+            said.append(self.level())
+        target = self.differences("lautum", "lautum_source")
+        if target:
+            values = self.over_choices(target)
+            worth = f"they are worth {signed(values)} points over source images."
+            if interval(values)[0] > 0:
+                said.append(f"It is the target’s images that help: {worth}")
+            elif len(values) > 1 and outside(values, 2) < 0.05:
+                said.append(f"It is not the target’s images: {worth}")
+            else:
+                said.append(f"Whether the target’s images help is not decided: {worth}")
+        return said
+
+    def level(self) -> str:
+        """Of the paper's own level."""
+        distances = self.distances()
+        near = {key for key, distance in distances.items() if distance <= 5}
+        if not near:
+            (universe, budget), distance = min(distances.items(), key=lambda item: item[1])
+            return (
+                "No universe brings Standard near the paper’s accuracy at any budget; the nearest, universe "
+                f"{universe} after {budget} steps, is {distance:.1f} points away."
+            )
+        paired = self.differences("lautum", "standard")
+        there = self.over_choices({key: some for key, some in paired.items() if key[:2] in near})
+        gains = ", ".join(f"{paper_gain(self.source, count, 'lautum', 'standard'):.1f}" for count in self.labels)
+        return (
+            f"Where Standard is as accurate as in the paper ({len(near)} pairs of universe and budget), Lautum was "
+            f"{signed(there)} points ahead on average; the paper’s gains are {gains}."
+        )
+
+
+def signed(values: np.ndarray) -> str:
+    """A mean with its interval."""
+    low, high = interval(values)
+    return f"{values.mean():+.1f}" + ("" if np.isnan(low) else f" [{low:+.1f}, {high:+.1f}]")
+
+
+def main() -> None:
+    """Print them."""
+    for name, value in headline(table("published")).items():
+        print(f"{name}: {value}")
+    for path in sorted(ROOT.glob("reports/universes-*/universes.csv")):
+        print(*declared(path).sentences(), sep="\n")
+
+
+def declared(path: Path) -> Universes:
+    """A committed campaign over universes, with what its configuration and config/config.yaml declare."""
+    import yaml
+
+    own, base = (
+        yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8"))
+        for name in (path.parent.name, "config")
+    )
+    (name,) = own["grid"]["tasks"]
+    source = own["tasks"].get(name, {}).get("source", base["tasks"].get(name, {}).get("source"))
+    steps = own["tasks"][name]["transfer"]["steps"]["value"]
+    return Universes(path, source, own["universes"], own["grid"]["seeds"], own["grid"]["methods"], steps)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What is said of the published campaigns is what other code finds in their records: `recompute`, with none of ours."""
+
+import ast
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import recompute
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FINDINGS = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
+
+
+def test_the_other_code_is_other_code():
+    tree = ast.parse((ROOT / "tests/recompute.py").read_text(encoding="utf-8"))
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
+    }
+    assert imported == {"csv", "pathlib", "numpy", "scipy", "yaml"}
+
+
+COLUMNS = {
+    "n": "n",
+    "t": "p_t",
+    "t, Holm": "p_t_holm",
+    "sign_flip": "p",
+    "sign_flip, Holm": "p_holm",
+    "within 1 point": "within_1",
+    "within 1 point, Holm": "within_1_holm",
+    "within 2 points": "within_2",
+    "within 2 points, Holm": "within_2_holm",
+}
+
+
+@pytest.mark.parametrize("campaign", ["published", "controls", "fifty-labels", "first", "first-cifar10-cifar100"])
+def test_every_difference_is_found_again(campaign):
+    table = pd.read_csv(ROOT / f"reports/{campaign}/differences.csv")
+    compared = list(table[["method", "baseline"]].drop_duplicates().itertuples(index=False, name=None))
+    found = recompute.table(campaign, compared)
+    assert len(found) == len(table)
+    for row in table.to_dict("records"):
+        again = found[row["task"], row["method"], row["baseline"], row["labels"]]
+        for name in ("mean", "low", "high"):
+            assert 100 * row[name] == pytest.approx(again[name], abs=1e-9)
+        for name, column in COLUMNS.items():
+            if again[name] == again[name]:
+                assert row[column] == pytest.approx(again[name], rel=1e-6, abs=1e-12), (name, again)
+        if again["paper"] == again["paper"]:
+            assert 100 * row["paper"] == pytest.approx(again["paper"])
+            assert row["within_half"] == pytest.approx(again["within half"], rel=1e-6, abs=1e-12)
+            assert row["within_half_holm"] == pytest.approx(again["within half, Holm"], rel=1e-6, abs=1e-12)
+
+
+def test_the_headline_is_that_of_the_records():
+    found = recompute.headline(recompute.table("published"))
+    numbers = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    result = README.partition("## The result")[2].partition("\n## ")[0]
+    for task in ("mnist-notmnist10k", "cifar10-cifar100"):
+        ours, papers = (f"{value:+.1f}".replace("-", "−") for value in found["average"][task])
+        assert f"{ours} points" in result or f"{ours} on" in result
+        assert papers in result
+    assert found["told apart"] == [("cifar10-cifar100", "lautum", "standard", 100)]
+    sentence = (
+        f"At {numbers[found['practically equivalent']]} of the six label counts the two are practically equivalent"
+    )
+    assert sentence in result
+    assert f"within 2 points at {numbers[found['of them within 2 points']]}" in result
+    assert f"{numbers[found['significant']].capitalize()} of the {found['comparisons']} differences" in result
+    assert found["ahead in them"] == {"temporal_ensembling"}
+    assert f"{numbers[found['significant by t']].capitalize()} of the {found['comparisons']}" in FINDINGS
