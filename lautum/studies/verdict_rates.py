@@ -30,7 +30,9 @@ def draw(model: str, rng: np.random.Generator, *shape: int) -> np.ndarray:
 def adjusted(values: np.ndarray, margin: float) -> np.ndarray:
     """p of equivalence within `margin` after Holm, of differences (FAMILY, n)."""
     n = values.shape[1]
-    return statistics.holm([equivalence.equivalence_p(some.mean(), some.std(ddof=1), n, margin) for some in values])
+    return statistics.holm(
+        np.array([equivalence.equivalence_p(some.mean(), some.std(ddof=1), n, margin) for some in values])
+    )
 
 
 def families(model: str, n: int, trials: int) -> Rates:
@@ -57,7 +59,9 @@ def families(model: str, n: int, trials: int) -> Rates:
             )
             wrong |= bool((adjusted(values + mixed[:, None], margin)[mixed >= margin] < LEVEL).any())
         rates["any of 5 at 0, 1 and 2 points called so within too little"] += wrong
-        equal, apart = (statistics.holm([statistics.t_test_p(some + more) for some in values]) for more in (0, 0.02))
+        equal, apart = (
+            statistics.holm(np.array([statistics.t_test_p(some + more) for some in values])) for more in (0, 0.02)
+        )
         rates["any of 15 equal found by t"] += equal.min() < LEVEL
         rates["power: 2 points found by t"] += float((apart < LEVEL).mean())
     return rates
