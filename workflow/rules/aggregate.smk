@@ -6,7 +6,9 @@ TABLES = ["accuracy", "differences", "claims", "pretraining", "costs"]
 def trained(task, settings):
     """Whether a stage has steps, and so curves, for any method; `settings` gives a method's."""
     methods = LAYOUT.config.grid.methods
-    return any(getattr(settings(task, method), "steps", None) != 0 for method in methods)
+    return any(
+        getattr(settings(task, method), "steps", None) != 0 for method in methods
+    )
 
 
 COMPARED = any(

@@ -7,19 +7,17 @@ rule cells:
     input:
         unpack(cells_inputs),
     output:
-        FINISHED / "{task}/{objective}/{scope}/{key}/seed{seed}-{cells}.json",
+        FINISHED / "{batch}.json",
     log:
-        log_of("cells", "{task}/{objective}/{scope}/{key}/seed{seed}-{cells}"),
+        log_of("cells", "{batch}"),
     benchmark:
-        benchmark_of("cells", "{task}/{objective}/{scope}/{key}/seed{seed}-{cells}")
+        benchmark_of("cells", "{batch}")
     threads: LAYOUT.config.threads
     resources:
         gpu=1,
-        mem_mb=lambda wc, attempt: attempt
-        * max(RESOURCES[step].mem_mb for step in CELL_STEPS),
-        runtime=lambda wc, attempt: attempt * cells_minutes(wc),
+        mem_mb=memory(*CELL_STEPS),
+        runtime=cells_minutes,
     params:
-        cells=cells_params,
+        options=cells_options,
     shell:
-        "logged {log:q} lautum cells --task {wildcards.task:q} --seed {wildcards.seed:q} --key {wildcards.cells:q}"
-        " {params.cells:q}"
+        "logged {log:q} lautum cells {params.options:q}"

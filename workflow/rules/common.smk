@@ -1,8 +1,11 @@
 # One configuration for the graph and its jobs: both read the same file through lautum.experiment.config. No torch here, every job parses this.
+import gc
+import inspect
 import os
 import re
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from lautum.results import collected, selection, status, universes
@@ -12,6 +15,10 @@ from lautum.experiment.config import load
 from lautum.errors import LautumError
 from lautum.files import remove_litter, require_folder, set_aside
 from lautum.pipeline import processor, receipt
+
+# A graph is made of objects that live as long as the run: to look for cycles among them as often as Python does took a
+# fifth of the time.
+gc.set_threshold(50_000)
 
 CONFIG_FILES = [
     os.path.relpath(path) for path in workflow.config_settings.configfiles
@@ -52,8 +59,18 @@ RESOURCES = LAYOUT.config.resources
 TASKS = LAYOUT.config.tasks
 SELECTING = LAYOUT.config.evaluate.part == "validation"
 
-# A pre-transfer result is shared by every method and label count that its key covers; any of them leads back to it.
-PRETRAINED = {LAYOUT.pretrained(c.task, c.method, c.labels, c.seed): c for c in CELLS}
+
+def below(path):
+    """The path of a result without its suffix and the folder of its kind."""
+    return "/".join(path.with_suffix("").parts[len(RESULTS.parts) + 1 :])
+
+
+# By their paths, as the wildcards have them. A pre-transfer result is shared by every method and label count that its key
+# covers; any of them leads back to it.
+NETWORKS = {
+    below(LAYOUT.pretrained(c.task, c.method, c.labels, c.seed)): c for c in CELLS
+}
+BATCHES = {}  # of all cells that are known to be needed
 
 
 # A damaged ranking would stop the input functions below; it and those that rest on it are made again from the records.
@@ -81,13 +98,13 @@ if workflow.is_main_process and not all(
 
 wildcard_constraints:
     task="|".join(map(re.escape, TASKS)),
-    objective="[A-Za-z0-9_]+",
-    scope=r"shared|n\d+",
     key="[0-9a-f]{12}",
-    cells="[0-9a-f]{12}",
     labels=r"\d+",
     seed=r"\d+",
     rung=r"\d",
+    # TASK/OBJECTIVE/SCOPE/KEY/seedSEED[-BATCH]. For every job Snakemake handles each wildcard some twenty times.
+    network=r"[^/]+/\w+/(shared|n\d+)/[0-9a-f]{12}/seed\d+",
+    batch=r"[^/]+/\w+/(shared|n\d+)/[0-9a-f]{12}/seed\d+-[0-9a-f]{12}",
 
 
 def needs_bfloat16():
@@ -98,14 +115,27 @@ def needs_bfloat16():
     )
 
 
-def memory(step):
+def asked_for_every_job(function):
+    """Write down the parameters of a function, for which Snakemake asks every time before it calls it."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
+def memory(*steps):
     """A resubmitted job asks for as much again: retries are set in the profile."""
-    return lambda wildcards, attempt: attempt * RESOURCES[step].mem_mb
+    most = max(RESOURCES[step].mem_mb for step in steps)
+    return asked_for_every_job(lambda wildcards, attempt: attempt * most)
 
 
 def minutes(step):
     """Likewise time."""
-    return lambda wildcards, attempt: attempt * RESOURCES[step].minutes
+    usual = RESOURCES[step].minutes
+    return asked_for_every_job(lambda wildcards, attempt: attempt * usual)
+
+
+@cache
+def prepared(dataset, part):
+    return str(LAYOUT.prepared(dataset, part))
 
 
 def log_of(step, pattern):
@@ -116,14 +146,23 @@ def benchmark_of(step, pattern):
     return RESULTS / "benchmarks" / step / f"{pattern}.jsonl"
 
 
+@asked_for_every_job
 def pretrain_inputs(wildcards):
-    pattern = "pretrained/{task}/{objective}/{scope}/{key}/seed{seed}.safetensors"
-    cell = PRETRAINED[RESULTS / pattern.format(**wildcards)]
-    files = {"source": LAYOUT.prepared(TASKS[cell.task].source, "train")}
-    if wildcards.scope != "shared":
-        files["target"] = LAYOUT.prepared(TASKS[cell.task].target, "train")
+    cell = NETWORKS[wildcards.network]
+    files = {"source": prepared(TASKS[cell.task].source, "train")}
+    if LAYOUT.pretrained_scope(cell.method, cell.labels) != "shared":
+        files["target"] = prepared(TASKS[cell.task].target, "train")
         files["split"] = LAYOUT.split(cell.task, cell.labels, cell.seed)
     return files
+
+
+@asked_for_every_job
+def pretrain_options(wildcards):
+    cell = NETWORKS[wildcards.network]
+    task, objective, scope, key, _ = wildcards.network.split("/")
+    labels = [] if scope == "shared" else ["--labels", scope[1:]]
+    options = ["--task", task, "--objective", objective, *labels]
+    return [*options, "--seed", str(cell.seed), "--key", key]
 
 
 def examples_inputs(wildcards):
@@ -139,58 +178,56 @@ CELL_STEPS = ["transfer", "evaluate"]
 if LAYOUT.config.pretrainings_per_job:
     CELL_STEPS.append("pretrain")
 
-BATCHES = {}  # by their receipts, of all cells that are known to be needed
 
-
-def batch_of(wildcards):
-    pattern = "{task}/{objective}/{scope}/{key}/seed{seed}-{cells}.json"
-    return BATCHES[FINISHED / pattern.format(**wildcards)]
-
-
+@asked_for_every_job
 def cells_inputs(wildcards):
-    cells = batch_of(wildcards).cells
+    cells = BATCHES[wildcards.batch].cells
     task = TASKS[cells[0].task]
     # Selecting hyper-parameters: images held out of the training set, named in the split; no test set.
     parts = ["train"] if SELECTING else ["train", "test"]
     files = {
-        "images": [LAYOUT.prepared(task.target, part) for part in parts],
+        "images": [prepared(task.target, part) for part in parts],
         "splits": [
             *dict.fromkeys(LAYOUT.split(c.task, c.labels, c.seed) for c in cells)
         ],
     }
     if LAYOUT.config.pretrainings_per_job:
-        return files | {"source": LAYOUT.prepared(task.source, "train")}
+        return files | {"source": prepared(task.source, "train")}
     (pretrained,) = LAYOUT.networks(cells)
     return files | {"pretrained": pretrained, "cost": pretrained.with_suffix(".json")}
 
 
-def cells_minutes(wildcards):
-    """Of one attempt: all that the job does, one after the other."""
-    cells = batch_of(wildcards).cells
+@asked_for_every_job
+def cells_minutes(wildcards, attempt):
+    """All that the job does, one after the other; as `minutes`."""
+    cells = BATCHES[wildcards.batch].cells
     minutes = len(cells) * (
         RESOURCES["transfer"].minutes + RESOURCES["evaluate"].minutes
     )
     if LAYOUT.config.pretrainings_per_job:
         minutes += len(LAYOUT.networks(cells)) * RESOURCES["pretrain"].minutes
-    return minutes
+    return attempt * minutes
 
 
-def cells_params(wildcards):
-    """The cells as the command line takes them; a seed only where it is not the job's."""
-    return [
-        f"{c.method}:{c.labels}{f':{c.seed}' * (c.seed != int(wildcards.seed))}"
-        for c in batch_of(wildcards).cells
+@asked_for_every_job
+def cells_options(wildcards):
+    """With the cells as the command line takes them; a seed only where it is not the job's."""
+    batch = BATCHES[wildcards.batch]
+    task, seed = batch.cells[0].task, batch.cells[0].seed
+    cells = [
+        f"{c.method}:{c.labels}{f':{c.seed}' * (c.seed != seed)}" for c in batch.cells
     ]
+    return ["--task", task, "--seed", str(seed), "--key", batch.key, *cells]
 
 
 def receipts(cells):
     """What the jobs that finish these cells leave, a file for each."""
-    batches = {batch.receipt: batch for batch in LAYOUT.batches(cells)}
+    batches = {below(batch.receipt): batch for batch in LAYOUT.batches(cells)}
     # In a dry run too: such a receipt is wrong, and with it the run would seem to have less to do than there is.
     if workflow.is_main_process:
-        receipt.withdraw(LAYOUT, [batches[path] for path in batches.keys() - BATCHES])
+        receipt.withdraw(LAYOUT, [batches[name] for name in batches.keys() - BATCHES])
     BATCHES.update(batches)
-    return list(batches)
+    return [batch.receipt for batch in batches.values()]
 
 
 def finished_rung(rung):
@@ -211,7 +248,7 @@ def all_receipts(wildcards):
         last = len(selection.rungs(LAYOUT))
         finished_rung(last - 1)
         return receipts(selection.new_cells(LAYOUT, last))
-    return list(BATCHES)
+    return [batch.receipt for batch in BATCHES.values()]
 
 
 # Also in a job of a cluster, which reads this file anew and is told its receipt only.

@@ -5,20 +5,18 @@ rule pretrain:
     input:
         unpack(pretrain_inputs),
     output:
-        network=RESULTS
-        / "pretrained/{task}/{objective}/{scope}/{key}/seed{seed}.safetensors",
-        cost=RESULTS / "pretrained/{task}/{objective}/{scope}/{key}/seed{seed}.json",
+        network=RESULTS / "pretrained/{network}.safetensors",
+        cost=RESULTS / "pretrained/{network}.json",
     log:
-        log_of("pretrain", "{task}/{objective}/{scope}/{key}/seed{seed}"),
+        log_of("pretrain", "{network}"),
     benchmark:
-        benchmark_of("pretrain", "{task}/{objective}/{scope}/{key}/seed{seed}")
+        benchmark_of("pretrain", "{network}")
     threads: LAYOUT.config.threads
     resources:
         gpu=1,
         mem_mb=memory("pretrain"),
         runtime=minutes("pretrain"),
     params:
-        labels=lambda wc: [] if wc.scope == "shared" else ["--labels", wc.scope[1:]],
+        options=pretrain_options,
     shell:
-        "logged {log:q} lautum pretrain --task {wildcards.task:q} --objective {wildcards.objective:q} {params.labels:q}"
-        " --seed {wildcards.seed:q} --key {wildcards.key:q}"
+        "logged {log:q} lautum pretrain {params.options:q}"
