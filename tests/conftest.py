@@ -1,4 +1,9 @@
 import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is imported: on a busy machine threads that wait for each other cost many times what they gain.
@@ -25,3 +30,21 @@ def builtin_data(tmp_path_factory) -> Path:
     for name in ("digits", "letters"):
         datasets.prepare(name, folder, None)
     return folder
+
+
+@pytest.fixture(scope="session")
+def forked() -> Iterator[dict[str, str]]:
+    """Variables with which a campaign's jobs are forked from one process that has imported torch (`forking`)."""
+    root = Path(__file__).parent
+    with tempfile.TemporaryDirectory() as name:
+        command = Path(name) / "lautum"
+        environment = os.environ | {"PYTHONPATH": f"{root.parent}:{os.environ.get('PYTHONPATH', '')}"}
+        server = subprocess.Popen([sys.executable, root / "forking.py", name], env=environment)
+        try:
+            while not command.exists():
+                assert server.poll() is None, "the process that jobs are forked from has ended"
+                time.sleep(0.05)
+            yield {"PATH": f"{name}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        finally:
+            server.kill()
+            server.wait()

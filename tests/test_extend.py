@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,10 @@ BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def walk(tmp_path_factory) -> tuple[Path, str]:
+def walk(tmp_path_factory, forked) -> tuple[Path, str]:
     """The folder in which everything was done that the page says, in its order, and what was printed."""
     folder, output = tmp_path_factory.mktemp("walk"), ""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = os.environ | {"PATH": path, "SUITE": str(ROOT), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | forked | {"SUITE": str(ROOT), "PYTHONPATH": str(ROOT)}
     for kind, text in BLOCK.findall((ROOT / "docs/extend.md").read_text(encoding="utf-8")):
         if kind == "sh":
             command = ["bash", "-e", "-c", text]

@@ -64,12 +64,12 @@ def changed(**differences) -> dict:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, builtin_data) -> Path:
+def finished(tmp_path_factory, builtin_data, forked) -> Path:
     """A folder in which the toy campaign has run to its end."""
     folder = tmp_path_factory.mktemp("campaign")
     shutil.copytree(builtin_data, folder / "data")
     (folder / "toy.yaml").write_text(yaml.safe_dump(TOY))
-    (folder / "driver.log").write_text(snakemake(folder, "--cores", "2", "--scheduler", "greedy"))
+    (folder / "driver.log").write_text(snakemake(folder, "--cores", "2", "--scheduler", "greedy", variables=forked))
     return folder
 
 
@@ -171,10 +171,10 @@ def test_a_lost_record_is_made_again_alone(finished):
     assert {path: path.stat().st_mtime_ns for path in made} == before
 
 
-def test_several_pretrainings_and_their_cells_are_one_job_where_the_configuration_says_so(finished, tmp_path):
+def test_several_pretrainings_and_their_cells_are_one_job_where_the_configuration_says_so(finished, tmp_path, forked):
     shutil.copytree(finished / "data", tmp_path / "data")
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY | {"pretrainings_per_job": 4}))
-    output = snakemake(tmp_path, "--cores", "2", "--scheduler", "greedy", "--until", "cells")
+    output = snakemake(tmp_path, "--cores", "2", "--scheduler", "greedy", "--until", "cells", variables=forked)
     listed = Counter(re.findall(r"^(?:local)?rule (\w+):$", output, flags=re.MULTILINE))
     assert listed == {"split": 2, "cells": 2}  # six pre-trainings, eight cells
     for name in ("pretrained", "transferred"):
@@ -184,7 +184,9 @@ def test_several_pretrainings_and_their_cells_are_one_job_where_the_configuratio
     assert "rule cells:" not in snakemake(tmp_path, "--cores", "1", "--until", "cells")
 
 
-def test_a_campaign_comes_to_its_end_whatever_became_of_its_files_before_they_were_collected(finished, monkeypatch):
+def test_a_campaign_comes_to_its_end_whatever_became_of_its_files_before_they_were_collected(
+    finished, monkeypatch, forked
+):
     """The split that examples are shown of is damaged, and a receipt is of a time to come."""
     grid = {"methods": ["standard"], "seeds": 1}
     (finished / "late.yaml").write_text(yaml.safe_dump(changed(grid=grid) | {"name": "late"}))
@@ -192,21 +194,22 @@ def test_a_campaign_comes_to_its_end_whatever_became_of_its_files_before_they_we
     monkeypatch.chdir(finished)
     layout = Layout(load("late.yaml"))
     (batch,) = layout.batches(layout.cells())
-    snakemake(finished, str(batch.receipt), *options)
+    snakemake(finished, str(batch.receipt), *options, variables=forked)
     split = layout.split("digits-letters", 20, 0)
     whole = split.read_bytes()
     split.write_bytes(whole[:-9])
     future = time.time() + 3e8
     os.utime(batch.receipt, (future, future))
     assert main(["verify", "--config", "late.yaml"]) == 1
-    snakemake(finished, *options)
+    snakemake(finished, *options, variables=forked)
     assert split.read_bytes() == whole
     assert (layout.report / "digits-letters-examples.png").exists() and (layout.report / "index.html").exists()
 
 
-def test_a_grid_of_one_method_has_no_differences_to_draw(finished):
+def test_a_grid_of_one_method_has_no_differences_to_draw(finished, forked):
     (finished / "one.yaml").write_text(yaml.safe_dump(changed(grid={"methods": ["lautum"]}) | {"name": "one"}))
-    output = snakemake(finished, "--cores", "2", "--scheduler", "greedy", "--configfile", str(finished / "one.yaml"))
+    options = ["--cores", "1", "--configfile", str(finished / "one.yaml")]
+    output = snakemake(finished, *options, variables=forked)
     assert "\nDone. Open reports/one/index.html\n" in output
     names = {path.name for path in (finished / "reports/one").iterdir()}
     assert "digits-letters-accuracy.png" in names and "digits-letters-differences.png" not in names
@@ -214,26 +217,25 @@ def test_a_grid_of_one_method_has_no_differences_to_draw(finished):
     table = (finished / "reports/one/records.csv").read_text()
     smaller = changed(grid={"methods": ["lautum"], "seeds": [1]}) | {"name": "one"}
     (finished / "one.yaml").write_text(yaml.safe_dump(smaller))
-    options = ["--cores", "1", "--configfile", str(finished / "one.yaml")]
     collected, log = "results/collected/one", finished / "results/logs/collect/one.log"
-    snakemake(finished, collected, *options)
+    snakemake(finished, collected, *options, variables=forked)
     header, *rows = table.splitlines()
     assert (finished / "reports/one/records.csv").read_text().splitlines() == [header, *reversed(rows)]
     assert "not in results: 1 " in log.read_text()
     # A table that is gone is collected again.
     (finished / "reports/one/records.csv").unlink()
-    snakemake(finished, collected, *options)
+    snakemake(finished, collected, *options, variables=forked)
     assert len((finished / "reports/one/records.csv").read_text().splitlines()) == 2
 
 
-def test_a_search_runs_its_rungs_and_names_its_winners(finished):
+def test_a_search_runs_its_rungs_and_names_its_winners(finished, forked):
     ranges = {"learning_rate": {"low": 1e-4, "high": 1e-2, "source": "chosen: for the test"}}
     search = {"trials": 3, "rungs": [1, 2, 3], "space": {"standard": {"transfer": ranges}}}
     values = changed(grid={"methods": ["standard"], "seeds": [10, 11, 12]}, comparisons=[], search=search)
     values |= {"name": "search", "evaluate": {"part": "validation", "validation_images": 100}}
     (finished / "search.yaml").write_text(yaml.safe_dump(values))
     options = ["--scheduler", "greedy", "--configfile", str(finished / "search.yaml")]
-    output = snakemake(finished, "--cores", "2", *options, "--", "tune")
+    output = snakemake(finished, "--cores", "2", *options, "--", "tune", variables=forked)
     ran = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", output, flags=re.MULTILINE))
     assert len(list((finished / "results/evaluated-validation").rglob("*.json"))) == 3 + 1 + 1
     assert ran["pretrain"] == ran["cells"] == 3  # the trials differ in the post-transfer stage only
@@ -245,7 +247,7 @@ def test_a_search_runs_its_rungs_and_names_its_winners(finished):
     whole, whole_second = ranking.read_text(), second.read_text()
     ranking.write_text(whole[:40])
     (finished / "reports/search/trials.csv").unlink()
-    output = snakemake(finished, "--cores", "2", *options, "--", "tune")
+    output = snakemake(finished, "--cores", "2", *options, "--", "tune", variables=forked)
     assert f"{ranking.name} is not the ranking of rung 1" in output and "rule cells:" not in output
     assert f"{second.name}: it is now {second.name}.damaged" in output
     assert (ranking.read_text(), second.read_text()) == (whole, whole_second)

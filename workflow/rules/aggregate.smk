@@ -1,16 +1,6 @@
 # From the records of all cells to what a reader looks at.
 
 TABLES = ["accuracy", "differences", "claims", "pretraining", "costs"]
-
-
-def trained(task, settings):
-    """Whether a stage has steps, and so curves, for any method; `settings` gives a method's."""
-    methods = LAYOUT.config.grid.methods
-    return any(
-        getattr(settings(task, method), "steps", None) != 0 for method in methods
-    )
-
-
 COMPARED = any(
     set(pair) <= set(LAYOUT.config.grid.methods) for pair in LAYOUT.config.comparisons
 )

@@ -62,7 +62,7 @@ SELECTING = LAYOUT.config.evaluate.part == "validation"
 
 def below(path):
     """The path of a result without its suffix and the folder of its kind."""
-    return "/".join(path.with_suffix("").parts[len(RESULTS.parts) + 1 :])
+    return Path(*path.with_suffix("").parts[len(RESULTS.parts) + 1 :]).as_posix()
 
 
 # By their paths, as the wildcards have them. A pre-transfer result is shared by every method and label count that its key
@@ -119,6 +119,14 @@ def asked_for_every_job(function):
     """Write down the parameters of a function, for which Snakemake asks every time before it calls it."""
     function.__signature__ = inspect.signature(function)
     return function
+
+
+def trained(task, settings):
+    """Whether a stage has steps, and so curves, for any method; `settings` gives a method's."""
+    methods = LAYOUT.config.grid.methods
+    return any(
+        getattr(settings(task, method), "steps", None) != 0 for method in methods
+    )
 
 
 def memory(*steps):
