@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -48,3 +49,11 @@ def forked() -> Iterator[dict[str, str]]:
         finally:
             server.kill()
             server.wait()
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """`processes.Process(target=, args=)` is a process of its own, forked from one that has imported torch."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pytest", "lautum.pipeline.train"])
+    return context

@@ -4,8 +4,6 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -269,22 +267,28 @@ def test_claims_are_not_made_where_others_can_write(tmp_path, monkeypatch):
     claim_gpu.cache_clear()
 
 
-def test_jobs_of_one_machine_take_different_gpus(tmp_path):
+def claim(folder: Path, answer) -> None:
+    tempfile.tempdir = str(folder)
+    answer.send(claim_gpu(2))
+    time.sleep(60)
+
+
+def test_jobs_of_one_machine_take_different_gpus(tmp_path, processes):
     """Three live processes and two GPUs; when the first is killed its GPU is free again."""
-    code = "from lautum.training.device import claim_gpu; print(claim_gpu(2), flush=True); input()"
 
     def job():
-        values = os.environ | {"TMPDIR": str(tmp_path)}
-        pipe = subprocess.PIPE
-        process = subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, env=values, text=True)
-        return process, int(process.stdout.readline())
+        answer, theirs = processes.Pipe()
+        process = processes.Process(target=claim, args=(tmp_path, theirs), daemon=True)
+        process.start()
+        assert answer.poll(60)
+        return process, answer.recv()
 
     jobs = [job() for _ in range(3)]
     assert [number for _, number in jobs] == [0, 1, 0]
     jobs[1][0].kill()
-    jobs[1][0].wait()
+    jobs[1][0].join()
     jobs.append(job())
     assert jobs[3][1] == 1
     for process, _ in jobs:
         process.kill()
-        process.communicate()
+        process.join()

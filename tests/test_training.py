@@ -6,9 +6,8 @@ import errno
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -229,35 +228,29 @@ def test_a_whole_checkpoint_that_is_not_a_state_of_the_stage_is_passed_over(tmp_
     assert run("supervised", path)[1].resumed_at == [4]
 
 
-KILLED = """
-import sys
-import test_training
-from lautum.training import checkpoint
-from pathlib import Path
-folder = Path(sys.argv[1])
-for name in test_training.OBJECTIVES:
-    result = folder / f"{name}.safetensors"
-    if not result.exists():
-        weights, _ = test_training.run(name, folder / f"{name}-state.safetensors", interval=0.0)
-        checkpoint.save(result, weights, {})
-"""
+def train_all(folder: Path) -> None:
+    """Every objective, whose weights are written when it is trained, with a checkpoint after every step."""
+    for name in OBJECTIVES:
+        result = folder / f"{name}.safetensors"
+        if not result.exists():
+            weights, _ = run(name, folder / f"{name}-state.safetensors", interval=0.0)
+            checkpoint.save(result, weights, {})
 
 
-def test_runs_killed_at_random_points_end_with_the_same_weights(tmp_path):
+def test_runs_killed_at_random_points_end_with_the_same_weights(tmp_path, processes):
     """SIGKILL, five times over the training of all objectives, which write a checkpoint after every step."""
-    environment = os.environ | {"PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parent.parent}"}
-    command = [sys.executable, "-c", KILLED, str(tmp_path)]
     waits = random.Random(0)
     kills = 0
     while True:
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        process = processes.Process(target=train_all, args=(tmp_path,))
+        process.start()
         if kills < 5 and _states(tmp_path, process):
             time.sleep(waits.uniform(0.0, 0.4))
             process.kill()
-        stderr = process.communicate()[1].decode()
-        if process.returncode == 0:
+        process.join()
+        if process.exitcode == 0:
             break
-        assert process.returncode == -signal.SIGKILL, stderr
+        assert process.exitcode == -signal.SIGKILL
         kills += 1
     assert kills >= 2
     for name in OBJECTIVES:
@@ -265,10 +258,10 @@ def test_runs_killed_at_random_points_end_with_the_same_weights(tmp_path):
         assert equal(weights, run(name, tmp_path / "unused.safetensors")[0]), name
 
 
-def _states(folder: Path, process: subprocess.Popen) -> bool:
+def _states(folder: Path, process: BaseProcess) -> bool:
     """Wait until the process has written a new checkpoint; False if it ends first."""
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*-state.safetensors")}
-    while process.poll() is None:
+    while process.is_alive():
         if any(path.stat().st_mtime_ns != before.get(path) for path in folder.glob("*-state.safetensors")):
             return True
         time.sleep(0.005)
