@@ -104,3 +104,11 @@ def test_the_table_of_power_is_that_of_the_measured_spread():
     assert row["t"] == pytest.approx(TTestPower().power(0.05 / row["sd"], 10, 0.05 / 3))
     assert np.interp(row["found_t"], table["difference"], table["t"]) == pytest.approx(0.8, abs=0.03)
     assert tables.power_table(differences.iloc[2:]).empty
+
+
+@pytest.mark.parametrize("n", [2, 3, 20])
+def test_power_is_a_probability_at_any_size(n):
+    differences = pd.DataFrame({"task": "t", "labels": [50] * 3, "n": n, "sd": 0.0004})
+    for sd in (0.0004, 0.3):
+        table = tables.power_table(differences.assign(sd=sd))[["t", "sign_flip", "within_1", "within_2"]]
+        assert ((table >= -1e-9) & (table <= 1 + 1e-9)).all(axis=None)

@@ -431,7 +431,53 @@ def test_the_simulated_error_rates_are_those_of_the_records():
     for title, (what, model) in rows.items():
         rates = table[(table["what"] == what) & (table["model"] == model)].set_index("n")["rate"]
         assert f"| {title} | {' | '.join(rounded(100 * rates[n]) for n in (3, 5, 10))} |" in PROTOCOL
-    assert set(table["trials"]) == {2000} and "2,000 simulated experiments" in PROTOCOL
+    assert set(table["trials"]) == {2000, 500} and "2,000 simulated experiments" in PROTOCOL
+
+
+def test_the_simulated_error_rates_of_families_are_those_of_the_records():
+    table = pd.read_csv(ROOT / "reports/coverage.csv")
+    rows = {
+        "1 point called practically zero within it": "1 point called practically zero within it",
+        "any of 15 at 1 point, likewise after Holm": "any of 15 at 1 point called practically zero within it",
+        "any of 15 at 2 points, likewise within 2": "any of 15 at 2 points called practically zero within it",
+        "any of 5 at 0, 1 and 2 points each, within too little": (
+            "any of 5 at 0, 1 and 2 points called so within too little"
+        ),
+        "any of 15 equal found by t after Holm": "any of 15 equal found by t",
+        "e of 20 at any look after the first seed": "e of 20 at any look, equal methods",
+        "p of t below 0.05 at any look": "p of t below 0.05 at any look, equal methods",
+        "power: equal shown to be within 1 point": "power: equal called practically zero within 1 point",
+        "power: equal shown to be within 2 points": "power: equal called practically zero within 2 points",
+        "power: 2 points found by t": "power: 2 points found by t",
+    }
+    for title, what in rows.items():
+        rates = table[table["what"] == f"verdict, {what}"].set_index(["model", "n"])["rate"]
+        cells = [
+            f"{rounded(100 * rates['nominal', n])} ({rounded(100 * rates['heavy tails', n])})" for n in (5, 10, 20)
+        ]
+        assert f"| {title} | {' | '.join(cells)} |" in PROTOCOL
+    once = table.set_index("what")["rate"]
+    missed = rounded(100 * once["verdict, t interval without the truth, seeds added until it is narrow"])
+    called = rounded(100 * once["verdict, 1 point called practically zero within it, likewise"])
+    assert f"misses the truth in {missed} % of experiments" in PROTOCOL and f"in {missed} % of cases" in FINDINGS
+    assert f"called practically zero within 1 point in {called} %" in PROTOCOL
+    mixed = table[(table["what"] == "verdict, any of 5 at 0, 1 and 2 points called so within too little")]
+    assert f"can exceed 5 %: {rounded(100 * mixed['rate'].max())} % in the simulation below" in PROTOCOL
+    universes = table[table["model"] == "universes"].set_index("what")["rate"].map(lambda rate: rounded(100 * rate))
+    assert shows(
+        PROTOCOL,
+        "500 experiments",
+        *(
+            universes[f"universes, {name}"]
+            for name in (
+                "joint test rejects equal arms",
+                "average gain outside its interval",
+                "2 points called within 2 points",
+                "power: joint test, +-2 points",
+                "power: 0 called within 2 points",
+            )
+        ),
+    )
 
 
 def test_the_figures_of_the_estimator_are_those_of_the_records():

@@ -48,8 +48,7 @@ def power_figure(curves: pd.DataFrame, transfer: str) -> Figure:
     for axes in panels[:, 0]:
         axes.set_ylabel("Probability (%)", fontsize="small")
     first = curves.iloc[0]
-    figure.suptitle(
-        f"{transfer}\n{first['n']} paired seeds, 5 % over {first['comparisons']} comparisons", fontsize="medium"
-    )
+    over = f" over {first['comparisons']} comparisons" if first["comparisons"] > 1 else ""
+    figure.suptitle(f"{transfer}\n{first['n']} paired seeds, 5 %{over}", fontsize="medium")
     add_legend(figure, panels[0, 0].get_legend_handles_labels()[0], "small")
     return figure
