@@ -1,9 +1,8 @@
 """Packages that are imported late: at their first use, and matplotlib as it was shipped.
 
 Every step of the suite reads the settings of the objectives, but few steps compute with torch, whose import takes two
-seconds and 650 MB; and tables without comparisons need no tests. So
-modules that stand between the two take them from here; what is under `TYPE_CHECKING` tells editors and type checkers
-that these are the real modules.
+seconds and 650 MB; and tables without comparisons need no tests. So modules that stand between the two take them from
+here; what is under `TYPE_CHECKING` tells editors and type checkers that these are the real modules.
 """
 
 import os
