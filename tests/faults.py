@@ -62,6 +62,8 @@ PAUSE = 0.15  # between two moments, at most, as a share of the time that the un
 STARTS = 5  # of drivers in a round, while faults are injected
 HANGS = 900  # seconds after which a driver is held to wait for ever
 STAGES = ("splits", "pretrained", "transferred", "evaluated-test")
+# As long as these are there, Snakemake does not miss what they were made from.
+FINAL = ("results/finished-test", "results/collected", "reports")
 
 
 class Campaign(Place):
@@ -102,6 +104,10 @@ class Campaign(Place):
     def unlock(self) -> None:
         """What `snakemake --unlock` does, without its start."""
         shutil.rmtree(self.folder / ".snakemake/locks", ignore_errors=True)
+
+    def remove(self, folders: Iterable[str]) -> None:
+        for folder in folders:
+            shutil.rmtree(self.folder / folder, ignore_errors=True)
 
     def command(self, *command: str) -> int:
         with open(self.folder / "driver.log", "ab") as log:
@@ -220,10 +226,7 @@ def inject(reference: Campaign, campaign: Campaign, kinds: list, faults: int, rn
         idle = 0 if injected else idle + 1
         if idle > 10:
             raise SystemExit(f"nothing to be hit by {sorted({kind.__name__ for kind in plan})}")
-        # With its tables there, Snakemake would not miss what they were made from.
-        gone = [f"results/{name}" for name in STAGES if rng.random() < 0.5]
-        for folder in (*gone, "results/finished-test", "results/collected", "reports"):
-            shutil.rmtree(campaign.folder / folder, ignore_errors=True)
+        campaign.remove([*FINAL, *(f"results/{name}" for name in STAGES if rng.random() < 0.5)])
     print(f"\n{sum(counts.values())} faults in {rounds} rounds of {len(expected)} results:")
     for name, count in sorted(counts.items()):
         print(f"  {name:<20} {count}")
@@ -264,7 +267,7 @@ def repair(campaign: Campaign, expected: Iterable[str]) -> int:
     # A network that was damaged after its last use is not needed for the report; it is made again when asked for.
     campaign.command(*VERIFY)
     if not all((campaign.folder / name).exists() for name in expected):
-        shutil.rmtree(campaign.results / "finished-test", ignore_errors=True)
+        campaign.remove(FINAL)
         campaign.command(*DRIVER)
     return starts
 

@@ -29,6 +29,8 @@ from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: more wait for each other on a busy machine
+
 import numpy as np
 import pandas as pd
 import torch
