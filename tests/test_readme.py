@@ -545,6 +545,9 @@ def test_numbers_of_programs_are_those_that_they_say():
     (count,) = re.findall(r'"--count", type=int, default=(\d+)', (ROOT / "tests/fuzz.py").read_text(encoding="utf-8"))
     assert all(f"reads {int(count):,} damaged and falsified files" in page for page in (README, DESIGN))
     assert f"puts {len(pd.read_csv(ROOT / 'reports/mutants.csv'))} small faults" in DESIGN
+    found = pd.read_csv(ROOT / "reports/faults.csv")
+    assert (found["injected"] == found["survived"] + found["lost"]).all() and found["kind"].nunique() == 15
+    assert f"{found['injected'].sum():,} faults" in DESIGN and f"{found['lost'].sum()} of them" in DESIGN
     for name in ("tuning-mnist-notmnist10k", "tuning-cifar10-cifar100"):
         held_out = set(pd.read_csv(ROOT / f"reports/{name}/trials.csv")["n_images"])
         assert held_out == {1000} and "scored on 1,000" in FINDINGS and "scored on 1,000" in PROTOCOL
