@@ -273,6 +273,27 @@ def test_folders_that_cannot_be_written_to(campaign, capsys, monkeypatch):
     assert not [path for path in Path("results").rglob("*") if path.is_file()]
 
 
+def test_a_log_on_a_full_disk_does_not_end_a_job(campaign, monkeypatch):
+    main(["split", *CELL])
+    change(checkpoint_seconds=0)
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        monkeypatch.setattr(sys, "__stderr__", full)
+        assert main(["pretrain", "--objective", "source_only", "--task", "digits-letters", "--seed", "0"]) == 0
+        print("said after the job", file=sys.stderr, flush=True)
+        with pytest.raises(OSError, match="No space left"):
+            full.flush()  # nothing of what was said is there
+        full.buffer.raw.close()  # which empties no buffer
+
+
+def test_output_that_does_not_fit_is_an_error(campaign):
+    with open("/dev/full", "w") as full:
+        command = ["lautum", "status"]
+        process = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert process.returncode == 1
+    assert process.stderr == "lautum: error: no space left on the device for what this prints; free some space\n"
+
+
 def test_help_and_errors_of_the_installed_command(campaign):
     command = Path(sys.executable).parent / "lautum"
     text = subprocess.run([command, "--help"], capture_output=True, text=True, check=True).stdout

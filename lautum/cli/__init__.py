@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lautum.cli import new, results, steps
+from lautum.cli.log import Log, is_full
 from lautum.errors import Damaged, LautumError, require_known
 from lautum.files import set_aside
 from lautum.lazy import ship_matplotlib
@@ -39,9 +40,13 @@ then, over whatever cells are done:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code. A user's mistake is one line on stderr and exit code 1."""
     ship_matplotlib()
+    if sys.stderr is sys.__stderr__ and sys.stderr is not None:
+        sys.stderr = Log(sys.stderr)
     try:
         options = _parse(list(sys.argv[1:] if arguments is None else arguments))
-        return options.run(options) or 0
+        code = options.run(options) or 0
+        sys.stdout.flush()
+        return code
     except Damaged as error:
         print(f"lautum: error: {error} ({set_aside(error.path)})", file=sys.stderr)
         return 1
@@ -51,6 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever reads this, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if not is_full(error):
+            raise
+        print("lautum: error: no space left on the device for what this prints; free some space", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
