@@ -39,7 +39,8 @@ def forked() -> Iterator[dict[str, str]]:
     root = Path(__file__).parent
     with tempfile.TemporaryDirectory() as name:
         command = Path(name) / "lautum"
-        environment = os.environ | {"PYTHONPATH": f"{root.parent}:{os.environ.get('PYTHONPATH', '')}"}
+        paths = [str(root.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         server = subprocess.Popen([sys.executable, root / "forking.py", name], env=environment)
         try:
             while not command.exists():

@@ -62,7 +62,10 @@ def serve(client: socket.socket) -> int:
     files = array("i", received[0][2])
     content = b""
     while len(content) < int.from_bytes(size, "big"):
-        content += client.recv(2**16)
+        more = client.recv(2**16)
+        if not more:  # whoever asked has ended
+            return 1
+        content += more
     job = os.fork()
     if job == 0:
         client.close()

@@ -694,6 +694,14 @@ def test_cifar_archives_are_read_without_unpacking(tmp_path, server, monkeypatch
     assert train.labels.tolist() == [99] and train.images.min() == 7 and train.class_names == tuple(names)
 
 
+def test_what_an_archive_lacks_is_said_once(tmp_path):
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    path.write_bytes(tar_gz({"test_batch.bin": b""}, "cifar-10-batches-bin"))
+    with pytest.raises(LautumError) as error:
+        formats.read_tar(path, ["test_batch.bin", "data_batch_1.bin"])
+    assert str(error.value) == f"{path} holds no file data_batch_1.bin; fetch it again"
+
+
 def test_cifar100_needs_no_more_than_its_two_files_of_images(tmp_path):
     folder = tmp_path / "offline/cifar100"
     folder.mkdir(parents=True)

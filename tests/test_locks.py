@@ -270,7 +270,7 @@ def test_claims_are_not_made_where_others_can_write(tmp_path, monkeypatch):
 def claim(folder: Path, answer) -> None:
     tempfile.tempdir = str(folder)
     answer.send(claim_gpu(2))
-    time.sleep(60)
+    answer.recv()  # as long as the test runs
 
 
 def test_jobs_of_one_machine_take_different_gpus(tmp_path, processes):
@@ -280,15 +280,15 @@ def test_jobs_of_one_machine_take_different_gpus(tmp_path, processes):
         answer, theirs = processes.Pipe()
         process = processes.Process(target=claim, args=(tmp_path, theirs), daemon=True)
         process.start()
-        assert answer.poll(60)
-        return process, answer.recv()
+        theirs.close()  # so that an end without an answer is an error here
+        return process, answer, answer.recv()
 
     jobs = [job() for _ in range(3)]
-    assert [number for _, number in jobs] == [0, 1, 0]
+    assert [number for _, _, number in jobs] == [0, 1, 0]
     jobs[1][0].kill()
     jobs[1][0].join()
     jobs.append(job())
-    assert jobs[3][1] == 1
-    for process, _ in jobs:
+    assert jobs[3][2] == 1
+    for process, _, _ in jobs:
         process.kill()
         process.join()

@@ -74,6 +74,8 @@ def read_tar(path: Path, names: Sequence[str]) -> list[bytes]:
                         "fetch it again"
                     )
             return [_content(archive, members[name]) for name in names]
+    except LautumError:  # is a ValueError
+        raise
     except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as error:
         raise LautumError(f"{path} cannot be read ({error}); fetch it again") from error
 
