@@ -15,11 +15,12 @@ from lautum.pipeline import locks
 
 
 class Place:
-    """A campaign's folder: what is there to be broken, and what the faults of one moment have broken."""
+    """A campaign's folder: what is there to be broken, and what faults have broken."""
 
     def __init__(self, folder: Path):
         self.folder, self.results = folder, folder / "results"
-        self.hit: set[Path] = set()  # no two faults of one moment share a file: the later one would hide the earlier
+        # No file is hit again before it was repaired or written anew: the later fault would hide the earlier.
+        self.hit: dict[Path, tuple] = {}
 
     def finished(self) -> list[Path]:
         """All whole result files."""
@@ -41,9 +42,16 @@ class Place:
             with suppress(OSError, ValueError, KeyError):
                 holder = json.loads(path.with_suffix(".lock").read_text())
                 # Not another process that has the number of one that is gone.
-                if locks._started(holder["pid"]) == holder["started"] and path not in self.hit:
+                if locks._started(holder["pid"]) == holder["started"] and self.free([path]):
                     found[path] = holder["pid"]
         return found
+
+    def free(self, paths: list[Path]) -> list[Path]:
+        """Those that no fault has hit since something else last changed them."""
+        return [path for path in paths if path not in self.hit or self.hit[path] != _state(path)]
+
+    def mark(self, path: Path) -> None:
+        self.hit[path] = _state(path)
 
     def drivers_at_work(self) -> list:
         """Running drivers; a plain folder has none."""
@@ -54,12 +62,20 @@ class Place:
             yield from (path for path in (self.results / folder).rglob(f"seed*{suffix}") if path.is_file())
 
 
+def _state(path: Path) -> tuple:
+    """What differs once a file was replaced, written to or given another time; empty where there is none."""
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return ()
+
+
 def one_of(place: Place, paths: list[Path], rng: random.Random, change: Callable[[Path], bool]) -> bool:
     """Change one file; it may be replaced or vanish at the same time."""
-    free = [path for path in paths if path not in place.hit]
+    free = place.free(paths)
     with suppress(OSError, ValueError):
         if free and change(path := rng.choice(free)):
-            place.hit.add(path)
+            place.mark(path)
             return True
     return False
 
@@ -152,11 +168,12 @@ def flip_byte(path: Path, rng: random.Random) -> bool:
 
 def clock_jump(place, rng):
     """Files of ten years ago or in ten years' time."""
-    paths, changed = place.finished() + place.checkpoints(), 0
+    paths, changed = place.free(place.finished() + place.checkpoints()), 0
     for path in rng.sample(paths, min(3, len(paths))):
         moment = time.time() + rng.choice([-1, 1]) * 3e8
         with suppress(FileNotFoundError):
             os.utime(path, (moment, moment))
+            place.mark(path)
             changed += 1
     return changed > 0
 

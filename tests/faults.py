@@ -62,6 +62,7 @@ PAUSE = 0.15  # between two moments, at most, as a share of the time that the un
 STARTS = 5  # of drivers in a round, while faults are injected
 HANGS = 900  # seconds after which a driver is held to wait for ever
 STAGES = ("splits", "pretrained", "transferred", "evaluated-test")
+NEEDED_ONCE = tuple(f"results/{name}/" for name in STAGES[:3])
 # As long as these are there, Snakemake does not miss what they were made from.
 FINAL = ("results/finished-test", "results/collected", "reports")
 
@@ -207,9 +208,9 @@ def inject(reference: Campaign, campaign: Campaign, kinds: list, faults: int, rn
         began = time.monotonic()
         injected = disturb(campaign, plan, rng, pause)
         counts += injected
-        starts = repair(campaign, expected)
+        starts, lost = repair(campaign, expected)
         found, left = campaign.contents(), campaign.litter()
-        wrong = [name for name in expected if found.get(name) != expected[name]]
+        wrong = [name for name in expected if name in lost or found.get(name) != expected[name]]
         good = starts == 1 and not wrong and not left
         rounds, failures = rounds + 1, failures + len(wrong) + (not good)
         add_up(summary, injected, good)
@@ -241,7 +242,6 @@ def disturb(campaign: Campaign, plan: list, rng: random.Random, pause: float) ->
         campaign.start()
         while campaign.running() and plan and sum(counts.values()) < ROUND:
             time.sleep(rng.uniform(0, pause))
-            campaign.hit.clear()
             wanted, nothing = rng.choice(AT_ONCE), set()
             # The first ones of the plan that find something to break: there may be no checkpoint at this moment.
             for kind in list(plan):
@@ -259,17 +259,20 @@ def disturb(campaign: Campaign, plan: list, rng: random.Random, pause: float) ->
     return counts
 
 
-def repair(campaign: Campaign, expected: Iterable[str]) -> int:
-    """Bring the campaign to its end, undisturbed, and make whatever is still missing; how many starts it took."""
+def repair(campaign: Campaign, expected: Iterable[str]) -> tuple[int, list[str]]:
+    """Bring the campaign to its end, undisturbed: how many starts it took, and what of its results is not there then.
+
+    A split or network that was damaged after its last use is not needed for them; it is made again when asked for.
+    """
     starts = 1
     while campaign.run() and starts <= STARTS:
         starts += 1
-    # A network that was damaged after its last use is not needed for the report; it is made again when asked for.
     campaign.command(*VERIFY)
-    if not all((campaign.folder / name).exists() for name in expected):
+    missing = [name for name in expected if not (campaign.folder / name).exists()]
+    if missing:
         campaign.remove(FINAL)
         campaign.command(*DRIVER)
-    return starts
+    return starts, [name for name in missing if not name.startswith(NEEDED_ONCE)]
 
 
 if __name__ == "__main__":
