@@ -11,7 +11,7 @@ import yaml
 
 from lautum.data.datasets import DATASETS
 from lautum.errors import LautumError
-from lautum.experiment import config, config_files
+from lautum.experiment import config, config_files, fields
 from lautum.experiment.layout import Layout
 from lautum.objectives import PRETRAIN, TRANSFER
 from lautum.objectives.settings import SOURCES
@@ -198,6 +198,8 @@ BAD = [
     ({"checkpoint_seconds": math.inf}, "checkpoint_seconds: Input should be a finite number"),
     ({"name": 5}, "name: Input should be a valid string, got 5"),
     ({"name": {"value": "config"}}, "name: it is no hyper-parameter with a source, got {'value': 'config'}"),
+    ({"name": "theorem"}, "name 'theorem' is another file or folder of the reports"),
+    ({"name": "index.html"}, "name 'index.html' is another file or folder of the reports"),
     ({"name": "-n"}, "name: name '-n' may hold .*the first a letter or digit"),
     ({"methods": {"-x": {"pretrain": "lautum", "transfer": "supervised"}}}, "name '-x' may hold"),
     ({"campaigns": ["../../etc"]}, "name '../../etc' may hold"),
@@ -320,3 +322,10 @@ def test_every_objective_has_a_class():
     for name in (*PRETRAIN, *TRANSFER):
         assert issubclass(import_module(f"lautum.objectives.{name}").Objective, Objective)
     assert all(len(set(data_set.class_names)) in (10, 100) for data_set in DATASETS.values())
+
+
+def test_studies_have_the_names_that_campaigns_may_not_have():
+    made = {path.name.removesuffix(".py") for path in (ROOT / "lautum/studies").glob("*.py")}
+    assert set(fields.STUDIES) <= made
+    rules = (ROOT / "workflow/rules/studies.smk").read_text()
+    assert set(re.findall(r"\breports/([a-z_]+)/", rules)) == set(fields.STUDIES)

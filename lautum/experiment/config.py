@@ -18,7 +18,7 @@ from lautum.experiment import universes as multiverse
 from lautum.experiment.catalogue import Catalogue
 from lautum.experiment.checks import require_consistent, require_stage_keys
 from lautum.experiment.declared import Declared
-from lautum.experiment.fields import FilePath, Name, Names, Seed, Seeds
+from lautum.experiment.fields import Campaign, FilePath, Name, Names, Seed, Seeds
 from lautum.experiment.search import Search, require_selectable
 from lautum.experiment.universes import Universes
 from lautum.objectives.settings import PretrainSettings, TransferSettings
@@ -158,7 +158,7 @@ class Resources(Strict):
 class Config(Strict):
     """A campaign: a grid, the definitions it refers to, and where files go."""
 
-    name: Name
+    name: Campaign
     folders: Folders = Folders()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_seconds: float = Field(60, ge=0)  # a training job saves its state about this often

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # names become folders, Snakemake wildcards and arguments
 VARIABLE = re.compile(r"\$(\w+|\{[^}]*\})")
+STUDIES = ("estimator", "theorem")  # which write folders of their names among the reports
 MOST_SEEDS = 10_000
 
 
@@ -16,6 +17,13 @@ def _name(value: str) -> str:
         raise ValueError(
             f"name {value!r} may hold letters, digits, '.', '-' and '_' only, at most 100, the first a letter or digit"
         )
+    return value
+
+
+def _campaign(value: str) -> str:
+    """A campaign's files are in a folder of its name, beside those of the studies and the page that lists all."""
+    if value in STUDIES or value.endswith((".csv", ".html", ".json")):
+        raise ValueError(f"name {value!r} is another file or folder of the reports; choose another name")
     return value
 
 
@@ -46,6 +54,7 @@ def distinct(values: tuple) -> tuple:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+Campaign = Annotated[Name, AfterValidator(_campaign)]
 FilePath = Annotated[str, AfterValidator(_path)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]  # what every program that reads a table takes for an integer
 Seeds = Annotated[
