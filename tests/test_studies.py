@@ -163,7 +163,7 @@ def test_the_overhead_of_a_campaign_is_what_is_not_training_and_prediction(tmp_p
         return overhead.Spent(wall=6.0, cpu=10.0, memory=500.0)
 
     monkeypatch.setattr(overhead, "run", ran)
-    first, again = overhead.overhead(trials=2, steps=1)
+    first, again = overhead.overhead(2, trials=2, steps=1)
     assert first["size"] == again["size"] == 6 and first["share"] == pytest.approx(0.2)
 
 
