@@ -153,7 +153,7 @@ def test_the_overhead_of_a_campaign_is_what_is_not_training_and_prediction(tmp_p
         if command[0] == "snakemake" and not (folder / "results").exists():
             cells = Layout(config.load(folder / "overhead.yaml")).cells()
             layout = Layout(config.load(folder / "overhead.yaml"))
-            assert len(cells) == len(layout.networks(cells)) == 6 and len(layout.batches(cells)) == 1
+            assert len(cells) == len(layout.networks(cells)) == 6 and len(layout.batches(cells)) == 2
             for name, content in (
                 ("pretrained/a/seed0", {"seconds": 3}),
                 ("transferred/a/seed0", {"seconds": 4}),
