@@ -108,6 +108,17 @@ def test_a_file_wins_over_those_it_extends_wherever_it_is_listed(tmp_path):
         assert config.load(tmp_path / "mine.yaml").grid.seeds == (0, 1, 2, 3)
 
 
+def test_looks_are_those_of_one_campaign(tmp_path):
+    """Nobody looked at results of a campaign that extends another."""
+    assert config.load(write(tmp_path, task(looks=[2], seeds=3))).tasks["digits-letters"].looks == (2,)
+    (tmp_path / "more.yaml").write_text("extends: mine.yaml\nname: more\n")
+    assert config.load(tmp_path / "more.yaml").tasks["digits-letters"].looks == ()
+    (tmp_path / "again.yaml").write_text(
+        "extends: [more.yaml, mine.yaml]\nname: again\ntasks: {digits-letters: {looks: [1]}}"
+    )
+    assert config.load(tmp_path / "again.yaml").tasks["digits-letters"].looks == (1,)
+
+
 def test_a_bare_value_over_a_declared_one_takes_the_file_as_its_source(tmp_path):
     path = write(tmp_path, task(pretrain={"steps": 9}))
     rows = [row for row in config.hyper_parameters(path) if row["name"] == "steps" and row["stage"] == "pretrain"]
@@ -148,6 +159,10 @@ BAD = [
     ({"methods": {"a/b": {"pretrain": "lautum", "transfer": "supervised"}}}, "name 'a/b' may hold letters, digits"),
     (task(lable_counts=[10]), "tasks.digits-letters: unknown key 'lable_counts'; did you mean 'label_counts'?"),
     (task(looks=[3, 2]), "looks must be rising numbers of seeds, got [3, 2]"),
+    (
+        task(looks=[3, 9], seeds=9),
+        "tasks.digits-letters.looks must be below the task's number of seeds, 9, .* got [3, 9]",
+    ),
     (task(label_counts=[10, 10]), "label_counts must be distinct positive integers, got [10, 10]"),
     (task(label_counts=[55]), "label_counts must be multiples of the 10 classes, got 55"),
     (

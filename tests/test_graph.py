@@ -17,7 +17,7 @@ import yaml
 from lautum.cli import main
 from lautum.experiment.config import load
 from lautum.experiment.layout import Layout
-from lautum.results import status
+from lautum.results import collected, status, sums
 from lautum.results.jobs import jobs as campaign_jobs
 
 ROOT = Path(__file__).parent.parent
@@ -99,8 +99,24 @@ def test_standard_and_temporal_ensembling_share_their_pretraining(finished):
     assert pretrained == {"source_only": 2, "mk_mmd": 2, "lautum": 2}
 
 
-def test_a_second_run_does_nothing(finished):
-    assert "Nothing to be done" in snakemake(finished, "--cores", "1")
+def test_a_second_run_does_nothing_and_looks_for_every_file(finished):
+    made = set((finished / "reports/toy").iterdir())
+    output = snakemake(finished, "--summary")
+    plans = dict(line.split("\t")[:: len(line.split("\t")) - 1] for line in output.splitlines() if "\t" in line)
+    assert {plan for name, plan in plans.items() if name != "output_file"} == {"no update"}
+    # Of the files of the report all but the collected ones.
+    others = {path.name for path in made} - {Path(name).name for name in plans}
+    assert others == {*collected.FILES, sums.NAME}
+
+
+def test_a_path_of_no_job_is_no_target(tmp_path):
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    layout = Layout(load(tmp_path / "toy.yaml"))
+    (cell, *_) = layout.cells()
+    for path in (layout.pretrained(cell.task, cell.method, cell.labels, cell.seed), layout.batches([cell])[0].receipt):
+        other = str(path).replace(cell.task, "digits+letters")
+        output = snakemake(tmp_path, "--dry-run", "--configfile", str(tmp_path / "toy.yaml"), "--", other, check=False)
+        assert "MissingRuleException" in output and other in output and "Error" not in output
 
 
 def test_a_new_seed_runs_only_its_own_jobs(finished):

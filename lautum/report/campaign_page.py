@@ -108,16 +108,16 @@ def _claim(rows: pd.DataFrame, task: str) -> Markup | str:
     """The verdict on one order in one task."""
     for row in rows[rows["task"] == task].itertuples():
         total = row.reproduced + row.unresolved + row.contradicted + row.unknown
-        pieces = [differences_page.word(row.verdict), differences_page.small(f"({row.reproduced} of {total})")]
+        pieces = [page.word(row.verdict), page.small(f"({row.reproduced} of {total})")]
         if equal := sum(getattr(row, name) for name in COLUMNS.values()):
-            pieces.append(differences_page.small(f"≈ at {equal} of {total}"))
+            pieces.append(page.small(f"≈ at {equal} of {total}"))
         return page.join(*pieces)
     return table_text.NONE
 
 
 def _state(cells: pd.DataFrame, labels: int) -> Markup | str:
     for row in cells[(cells["labels"] == labels) & (cells["n"] > 1)].itertuples():
-        return differences_page.word(answers.state(row))
+        return page.word(answers.state(row))
     return table_text.NONE
 
 
@@ -203,9 +203,9 @@ def _accuracy_cell(row) -> Markup | str:
     mean = table_text.estimate(row.mean, row.n, row.n_expected)
     lines = [Markup('<span class="best">{}</span>').format(mean) if row.best else mean]
     if row.n:
-        lines.append(differences_page.small(table_text.interval(row.low, row.high, row.n)))
+        lines.append(page.small(table_text.interval(row.low, row.high, row.n)))
     if row.paper == row.paper:
-        lines.append(differences_page.small(f"paper {table_text.percent(row.paper)}"))
+        lines.append(page.small(f"paper {table_text.percent(row.paper)}"))
     return Markup(" ").join(lines)
 
 

@@ -9,6 +9,7 @@ from lautum import paper
 from lautum.report import answers, page, table_text
 from lautum.report.origin import Campaign, whole
 from lautum.report.page import parts
+from lautum.report.power_figures import UNKNOWN
 from lautum.report.table_text import Table
 from lautum.results.equivalence import SEEN
 
@@ -63,13 +64,13 @@ def _in_sight(table: pd.DataFrame, looked: bool) -> Markup:
         rows.append([paper.comparison_name(*pair)])
         for row in cells.sort_values("labels").itertuples():
             points = [table_text.estimate(row.mean, row.n, row.n_expected, signed=True)]
-            points += [small(table_text.interval(row.low, row.high, row.n, signed=True))] * bool(row.n)
+            points += [page.small(table_text.interval(row.low, row.high, row.n, signed=True))] * bool(row.n)
             words = _words(row) if row.n > 1 else [table_text.NONE]
             if row.paper == row.paper:
-                points.append(small(f"paper {table_text.percent(row.paper, signed=True)}"))
+                points.append(page.small(f"paper {table_text.percent(row.paper, signed=True)}"))
                 words += [_labelled("order", row.order), _labelled("size", row.size)]
             if looked and row.e == row.e:
-                words.append(small(f"e = {table_text.e_value(row.e)}"))
+                words.append(page.small(f"e = {table_text.e_value(row.e)}"))
             rows.append([str(row.labels), Markup(" ").join(points), Markup(" ").join(words)])
     return page.table(["Labels", "Difference", "Verdict"], rows, IN_SIGHT)
 
@@ -78,13 +79,13 @@ def _words(row) -> list:
     """A difference, practically none, or undecided; and the margin that the difference is shown to be below."""
     state = answers.state(row)
     within = answers.margin(row) if state == answers.EQUIVALENT else answers.less(row)
-    return [word(state), *([small(within)] if within else [])]
+    return [page.word(state), *([page.small(within)] if within else [])]
 
 
 def power(campaign: Campaign, task: str, table: Table) -> Markup:
     """Figure, summary and all numbers of one task's rows of `power_table`."""
-    if f"{task}-power" not in campaign.drawn:
-        return parts().paragraphs(["No comparison has two seeds yet."])
+    if table.numbers.empty:
+        return parts().paragraphs([UNKNOWN])
     rows, texts = [], []
     for row in table.numbers[table.numbers["difference"] == 0].itertuples():
         t, sign_flip = (_found(value) for value in (row.found_t, row.found_sign_flip))
@@ -121,15 +122,5 @@ def _chance(share: float) -> str:
     return f"{100 * share:.0f}"
 
 
-def word(verdict: str) -> Markup | str:
-    """A verdict of `answers.LOOKS` as it looks on a page."""
-    return page.verdict(*answers.LOOKS[verdict]) if verdict in answers.LOOKS else table_text.NONE
-
-
 def _labelled(what: str, verdict: str) -> Markup:
-    return Markup("<small>{}: {}</small>").format(what, word(verdict))
-
-
-def small(text: str) -> Markup:
-    """In small letters."""
-    return Markup("<small>{}</small>").format(text)
+    return page.small(Markup("{}: {}").format(what, page.word(verdict)))

@@ -16,7 +16,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from lautum.files import write_text
-from lautum.report import svg
+from lautum.report import answers, svg
+from lautum.report.table_text import NONE
 
 HERE = Path(__file__).parent
 ANSWER = "answer"  # anchor of the card
@@ -117,6 +118,16 @@ def picture(figure: Figure, name: str, text: str, caption: str = "") -> Markup:
 def verdict(word: str, symbol: str, kind: str) -> Markup:
     """A word with its symbol in the colour of its kind, "good", "bad" or "open"; colour alone says nothing."""
     return parts().verdict(word, symbol, kind)
+
+
+def word(verdict: str) -> Markup | str:
+    """A verdict of `answers.LOOKS` as it looks there, a dash for any other."""
+    return parts().verdict(*answers.LOOKS[verdict]) if verdict in answers.LOOKS else NONE
+
+
+def small(text: str | Markup) -> Markup:
+    """In small letters."""
+    return Markup("<small>{}</small>").format(text)
 
 
 def join(*pieces: Markup) -> Markup:

@@ -8,6 +8,7 @@ from lautum.report import tables
 from lautum.report.style import WIDTH, add_grid, add_legend
 
 FINE = np.concatenate([np.arange(0, 40), np.arange(40, 101, 5)]) / 1000  # true differences
+UNKNOWN = "No comparison has two seeds that differ yet."
 LINES = {
     "t": ("found by the t test", {"color": "#000000", "linestyle": "-", "linewidth": 1.6}),
     "sign_flip": ("found by the sign-flip test", {"color": "#C44E00", "linestyle": (0, (5, 2)), "linewidth": 1.6}),
@@ -17,13 +18,23 @@ LINES = {
 
 
 def build_figures(differences: pd.DataFrame, transfers: dict[str, str]) -> dict[str, Figure]:
-    """The figure `{task}-power` of every task with two seeds of a comparison; arguments as in `figures`."""
+    """The figure `{task}-power` of every task with comparisons; arguments as in `figures`."""
     curves = tables.power_table(differences, FINE)
-    return {f"{task}-power": power_figure(rows, transfers[task]) for task, rows in curves.groupby("task", sort=False)}
+    return {
+        f"{task}-power": power_figure(curves[curves["task"] == task], transfers[task])
+        for task in differences["task"].unique()
+    }
 
 
 def power_figure(curves: pd.DataFrame, transfer: str) -> Figure:
-    """Power against the true difference, a panel for each label count, for the rows of one task of `power_table`."""
+    """Power against the true difference, a panel for each label count, for the rows of one task of `power_table`.
+
+    Without rows a figure that says so: which figures there are must not depend on results.
+    """
+    if curves.empty:
+        figure = Figure(figsize=(WIDTH, 1), layout="constrained")
+        figure.suptitle(f"{transfer}\n{UNKNOWN}", fontsize="medium")
+        return figure
     counts = sorted(curves["labels"].unique())
     columns = min(3, len(counts))
     rows = -(-len(counts) // columns)

@@ -16,8 +16,8 @@ FAMILY = 15
 SD = 0.01
 LEVEL = equivalence.LEVEL
 EVIDENCE = 20  # 1 / LEVEL
-WIDTH = 0.02  # of the interval that ends the adding of seeds in config/fifty-labels.yaml, whose differences have
-WIDE_SD = 0.035
+WIDTH = 0.02  # of the interval that ends the adding of seeds in config/fifty-labels.yaml
+WIDE_SD = 0.035  # of the differences there
 
 Rates = dict[str, float]
 

@@ -1,6 +1,6 @@
 # From the records of all cells to what a reader looks at.
 
-TABLES = ["accuracy", "differences", "claims", "pretraining", "costs"]
+TABLES = ["accuracy", "differences", "claims", "power", "pretraining", "costs"]
 COMPARED = any(
     set(pair) <= set(LAYOUT.config.grid.methods) for pair in LAYOUT.config.comparisons
 )
@@ -10,7 +10,7 @@ FIGURES = ["answer"] * COMPARED + [
     for name in ["accuracy", "examples"]
     + ["pretrain"] * trained(task, LAYOUT.config.pretrain_settings)
     + ["transfer"] * trained(task, LAYOUT.config.transfer_settings)
-    + ["differences", "confusion"] * COMPARED
+    + ["differences", "power", "confusion"] * COMPARED
 ]
 TABLE_FILES = expand(
     REPORT / "{table}.{suffix}", table=TABLES, suffix=["md", "csv", "tex"]
@@ -19,16 +19,22 @@ FIGURE_FILES = expand(
     REPORT / "{figure}.{suffix}", figure=FIGURES, suffix=["png", "pdf"]
 )
 if LAYOUT.config.universes:
-    TABLE_FILES = [REPORT / f"{name}.csv" for name in ("gains", "average", "shares")]
+    TABLE_FILES = expand(
+        REPORT / "{table}.csv",
+        table=["gains", "average", "shares", "joint"]
+        + ["distances", "decomposition", "mechanism"],
+    )
     FIGURE_FILES = expand(
         REPORT / "{figure}.{suffix}",
         figure=["curve", "levels", "mechanism"],
         suffix=["png", "pdf"],
     )
+BUDGET_FILES = [REPORT / f"{task}-budget.png" for task in LAYOUT.config.grid.tasks]
+PAGE_FILES = [REPORT / "card.json", REPORT / "index.html"]
 FINAL_FILES = (
-    [REPORT / "trials.csv", REPORT / "winners.yaml", REPORT / "index.html"]
+    [REPORT / "trials.csv", REPORT / "winners.yaml", *BUDGET_FILES, *PAGE_FILES]
     if SELECTING
-    else [*TABLE_FILES, *FIGURE_FILES, REPORT / "index.html"]
+    else [*TABLE_FILES, *FIGURE_FILES, *PAGE_FILES]
 )
 
 
@@ -74,9 +80,7 @@ if SELECTING:
                 for rung in range(1, len(selection.rungs(LAYOUT)))
             ],
         output:
-            REPORT / "trials.csv",
-            REPORT / "winners.yaml",
-            REPORT / "index.html",
+            FINAL_FILES,
         log:
             log_of("trials", LAYOUT.config.name),
         resources:
@@ -96,9 +100,7 @@ else:
         input:
             COLLECTED,
         output:
-            TABLE_FILES,
-            FIGURE_FILES,
-            REPORT / "index.html",
+            FINAL_FILES,
         log:
             log_of("report", LAYOUT.config.name),
         resources:

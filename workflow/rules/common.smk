@@ -98,15 +98,18 @@ if workflow.is_main_process and not all(
     COLLECTED.unlink(missing_ok=True)
 
 
+TASK = "|".join(map(re.escape, TASKS))
+
+
 wildcard_constraints:
-    task="|".join(map(re.escape, TASKS)),
+    task=TASK,
     key="[0-9a-f]{12}",
     labels=r"\d+",
     seed=r"\d+",
     rung=r"\d",
     # TASK/OBJECTIVE/SCOPE/KEY/seedSEED[-BATCH]. For every job Snakemake handles each wildcard some twenty times.
-    network=r"[^/]+/\w+/(shared|n\d+)/[0-9a-f]{12}/seed\d+",
-    batch=r"[^/]+/\w+/(shared|n\d+)/[0-9a-f]{12}/seed\d+-[0-9a-f]{12}",
+    network=rf"({TASK})/\w+/(shared|n\d+)/[0-9a-f]{{12}}/seed\d+",
+    batch=rf"({TASK})/\w+/(shared|n\d+)/[0-9a-f]{{12}}/seed\d+-[0-9a-f]{{12}}",
 
 
 def needs_bfloat16():
