@@ -131,7 +131,7 @@ def headline(found: dict[tuple, dict[str, float]]) -> dict[str, object]:
 def interval(values) -> tuple[float, float]:
     """95 % t interval of a mean."""
     values = np.asarray(values, dtype=float)
-    if len(values) < 2:
+    if len(values) < 2 or np.ptp(values) < 1e-12:
         return np.nan, np.nan
     half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return values.mean() - half, values.mean() + half

@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import synthetic
@@ -234,7 +235,38 @@ def test_findings_say_no_more_than_interval_and_test():
     assert answers.question(rows, "test") == (
         "With few labelled target images, does Lautum reach a higher test accuracy than entropy, as the paper reports?"
     )
-    assert answers.sentence(rows.assign(n=1), claims, "A → B") == "A → B: no comparison has two seeds yet."
+    assert answers.sentence(rows.assign(low=np.nan), claims, "A → B") == (
+        "A → B: no comparison has two seeds that differ yet."
+    )
+
+
+def test_no_verdict_where_nothing_varies(tmp_path):
+    """Each method has the same accuracy with every seed, by chance."""
+    runs = synthetic.records()
+    correct = 500 + 30 * runs["method"].map(list(runs["method"].unique()).index)
+    results = synthetic.results(runs.assign(correct=correct, accuracy=correct / 1000))
+    read = write(tmp_path, results=results, power=True)
+    text = flat(read)
+    assert "no comparison has two seeds that differ yet" in text and "No comparison has two seeds that differ" in text
+    assert "no interval (all equal)" in text and not verdicts(read)
+
+
+def verdicts(read: Page) -> set[str]:
+    return {look[0] for look in answers.LOOKS.values() if page.parts().verdict(*look) in read.html}
+
+
+def test_verdicts_are_shown(shown):
+    assert {"better", "worse", "undecided", "agrees"} <= verdicts(shown)
+
+
+def test_no_p_is_zero_and_no_difference_is_practically_zero_and_not():
+    rows = campaign().built["differences"].numbers.dropna(subset="low").iloc[:2]
+    rows = rows.assign(p_t=1e-300, p_t_holm=[4.9e-5, 5.1e-5], low=[0.001, -0.001], high=0.01, within="2 points")
+    cells = table_text.difference_cells(rows)
+    assert cells["t p (Holm)"].tolist() == ["<0.0001 (<0.0001)", "<0.0001 (0.0001)"]
+    assert cells["Practically zero"].tolist() == ["under 2 points", "within 2 points"]
+    table = table_text.Table(rows, cells, "")
+    assert "| &lt;0.0001 (0.0001) |" in table_text.markdown(table) and "$<$0.0001 (0.0001)" in table_text.latex(table)
 
 
 def test_same_records_same_page(tmp_path, shown):

@@ -29,7 +29,6 @@ LOOKS = {
     statistics.UNCERTAIN: (statistics.UNCERTAIN, "○", "open"),
 }
 ORDERS = (statistics.REPRODUCED, statistics.UNRESOLVED, statistics.CONTRADICTED)
-_COUNTS = ["reproduced", "unresolved", "contradicted", "unknown"]  # columns of `claim_table`
 
 
 def state(row) -> str:
@@ -40,13 +39,8 @@ def state(row) -> str:
 
 
 def margin(row) -> str:
-    """Within what a row's difference is practically zero, in words; empty if that is not shown."""
-    return f"within {row.within}".replace("'", "’") if equivalence.shown(row.within) else ""
-
-
-def less(row) -> str:
-    """The same of methods that differ: under what their difference is; empty if that is not shown."""
-    return f"under {row.within}".replace("'", "’") if equivalence.shown(row.within) else ""
+    """As `table_text.margin`, in the letters of a page."""
+    return table_text.margin(row).replace("'", "’")
 
 
 def title(differences: pd.DataFrame, runs: pd.DataFrame, transfers: dict[str, str]) -> str:
@@ -73,9 +67,9 @@ def question(differences: pd.DataFrame, part: str) -> str:
 
 def sentence(differences: pd.DataFrame, claims: pd.DataFrame, transfer: str) -> str:
     """The answer for one task, from its rows of `difference_table` and `claim_table`."""
-    known = differences[differences["n"] > 1]
+    known = differences.dropna(subset="low")
     if known.empty:
-        return f"{transfer}: no comparison has two seeds yet."
+        return f"{transfer}: no comparison has two seeds that differ yet."
     rows = known[(known["method"] == known["method"].iloc[0]) & (known["baseline"] == known["baseline"].iloc[0])]
     first, other = (paper.method_name(rows[name].iloc[0]) for name in ("method", "baseline"))
     text = f"{transfer}: {first} is {_states(rows, other)}, {_points(rows['mean'])} points on average"
@@ -83,7 +77,9 @@ def sentence(differences: pd.DataFrame, claims: pd.DataFrame, transfer: str) -> 
     if len(claims) > 1:
         counts = {LOOKS[word][0]: int((claims["verdict"] == word).sum()) for word in ORDERS}
         found = [f"{count} {word}" for word, count in counts.items() if count]
-        equal = claims[list(equivalence.COLUMNS.values())].sum(axis=1) == claims[_COUNTS].sum(axis=1)
+        equal = claims[list(equivalence.COLUMNS.values())].sum(axis=1) == claims[list(statistics.ORDERS.values())].sum(
+            axis=1
+        )
         if equal.any():
             at = found.index(f"{counts[LOOKS[statistics.UNRESOLVED][0]]} {LOOKS[statistics.UNRESOLVED][0]}")
             found[at] += f" ({equal.sum()} of them {EQUIVALENT} at every number of labels)"
@@ -105,7 +101,7 @@ def finding(rows: pd.DataFrame) -> str:
         if verdict == EQUIVALENT:
             verdict += f" {margin(row)}"
         elif margin(row):
-            verdict = f"{verdict.rstrip(',')}, by {less(row)},"
+            verdict = f"{verdict.rstrip(',')}, by {margin(row)},"
         interval = table_text.interval(row.low, row.high, row.n, signed=True)
         mean = table_text.percent(row.mean, signed=True)
         places.setdefault(verdict, []).append(f"{row.labels} labels ({mean} {interval})")
@@ -117,7 +113,7 @@ def finding(rows: pd.DataFrame) -> str:
 
 def findings(differences: pd.DataFrame) -> list[str]:
     """A sentence for every comparison of one task that has an interval somewhere."""
-    rows = differences[differences["n"] > 1]
+    rows = differences.dropna(subset="low")
     return [finding(group) for _, group in rows.groupby(["method", "baseline"], sort=False)]
 
 

@@ -13,6 +13,7 @@ from lautum.report.page import Section, parts
 from lautum.report.table_text import Table
 from lautum.results.collected import ranges
 from lautum.results.equivalence import COLUMNS
+from lautum.results.statistics import ORDERS
 
 TRANSFER = (
     "Post-transfer stage, on single batches, smoothed over a tenth of it. A loss with a consistency term (TE’s) is "
@@ -78,7 +79,7 @@ def _card(campaign: Campaign, sentences: list[str], transfers: Mapping[str, str]
             for text in answers.findings(answers.leading(rows))
         )
         caption = differences_page.ANSWER + (differences_page.PAPER if differences["paper"].notna().any() else "")
-        pieces.append(page.picture(campaign.drawn["answer"], "answer", found or "No differences yet.", caption))
+        pieces.append(page.picture(campaign.drawn["answer"], "answer", found or differences_page.NO_INTERVAL, caption))
     if len(claims):
         rows = [
             [
@@ -107,7 +108,7 @@ def _card(campaign: Campaign, sentences: list[str], transfers: Mapping[str, str]
 def _claim(rows: pd.DataFrame, task: str) -> Markup | str:
     """The verdict on one order in one task."""
     for row in rows[rows["task"] == task].itertuples():
-        total = row.reproduced + row.unresolved + row.contradicted + row.unknown
+        total = sum(getattr(row, name) for name in ORDERS.values())
         pieces = [page.word(row.verdict), page.small(f"({row.reproduced} of {total})")]
         if equal := sum(getattr(row, name) for name in COLUMNS.values()):
             pieces.append(page.small(f"≈ at {equal} of {total}"))
@@ -116,7 +117,7 @@ def _claim(rows: pd.DataFrame, task: str) -> Markup | str:
 
 
 def _state(cells: pd.DataFrame, labels: int) -> Markup | str:
-    for row in cells[(cells["labels"] == labels) & (cells["n"] > 1)].itertuples():
+    for row in cells[cells["labels"] == labels].dropna(subset="low").itertuples():
         return page.word(answers.state(row))
     return table_text.NONE
 

@@ -17,6 +17,7 @@ ANSWER = (
     "Right of zero the first method is better. Wide bar: 95 % t interval over seeds; thin line: for other seeds and "
     "other test images, which can be the shorter one because it rests on many images as well as on few seeds."
 )
+NO_INTERVAL = "No difference has an interval yet."
 PAPER = " Star: the paper’s two figures, one run each."
 IN_SIGHT = (
     "Percentage points with their 95 % interval over seeds, not adjusted for the number of comparisons. Practically "
@@ -47,9 +48,7 @@ def differences(campaign: Campaign, task: str, table: Table, looks: Sequence[int
     found = answers.findings(table.numbers)
     figure = campaign.drawn[f"{task}-differences"]
     return page.join(
-        page.picture(
-            figure, f"{task}-differences", " ".join(found) or "No differences yet.", ANSWER + PAPER * bool(known)
-        ),
+        page.picture(figure, f"{task}-differences", " ".join(found) or NO_INTERVAL, ANSWER + PAPER * bool(known)),
         _in_sight(table.numbers, bool(looks)),
         parts().paragraphs([MARGINS, *([LOOKS] if looks else [])]),
         whole(table),
@@ -65,7 +64,7 @@ def _in_sight(table: pd.DataFrame, looked: bool) -> Markup:
         for row in cells.sort_values("labels").itertuples():
             points = [table_text.estimate(row.mean, row.n, row.n_expected, signed=True)]
             points += [page.small(table_text.interval(row.low, row.high, row.n, signed=True))] * bool(row.n)
-            words = _words(row) if row.n > 1 else [table_text.NONE]
+            words = _words(row) if row.low == row.low else [table_text.NONE]
             if row.paper == row.paper:
                 points.append(page.small(f"paper {table_text.percent(row.paper, signed=True)}"))
                 words += [_labelled("order", row.order), _labelled("size", row.size)]
@@ -77,9 +76,8 @@ def _in_sight(table: pd.DataFrame, looked: bool) -> Markup:
 
 def _words(row) -> list:
     """A difference, practically none, or undecided; and the margin that the difference is shown to be below."""
-    state = answers.state(row)
-    within = answers.margin(row) if state == answers.EQUIVALENT else answers.less(row)
-    return [page.word(state), *([page.small(within)] if within else [])]
+    within = answers.margin(row)
+    return [page.word(answers.state(row)), *([page.small(within)] if within else [])]
 
 
 def power(campaign: Campaign, task: str, table: Table) -> Markup:

@@ -1,4 +1,4 @@
-"""Tables as text: the cells, captions and formats of what `lautum.report.tables` computes."""
+"""Tables as text: the cells and formats of what `lautum.report.tables` computes."""
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
@@ -13,49 +13,7 @@ from lautum.results import equivalence, statistics
 
 ACCURACY = "Accuracy (%)"
 NONE = "–"
-LATEX_SYMBOLS = {"→": r"$\rightarrow$", "−": "$-$", "–": "--", ">": "$>$"}
-
-CAPTIONS = {
-    "accuracy": "Target {part} accuracy: mean over n seeds and 95 % Student t interval of that mean. Bold: the "
-    "highest mean measured for a task and number of labels, which need not be a resolved difference. "
-    "One run: 95 % prediction interval for the accuracy of one further seed. "
-    "Paper: its figure for that cell, one number without an interval, of networks and training that it does not name.",
-    "differences": "Differences of target {part} accuracy in percentage points over the n seeds that both methods "
-    "have. 95 % CI: Student t interval over seeds. BCa: bias-corrected and accelerated bootstrap over seeds, at a "
-    "level expanded for n; it cannot leave the range of the observed differences, so below about 7 seeds it is too "
-    "short. Seeds and images: interval for other seeds and other test images. Sign-flip p: two-sided test (exact up "
-    "to 16 seeds), which cannot fall below 2 / 2^n (0.0625 for 5 seeds); it was declared before the results. t p: "
-    "two-sided t test. In brackets both after Holm's correction over all comparisons of the task, missing ones as "
-    "p = 1. Practically zero: the smallest margin (1 point, 2 points, half of the paper's difference) within which two "
-    "one-sided t tests place the difference, after Holm's correction for that margin; 1 and 2 points were set when the "
-    "results of the campaigns {seen} were known. P(A > B): fraction of seeds on which the first method beats the "
-    "second, ties counted half. Paper: difference of its two figures. Order: reproduced if the 95 % CI lies on the "
-    "paper's side of zero, contradicted if on the other, else consistent but unresolved. Size: differs if the paper's "
-    "difference lies outside the 95 % prediction interval for the difference in one further seed, agrees if inside one "
-    "no wider than the range of the paper's figures at that number of labels, else too uncertain.",
-    "claims": "What the paper claims of a task: that one method beats another at every number of labels. A claim is "
-    "contradicted if it is at one of them, reproduced if it is at all, else consistent but unresolved; in brackets, "
-    "at how many. The intervals are those of the paired differences, 95 % each, not adjusted for their number. "
-    "Practically zero: at how many of the unresolved ones the two are practically equivalent, and the smallest margin "
-    "that shows it.",
-    "power": "What the design could have found at Holm's first step, 5 % over the number of the task's comparisons: "
-    "the probability that a true difference is found by the t test and by the sign-flip test, and that it is called "
-    "practically zero within 1 and 2 points (an error where it is as large as the margin or larger). For n seeds and "
-    "normal differences with the standard deviation over seeds that was measured, a root mean square over the "
-    "comparisons. Found: the difference that is found in 80 % of such experiments.",
-    "pretraining": "Where the pre-transfer stage ended: means over the last five logged batches (training mode, with "
-    "dropout) of n stages, over seeds and numbers of labels. A source accuracy near chance means that the term on the "
-    "target has crowded out the source task.",
-    "costs": "Cost of one run: medians over n runs, and the largest peak memory. Times compare only on the same "
-    "machine. A pre-training that several methods share is counted for each of them.",
-}
-
-E_VALUES = (
-    " e: Bayes factor of the t test (JZS, Cauchy prior of scale 0.707). Where the two are equal and differences "
-    "normal, it ever reaches 20 with a probability of at most 5 %, however often results are looked at and whatever "
-    "decides when to stop; for one comparison, not adjusted for their number. The p values hold for a number of seeds "
-    "that is fixed beforehand."
-)
+LATEX_SYMBOLS = {"→": r"$\rightarrow$", "−": "$-$", "–": "--", ">": "$>$", "<": "$<$"}
 
 
 class Table(NamedTuple):
@@ -111,7 +69,7 @@ def difference_cells(table: pd.DataFrame, looked: Collection[str] = ()) -> pd.Da
             "Seeds and images": interval(row.images_low, row.images_high, row.n, signed=True),
             "Sign-flip p (Holm)": _tested(row.p, row.p_holm),
             "t p (Holm)": _tested(row.p_t, row.p_t_holm),
-            "Practically zero": _within(row.within, row.paper),
+            "Practically zero": _within(row),
             "e": e_value(row.e) if row.task in looked else NONE,
             "P(A > B)": _number(row.superiority, ".2f"),
             "n": _count(row.n, row.n_expected),
@@ -129,7 +87,7 @@ def claim_cells(table: pd.DataFrame) -> pd.DataFrame:
     """`claim_table` as text."""
     rows = []
     for row in table.itertuples():
-        counts = {word: getattr(row, word) for word in ("reproduced", "unresolved", "contradicted", "unknown")}
+        counts = {word: getattr(row, word) for word in statistics.ORDERS.values()}
         total = sum(counts.values())
         shown = ", ".join(f"{word} at {count} of {total}" for word, count in counts.items() if count)
         rows.append(
@@ -258,9 +216,11 @@ def estimate(mean: float, n: int, n_expected: int, signed: bool = False) -> str:
 
 def interval(low: float, high: float, n: int, signed: bool = False) -> str:
     """The bounds in percent; in words where there is none."""
-    if n == 1:
-        return "no interval (n = 1)"
-    return f"[{percent(low, signed)}, {percent(high, signed)}]" if n else NONE
+    if not n:
+        return NONE
+    if np.isnan(low):
+        return "no interval (n = 1)" if n == 1 else "no interval (all equal)"
+    return f"[{percent(low, signed)}, {percent(high, signed)}]"
 
 
 def _count(n: int, n_expected: int) -> str:
@@ -279,14 +239,29 @@ def e_value(e: float) -> str:
 
 
 def _tested(p: float, holm: float) -> str:
-    return NONE if np.isnan(p) else f"{p:.4f} ({holm:.4f})"
+    return NONE if np.isnan(p) else f"{_p(p)} ({_p(holm)})"
 
 
-def _within(name: str, figure: float) -> str:
-    """A margin in words, with its size where it is not in its name."""
-    if not equivalence.shown(name):
-        return NONE if name == statistics.UNKNOWN else name
-    return f"within {name}" + (f" ({percent(equivalence.margins(figure)[name])})" if name == equivalence.HALF else "")
+def _p(value: float) -> str:
+    return "<0.0001" if value < 0.00005 else f"{value:.4f}"
+
+
+def margin(row) -> str:
+    """How small a row of `difference_table` is shown to be, in words; empty if that is not shown.
+
+    "within ..." is a difference that is practically zero, "under ..." one whose interval leaves out zero.
+    """
+    if not equivalence.shown(row.within):
+        return ""
+    return f"{'within' if row.low <= 0 <= row.high else 'under'} {row.within}"
+
+
+def _within(row) -> str:
+    """`margin` with its size where that is not in its name."""
+    if not equivalence.shown(row.within):
+        return NONE if row.within == statistics.UNKNOWN else row.within
+    size = f" ({percent(equivalence.margins(row.paper)[row.within])})" if row.within == equivalence.HALF else ""
+    return margin(row) + size
 
 
 def _number(value: float, form: str) -> str:

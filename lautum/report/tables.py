@@ -16,7 +16,7 @@ import pandas as pd
 from lautum import paper
 from lautum.errors import LautumError
 from lautum.files import write_text
-from lautum.report import table_text
+from lautum.report import captions, table_text
 from lautum.report.table_text import Table
 from lautum.results import equivalence, power, statistics
 from lautum.results.collected import RUN, Results, require_comparable
@@ -140,7 +140,7 @@ def difference_table(
 def power_table(differences: pd.DataFrame, true: np.ndarray = TRUE) -> pd.DataFrame:
     """Per task and label count: how probably the design finds a true difference, or shows that there is none.
 
-    From `difference_table`, of its rows with two seeds or more. Columns: task, labels, n (the most seeds of a
+    From `difference_table`, of its rows with a standard deviation. Columns: task, labels, n (the most seeds of a
     comparison), comparisons (of the task), sd (of differences over seeds: root mean square over the comparisons),
     found_t and found_sign_flip (the difference that the test finds in 80 % of experiments, NaN if there is none),
     difference (the true one, each of `true`), t and sign_flip (power), within_1 and within_2 (probability of the
@@ -149,10 +149,8 @@ def power_table(differences: pd.DataFrame, true: np.ndarray = TRUE) -> pd.DataFr
     columns = ["task", "labels", "n", "comparisons", "sd", "found_t", "found_sign_flip", "difference", "t", "sign_flip"]
     family = differences.groupby("task").size()
     pieces = [pd.DataFrame(columns=[*columns, "within_1", "within_2"])]
-    for (task, labels), rows in differences[differences["n"] > 1].groupby(["task", "labels"], sort=False):
+    for (task, labels), rows in differences.dropna(subset="sd").groupby(["task", "labels"], sort=False):
         n, sd, level = int(rows["n"].max()), float(np.sqrt((rows["sd"] ** 2).mean())), equivalence.LEVEL / family[task]
-        if sd == 0:
-            continue
         values = [task, labels, n, int(family[task]), sd]
         values += [sd * power.detectable(test, n, level) for test in (power.t_test, power.sign_flip)]
         values += [true, power.t_test(true / sd, n, level), power.sign_flip(true / sd, n, level)]
@@ -167,23 +165,21 @@ def power_table(differences: pd.DataFrame, true: np.ndarray = TRUE) -> pd.DataFr
 def claim_table(differences: pd.DataFrame) -> pd.DataFrame:
     """Per task and comparison, over all label counts: the verdict on the paper's order. From `difference_table`.
 
-    Columns: task, method, baseline, reproduced, unresolved, contradicted, unknown (numbers of label counts), verdict,
-    and of each of `equivalence.COLUMNS` at how many unresolved label counts it is the smallest margin within which
-    the difference is practically zero. `method` is the one that is better in the paper. Comparisons without figures of
-    the paper, or in which now one and now the other is better there, are left out.
+    Columns: task, method, baseline, of each of `statistics.ORDERS` the number of label counts, verdict, and of each of
+    `equivalence.COLUMNS` at how many unresolved label counts it is the smallest margin within which the difference is
+    practically zero. `method` is the one that is better in the paper. Comparisons without figures of the paper, or in
+    which now one and now the other is better there, are left out.
     """
-    words = (statistics.REPRODUCED, statistics.UNRESOLVED, statistics.CONTRADICTED, statistics.UNKNOWN)
     rows = []
     for (task, *pair), cells in differences.dropna(subset="paper").groupby(["task", "method", "baseline"], sort=False):
         if (cells["paper"] > 0).all() or (cells["paper"] < 0).all():
             better, worse = pair if cells["paper"].iloc[0] > 0 else reversed(pair)
-            counts = {word.split()[-1]: int((cells["order"] == word).sum()) for word in words}
+            counts = {column: int((cells["order"] == word).sum()) for word, column in statistics.ORDERS.items()}
             verdict = statistics.verdict_on_claim(list(cells["order"]))
             unresolved = cells[cells["order"] == statistics.UNRESOLVED]
             counts |= {"verdict": verdict} | equivalence.counts(unresolved["within"])
             rows.append({"task": task, "method": better, "baseline": worse, **counts})
-    columns = ["task", "method", "baseline", *(word.split()[-1] for word in words), "verdict"]
-    columns += equivalence.COLUMNS.values()
+    columns = ["task", "method", "baseline", *statistics.ORDERS.values(), "verdict", *equivalence.COLUMNS.values()]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -252,9 +248,9 @@ def build_tables(
         "pretraining": (pretraining, table_text.pretraining_cells(pretraining)),
         "costs": (costs, table_text.cost_cells(costs)),
     }
-    captions = {name: table_text.CAPTIONS[name].format(part=part, seen=", ".join(equivalence.SEEN)) for name in tables}
-    captions["differences"] += table_text.E_VALUES * bool(looked)
-    return {name: Table(*table, captions[name]) for name, table in tables.items()}
+    below = {name: captions.CAPTIONS[name].format(part=part, seen=", ".join(equivalence.SEEN)) for name in tables}
+    below["differences"] += captions.E_VALUES * bool(looked)
+    return {name: Table(*table, below[name]) for name, table in tables.items()}
 
 
 def write_tables(tables: dict[str, Table], folder: Path) -> None:

@@ -113,7 +113,7 @@ def _cell_text(table: pd.DataFrame) -> str:
     shown["95 % CI"] = [
         f"[{100 * row.low:+.2f}, {100 * row.high:+.2f}]" if row.low == row.low else "" for row in table.itertuples()
     ]
-    shown["p"] = [f"{value:.3f}" if value == value else "" for value in table["p"]]
+    shown["p"] = ["" if value != value else "<0.001" if value < 0.0005 else f"{value:.3f}" for value in table["p"]]
     shown["pairs"] = table["n"]
     shown["same predictions"] = table["same"]
     caption = (

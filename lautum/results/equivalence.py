@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from lautum.results.statistics import UNKNOWN
+from lautum.results.statistics import ROUND_OFF, UNKNOWN
 
 MARGINS = {"1 point": 0.01, "2 points": 0.02}  # of accuracy
 HALF = "half of the paper's gain"  # the difference of its two figures; where it has them
@@ -26,15 +26,14 @@ def margins(figure: float) -> dict[str, float]:
 
 
 def equivalence_p(mean: float, sd: float, n: int, margin: float) -> float:
-    """p of two one-sided t tests (Schuirmann 1987) that a mean lies outside +- `margin`; NaN for n < 2.
+    """p of two one-sided t tests (Schuirmann 1987) that a mean lies outside +- `margin`.
 
-    Below 0.05 the mean is practically zero within the margin: its 90 % interval lies inside.
+    NaN without a margin and where nothing varies: `sd` is a `statistics.deviation`. Below 0.05 the mean is
+    practically zero within the margin: its 90 % interval lies inside.
     """
-    if n < 2 or np.isnan([sd, margin]).any():
+    if n < 2 or not sd > ROUND_OFF:
         return np.nan
     error = sd / np.sqrt(n)
-    if error == 0:
-        return float(abs(mean) >= margin)
     return float(special.stdtr(n - 1, (abs(mean) - margin) / error))  # of the nearer margin
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lautum.lazy import stats
-from lautum.results.statistics import Interval, mean_interval
+from lautum.results.statistics import Interval, deviation, mean_interval
 
 RESAMPLES = 9999
 NEAR = 0.05  # root mean square distance to the paper's figures, declared before the results
@@ -99,9 +99,7 @@ def average_gains(paired: pd.DataFrame, crossed: int) -> pd.DataFrame:
     rows = []
     for axes, values in means.groupby(["budget", "labels"]):
         some = values.to_numpy()
-        rows.append(
-            [*axes, len(some), some.mean(), *mean_interval(some), some.std(ddof=1) if len(some) > 1 else np.nan]
-        )
+        rows.append([*axes, len(some), some.mean(), *mean_interval(some), deviation(some)])
     return pd.DataFrame(rows, columns=["budget", "labels", "n", "gain", "low", "high", "sd"])
 
 

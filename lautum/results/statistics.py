@@ -1,8 +1,9 @@
 """Intervals and tests over seeds, for one method and for paired differences between two, and verdicts on the paper.
 
 Runs with the same seed share labelled subset, initialisation and batch order in every method, so methods are compared
-by their per-seed differences. What cannot be computed (an interval from fewer than two seeds) is NaN, never a guess.
-How often the intervals hold what they should is measured by `python -m lautum.studies.coverage`.
+by their per-seed differences. What cannot be computed is NaN, never a guess: so are intervals and tests that rest on a
+standard deviation (see `deviation`) of fewer than two seeds, or of seeds that are all equal. How often the
+intervals hold what they should is measured by `python -m lautum.studies.coverage`.
 """
 
 from math import exp, log1p, pi, sqrt
@@ -38,30 +39,41 @@ class PairedComparison(NamedTuple):
     run_high: float
     p: float  # two-sided sign-flip test
     superiority: float  # P(method > baseline)
-    sd: float  # standard deviation of the differences over seeds
+    sd: float  # `deviation` of the differences over seeds
     p_t: float  # two-sided t test
     e: float  # Bayes factor of the t test, an e-value
 
 
 NO_INTERVAL = Interval(np.nan, np.nan)
+ROUND_OFF = 1e-12  # a standard deviation up to this is that of equal values
+
+
+def deviation(values: np.ndarray) -> float:
+    """Standard deviation of `values` (n,), n - 1 degrees of freedom; NaN for n < 2 and where all are equal.
+
+    Equal values, which a few seeds and images can have by chance, do not say that others would be equal, too.
+    """
+    values = np.asarray(values, dtype=float)
+    sd = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+    return sd if sd > ROUND_OFF else np.nan
 
 
 def mean_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
-    """Student t interval of the mean of `values` (n,); NaN for n < 2."""
+    """Student t interval of the mean of `values` (n,); NaN where `deviation` is."""
     return _t_interval(values, confidence, lambda n: 1 / n)
 
 
 def prediction_interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
-    """Interval for one further run if runs are normal: mean +- t(n - 1) s sqrt(1 + 1/n); NaN for n < 2."""
+    """Interval for one further run if runs are normal: mean +- t(n - 1) s sqrt(1 + 1/n); NaN where `deviation` is."""
     return _t_interval(values, confidence, lambda n: 1 + 1 / n)
 
 
 def _t_interval(values: np.ndarray, confidence: float, variance_factor) -> Interval:
     values = np.asarray(values, dtype=float)
     n = len(values)
-    if n < 2:
+    if np.isnan(sd := deviation(values)):
         return NO_INTERVAL
-    half_width = stdtrit(n - 1, (1 + confidence) / 2) * values.std(ddof=1) * np.sqrt(variance_factor(n))
+    half_width = stdtrit(n - 1, (1 + confidence) / 2) * sd * np.sqrt(variance_factor(n))
     return Interval(values.mean() - half_width, values.mean() + half_width)
 
 
@@ -74,14 +86,12 @@ def bca_interval(
     5.5): the bootstrap's distribution of the mean is too narrow by sqrt((n - 1) / n) and knows nothing of the estimated
     variance. It never leaves the range of the values, so below about 7 of them it still covers too little.
 
-    NaN for n < 2. Equal values give an interval of zero width, which says only that no variation was observed.
+    NaN where `deviation` is.
     """
     values = np.asarray(values, dtype=float)
     n = len(values)
-    if n < 2:
+    if np.isnan(deviation(values)):
         return NO_INTERVAL
-    if np.allclose(values, values[0], rtol=0, atol=1e-12):
-        return Interval(values[0], values[0])
     if expanded:
         quantile = stats.t.ppf((1 + confidence) / 2, n - 1) * np.sqrt(n / (n - 1))
         # Beyond this level 9,999 resamples offer nothing but their extremes.
@@ -100,7 +110,7 @@ def seeds_and_images_interval(scores: np.ndarray, confidence: float = 0.95) -> I
     that it approximates, from the mean squares of the two-way layout: the variance of the mean is (MS_seeds + MS_images
     - MS_interaction) / (n N), with Satterthwaite's degrees of freedom.
 
-    NaN for n < 2 or N < 2.
+    NaN for n < 2 or N < 2, and where neither seeds nor images vary.
     """
     scores = np.asarray(scores, dtype=float)
     n, images = scores.shape
@@ -113,10 +123,11 @@ def seeds_and_images_interval(scores: np.ndarray, confidence: float = 0.95) -> I
     mean_squares = np.array(squares) / degrees
     # Images have no negative variance: never below the variance over seeds alone.
     combined = max(mean_squares @ [1, 1, -1], mean_squares[0])
-    if combined == 0:
-        return Interval(mean, mean)
+    error = np.sqrt(combined / (n * images))
+    if error <= ROUND_OFF:
+        return NO_INTERVAL
     freedom = combined**2 / np.sum(mean_squares**2 / degrees)
-    half_width = stats.t.ppf((1 + confidence) / 2, max(freedom, 1)) * np.sqrt(combined / (n * images))
+    half_width = stats.t.ppf((1 + confidence) / 2, max(freedom, 1)) * error
     return Interval(mean - half_width, mean + half_width)
 
 
@@ -146,21 +157,14 @@ def _rounded_mean(differences: np.ndarray, axis: int) -> np.ndarray:
 
 
 def t_test_p(differences: np.ndarray) -> float:
-    """Two-sided p of the paired t test that the mean of `differences` (n,) is 0; NaN for n < 2."""
-    n = len(differences)
-    if n < 2:
-        return np.nan
-    t = t_statistic(differences)
-    return 1.0 if np.isnan(t) else float(2 * stdtr(n - 1, -abs(t)))
+    """Two-sided p of the paired t test that the mean of `differences` (n,) is 0; NaN where `deviation` is."""
+    return float(2 * stdtr(len(differences) - 1, -abs(t_statistic(differences))))
 
 
 def t_statistic(differences: np.ndarray) -> float:
-    """Mean over its standard error; NaN where nothing differs from 0, infinite where differences are equal."""
-    values = np.asarray(differences, dtype=float)
-    error = 0.0 if np.allclose(values, values[0], rtol=0, atol=1e-12) else values.std(ddof=1) / np.sqrt(len(values))
-    if error == 0:
-        return np.nan if abs(values[0]) < 1e-12 else float(np.copysign(np.inf, values[0]))
-    return float(values.mean() / error)
+    """Mean of `differences` (n,) over its standard error; NaN where `deviation` is."""
+    sd = deviation(differences)
+    return np.nan if np.isnan(sd) else float(np.mean(differences) / (sd / np.sqrt(len(differences))))
 
 
 def bayes_factor(differences: np.ndarray) -> float:
@@ -173,11 +177,10 @@ def bayes_factor(differences: np.ndarray) -> float:
     Ville's inequality holds). So it is an e-value: 20 corresponds to 5 %. It is not adjusted for a number of
     comparisons.
 
-    NaN for n < 2 and where the differences are all equal.
+    NaN where `deviation` is.
     """
-    n = len(differences)
-    t = t_statistic(differences) if n > 1 else np.nan
-    if not np.isfinite(t):
+    n, t = len(differences), t_statistic(differences)
+    if np.isnan(t):
         return np.nan
     information = n * float(CAUCHY_SCALE) ** 2
 
@@ -216,7 +219,7 @@ def paired_comparison(method: np.ndarray, baseline: np.ndarray, rng: np.random.G
         *prediction_interval(differences),
         p=sign_flip_p(differences, rng),
         superiority=probability_of_superiority(method.mean(axis=1), baseline.mean(axis=1)),
-        sd=float(differences.std(ddof=1)) if len(differences) > 1 else np.nan,
+        sd=deviation(differences),
         p_t=t_test_p(differences),
         e=bayes_factor(differences),
     )
@@ -240,6 +243,12 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 REPRODUCED, UNRESOLVED, CONTRADICTED = "reproduced", "consistent but unresolved", "contradicted"
 AGREES, UNCERTAIN, DIFFERS = "agrees", "too uncertain", "differs"
 UNKNOWN = "unknown"
+ORDERS = {  # what verdicts on an order are called in short, as columns that count them
+    REPRODUCED: "reproduced",
+    UNRESOLVED: "unresolved",
+    CONTRADICTED: "contradicted",
+    UNKNOWN: "unknown",
+}
 
 
 def verdict_on_size(figure: float, run: Interval, spread: float) -> str:
