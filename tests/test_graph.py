@@ -117,6 +117,9 @@ def test_a_path_of_no_job_is_no_target(tmp_path):
         other = str(path).replace(cell.task, "digits+letters")
         output = snakemake(tmp_path, "--dry-run", "--configfile", str(tmp_path / "toy.yaml"), "--", other, check=False)
         assert "MissingRuleException" in output and other in output and "Error" not in output
+        other = re.sub("/[0-9a-f]{12}/", "/0123456789ab/", str(path))
+        output = snakemake(tmp_path, "--dry-run", "--configfile", str(tmp_path / "toy.yaml"), "--", other, check=False)
+        assert "toy asks for no digits-letters/" in output and "KeyError" not in output
 
 
 def test_a_new_seed_runs_only_its_own_jobs(finished):

@@ -67,12 +67,21 @@ def below(path):
     return Path(*path.with_suffix("").parts[len(RESULTS.parts) + 1 :]).as_posix()
 
 
+class OfThisCampaign(dict):
+    """By paths. What is asked for by another one is not of this configuration."""
+
+    def __missing__(self, path):
+        raise WorkflowError(
+            f"{LAYOUT.config.name} asks for no {path}: other settings, or not in its grid"
+        )
+
+
 # By their paths, as the wildcards have them. A pre-transfer result is shared by every method and label count that its key
 # covers; any of them leads back to it.
-NETWORKS = {
-    below(LAYOUT.pretrained(c.task, c.method, c.labels, c.seed)): c for c in CELLS
-}
-BATCHES = {}  # of all cells that are known to be needed
+NETWORKS = OfThisCampaign(
+    {below(LAYOUT.pretrained(c.task, c.method, c.labels, c.seed)): c for c in CELLS}
+)
+BATCHES = OfThisCampaign()  # of all cells that are known to be needed
 
 
 # A damaged ranking would stop the input functions below; it and those that rest on it are made again from the records.
