@@ -75,14 +75,14 @@ def sentence(differences: pd.DataFrame, claims: pd.DataFrame, transfer: str) -> 
     text = f"{transfer}: {first} is {_states(rows, other)}, {_points(rows['mean'])} points on average"
     text += f" (in the paper {_points(rows['paper'])})" if rows["paper"].notna().all() else ""
     if len(claims) > 1:
-        counts = {LOOKS[word][0]: int((claims["verdict"] == word).sum()) for word in ORDERS}
-        found = [f"{count} {word}" for word, count in counts.items() if count]
-        equal = claims[list(equivalence.COLUMNS.values())].sum(axis=1) == claims[list(statistics.ORDERS.values())].sum(
-            axis=1
-        )
-        if equal.any():
-            at = found.index(f"{counts[LOOKS[statistics.UNRESOLVED][0]]} {LOOKS[statistics.UNRESOLVED][0]}")
-            found[at] += f" ({equal.sum()} of them {EQUIVALENT} at every number of labels)"
+        cells = claims[list(statistics.ORDERS.values())].sum(axis=1)
+        everywhere = int((claims[list(equivalence.COLUMNS.values())].sum(axis=1) == cells).sum())
+        found = []
+        for word in ORDERS:
+            if count := int((claims["verdict"] == word).sum()):
+                found.append(f"{count} {LOOKS[word][0]}")
+                if word == statistics.UNRESOLVED and everywhere:
+                    found[-1] += f" ({everywhere} of them {EQUIVALENT} at every number of labels)"
         text += f". Of the paper’s {len(claims)} orders: {', '.join(found)}"
     return text + "."
 
