@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from recompute_tables import PAPER, ROOT, headline, holm, interval, outside, paper_gain, rows, table
+from scipy.linalg import orth
+from scipy.stats import qmc
 
 
 class Universes:
@@ -19,7 +21,7 @@ class Universes:
 
     def __init__(self, path: Path, source: str, declared: dict, seeds: list[int], arms: list[str], longest: int):
         """`declared`: the configuration's `universes`; `longest`: post-transfer steps of a whole stage."""
-        self.source, self.crossed = source, declared["crossed"]
+        self.source, self.crossed, self.declared = source, declared["crossed"], declared
         self.near_seeds = declared["nearness"]["seeds"]
         every = declared.get("every", {})
         table = rows(path)
@@ -111,8 +113,57 @@ class Universes:
             found[labels] = as_large / (swaps + 1)
         return holm(found)
 
+    def choices(self, universe: int) -> dict[str, object]:
+        """What a universe chose, of the factors that the claim's arms have; of a range, whether from its upper half."""
+        chosen = {}
+        for stage, number in (("pretrain", universe // self.crossed), ("transfer", universe)):
+            factors = {name: one for name, one in self.declared["factors"].items() if one["stage"] == stage}
+            rng = np.random.default_rng(self.declared["sample"])
+            places = qmc.Halton(len(factors), rng=rng).random(number + 1)[-1] if factors else []
+            for (name, one), place in zip(factors.items(), places, strict=True):
+                if {"lautum", "standard"} & {*(one.get("methods") or ["standard"])}:
+                    levels = [*(one.get("levels") or (False, True))]
+                    chosen[name] = levels[int(place * len(levels))]
+        return chosen
+
+    def decides(self) -> str:
+        """The choice that explains most of the variance of the gain over universes and budgets, if that can be told."""
+        gains: dict[tuple[int, int], list[float]] = {}
+        for (universe, budget, _), some in self.differences("lautum", "standard").items():
+            gains.setdefault((universe, budget), []).append(np.mean([*some.values()]))
+        values = np.array([np.mean(some) for some in gains.values()])
+        chosen = [self.choices(universe) | {"budget": budget} for universe, budget in gains]
+        columns = {}
+        for name in chosen[0]:
+            levels = sorted({row[name] for row in chosen})
+            columns[name] = np.array([[row[name] == level for level in levels[1:]] for row in chosen], float)
+        columns = {name: some for name, some in columns.items() if some.shape[1]}
+
+        def explained(names) -> tuple[float, int]:
+            basis = orth(np.hstack([np.ones((len(values), 1)), *(columns[name] for name in names)]))
+            return float(((basis.T @ (values - values.mean())) ** 2).sum() / ((values - values.mean()) ** 2).sum()), (
+                basis.shape[1]
+            )
+
+        (all_of_it, rank), shares, unclear = explained(columns), {}, []
+        for name, some in columns.items():
+            without, fewer = explained([other for other in columns if other != name])
+            if rank - fewer == some.shape[1]:
+                shares[name] = all_of_it - without
+            else:
+                unclear.append(name)
+        together = all_of_it - explained([name for name in columns if name not in unclear])[0]
+        first = max(shares, key=lambda name: shares[name], default=None)
+        if first is None or together > shares[first]:
+            return (
+                f"What decides is among {len(unclear)} choices that so few universes do not tell apart: together they "
+                f"explain {together:.0%} of the variance."
+            )
+        among = f", of the choices that so few universes tell apart (all but {len(unclear)})," if unclear else ""
+        return f"What decides most{among} is the {first} ({shares[first]:.0%} of the variance)."
+
     def sentences(self) -> list[str]:
-        """As docs/universes.md prescribes; of what decides, which the runs alone do not tell, nothing."""
+        """As docs/universes.md prescribes."""
         number, above, below = self.shares()
         shares = f"in {above:.0%} of {number} specifications (universe, budget and number of labels) Lautum was ahead "
         shares += f"of Standard, in {below:.0%} behind"
@@ -121,11 +172,11 @@ class Universes:
         if above >= 0.5 and above > below:
             claim = f"The claim holds in most of the settings that a reader could have meant: {shares}."
         elif above < 0.5 and min(joint.values()) < 0.05:
-            claim = f"Whether the claim holds depends on the setting: {shares}."
+            claim = f"Whether the claim holds depends on the setting: {shares}. {self.decides()}"
         elif min(joint.values()) >= 0.05 and all(row["2 points"] < 0.05 for row in average.values()):
             claim = f"In the settings examined, Lautum’s pre-training makes no practical difference: {shares}."
         else:
-            claim = f"The settings examined do not decide it: on average Lautum was {gain} points ahead; {shares}."
+            claim = f"The settings examined do not decide it: Lautum’s lead was {gain} points on average; {shares}."
         said = [claim]
         if (self.source, self.labels[0]) in PAPER:
             said.append(self.level())
@@ -155,8 +206,8 @@ class Universes:
         there = self.over_choices({key: some for key, some in paired.items() if key[:2] in near})
         gains = ", ".join(f"{paper_gain(self.source, count, 'lautum', 'standard'):.1f}" for count in self.labels)
         return (
-            f"Where Standard is as accurate as in the paper ({len(near)} pairs of universe and budget), Lautum was "
-            f"{signed(there)} points ahead on average; the paper’s gains are {gains}."
+            f"Where Standard is as accurate as in the paper ({len(near)} pair{'s' * (len(near) != 1)} of universe and "
+            f"budget), Lautum’s lead was {signed(there)} points on average; the paper’s gains are {gains}."
         )
 
 

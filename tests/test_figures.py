@@ -176,6 +176,30 @@ def test_a_figure_in_a_page_keeps_its_words_and_names_its_marks():
         svg.name_marks(drawn, ["one", "two"])
 
 
+def test_a_figure_of_a_page_has_no_more_elements_than_its_picture_needs():
+    """Lines that are drawn alike and follow one another are one path, but for those that shine through."""
+    figure = Figure(figsize=(2, 2))
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.vlines([1, 2, 3], 0, 1, color="#123456", linewidth=2)
+    axes.vlines([4, 5], 0, 1, color="#654321", linewidth=2)
+    axes.vlines([6, 7, 8], 0, 1, color="#abcdef", linewidth=2, alpha=0.5)
+    axes.scatter([1, 2], [2, 2], color="#fedcba")
+    axes.set_title(" ")  # an empty group
+    text = str(svg.embed(figure, "mine", "lines"))
+    drawn = re.findall(r'<path d="([^"]*)"[^>]*stroke:(#[0-9a-f]{6})', text)
+    assert [(colour, path.count("M"), path.count("L")) for path, colour in drawn] == [
+        ("#123456", 3, 3),
+        ("#654321", 2, 2),
+        *3 * [("#abcdef", 1, 1)],
+    ]
+    places = [float(x) for x in re.findall(r"M([0-9.]+) ", "".join(path for path, _ in drawn))]
+    assert places == sorted(places) and len({*places}) == 8
+    assert "<g>" not in text and text.count("<g") == text.count("</g>")
+    (shape,) = re.findall(r'<path id="[^"]*"[^>]* style="([^"]*)"/>', text)
+    assert text.count("<use") == 2 and (shape in re.findall(r'<use[^>]*style="([^"]*)"', text)) is False
+
+
 def test_figures_of_an_experiment_without_results():
     results = synthetic.results(synthetic.records().iloc[:0])
     built = tables.build_tables(results, synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)

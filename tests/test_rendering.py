@@ -9,7 +9,7 @@ import pytest
 
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
-from lautum.report import campaign, index_page, selection_page
+from lautum.report import campaign, index_page, selection_page, universes_page
 
 ROOT = Path(__file__).parent.parent
 PINNED = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE))
@@ -58,6 +58,13 @@ def test_a_search(tmp_path):
     require_equal(tmp_path / "tuning-cifar10-cifar100-mk_mmd", ROOT / "reports/tuning-cifar10-cifar100-mk_mmd")
 
 
+def test_a_campaign_over_universes(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    layout = copied(tmp_path, "universes-cifar")
+    universes_page.write_all(layout, "config/universes-cifar.yaml")
+    require_equal(tmp_path / "universes-cifar", ROOT / "reports/universes-cifar")
+
+
 def test_the_list_of_all_pages(tmp_path):
     loaded = config.load(ROOT / "config/published.yaml")
     for path in (ROOT / "reports").glob("*/card.json"):
@@ -67,6 +74,10 @@ def test_the_list_of_all_pages(tmp_path):
     assert index.read_bytes() == (ROOT / "reports/index.html").read_bytes()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "reports").glob("*/records.csv")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for name in ("records.csv", "universes.csv") for path in (ROOT / "reports").glob(f"*/{name}")),
+    ids=lambda path: path.parent.name,
+)
 def test_every_campaign_with_records_is_in_the_list(path):
     assert f'href="{path.parent.name}/index.html"' in (ROOT / "reports/index.html").read_text(encoding="utf-8")

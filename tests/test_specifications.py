@@ -8,6 +8,7 @@ from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
 from lautum.results import specifications
+from lautum.results.multiverse import Analysis
 
 SEEDS, BUDGETS, LABELS = (0, 1, 2), (25, 100), (50, 200)
 
@@ -114,6 +115,48 @@ def test_the_decomposition_is_an_analysis_of_variance_of_type_two(rng):
     # Two arms with noise of 0.02, means over two label counts and three seeds.
     expected = 2 * 0.02**2 / 6 / (total / len(frame))
     assert found["of it, noise of the seeds"] == pytest.approx(expected, rel=0.5)
+
+
+def test_choices_that_are_not_told_apart_explain_what_one_of_them_does(rng):
+    head = rng.choice(["kept", "fresh"], 12)
+    levels = pd.DataFrame({"head": head, "scaling": np.where(head == "kept", "unit", "standardised")})
+    levels["optimiser"] = rng.choice(["adam", "sgd"], 12)
+    paired = specifications.differences(runs(rng, 12, np.where(head == "kept", 0.1, 0.0)), "a", "b")
+    table = specifications.gains(paired)
+    found = specifications.decomposition(table, levels, paired).set_index("factor")["share"]
+    assert found[["head", "scaling"]].isna().all() and found[["optimiser", "budget"]].notna().all()
+    alone = specifications.decomposition(table, levels.drop(columns="scaling"), paired).set_index("factor")["share"]
+    assert found[specifications.TOGETHER] == pytest.approx(alone["head"])
+    assert specifications.TOGETHER not in alone
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ({"head": 0.6, "budget": 0.1}, "What decides most is the head (60% of the variance)."),
+        (
+            {"head": 0.6, "lambda": np.nan, "scaling": np.nan, specifications.TOGETHER: 0.2},
+            "What decides most, of the choices that so few universes tell apart (all but 2), is the head (60% of the "
+            "variance).",
+        ),
+        (
+            {"budget": 0.01, "lambda": np.nan, "scaling": np.nan, specifications.TOGETHER: 0.9},
+            "What decides is among 2 choices that so few universes do not tell apart: together they explain 90% of the "
+            "variance.",
+        ),
+        (
+            {"lambda": np.nan, "scaling": np.nan, specifications.TOGETHER: 0.9},
+            "What decides is among 2 choices that so few universes do not tell apart: together they explain 90% of the "
+            "variance.",
+        ),
+    ],
+)
+def test_what_decides_is_named_only_where_it_can_be_told(shares, said):
+    analysis = Analysis(None, (), {}, None, None)
+    vars(analysis)["decomposition"] = pd.DataFrame(
+        [*shares.items(), ("not explained", 0.05)], columns=["factor", "share"]
+    )
+    assert analysis._decides() == said
 
 
 def test_correlation_is_of_what_both_have():

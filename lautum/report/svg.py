@@ -35,7 +35,7 @@ def embed(figure: Figure, name: str, text: str) -> Markup:
     source = style.render(figure, ["svg"])["svg"].decode()
     box = re.search(r'viewBox="([^"]*)"', source)
     assert box is not None, "matplotlib writes one"
-    body = _with_own_ids(_smaller(source[source.index("<g id=") :]), name)
+    body = _condensed(_with_own_ids(_smaller(source[source.index("<g id=") :]), name))
     # The link becomes a title: <a xlink:href="pointed-at:TEXT" target="_blank">...</a>
     body = re.sub(rf"""<a xlink:href=(["']){POINTED_AT}(.*?)\1[^>]*>""", r"<g class='mark'><title>\2</title>", body)
     body = body.replace("</a>", "</g>")
@@ -70,3 +70,37 @@ def _with_own_ids(body: str, name: str) -> str:
     short = {old: f"{prefix}{number}" for number, old in enumerate(used)}
     body = re.sub(r' id="([^"]+)"', lambda match: f' id="{short[match[1]]}"' if match[1] in short else "", body)
     return re.sub(r'(href="#|url\(#)([^")]+)', lambda match: match[1] + short[match[2]], body)
+
+
+def _condensed(body: str) -> str:
+    """The same picture in fewer elements: no bare groups, lines joined, no style that what is referred to has."""
+    body = re.sub(r'(?:<path d="[^"]*"[^>]*/>){2,}', _joined, _without_bare_groups(body))
+    styles = dict(re.findall(r'<path id="([^"]*)"[^>]* style="([^"]*)"/>', body))
+    return re.sub(
+        r'(<use xlink:href="#([^"]*)"[^>]*) style="([^"]*)"/>',
+        lambda match: f"{match[1]}/>" if styles.get(match[2]) == match[3] else match[0],
+        body,
+    )
+
+
+def _without_bare_groups(body: str) -> str:
+    """Groups that are empty, or say nothing of their content, are left out."""
+    kept, said = [], []
+    for part in re.split(r"(<g(?: [^>]*)?>|</g>)", re.sub(r"<g(?: [^>]*)?/>", "", body)):
+        if part.startswith("<g"):
+            said.append(part != "<g>")
+        if part == "<g>" or (part == "</g>" and not said.pop()):
+            continue
+        kept.append(part)
+    return "".join(kept)
+
+
+def _joined(paths: re.Match) -> str:
+    """Lines in a row that are drawn alike become one; what shines through would look different where it crosses."""
+    joined: list[list[str]] = []
+    for line, look in re.findall(r'<path d="([^"]*)"([^>]*)/>', paths[0]):
+        if joined and joined[-1][1] == look and "fill:none" in look and "opacity" not in look:
+            joined[-1][0] += line
+        else:
+            joined.append([line, look])
+    return "".join(f'<path d="{line}"{look}/>' for line, look in joined)

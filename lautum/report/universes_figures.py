@@ -14,6 +14,7 @@ from lautum.results import specifications
 from lautum.results.multiverse import CLAIM, Analysis
 
 ABOVE, BELOW, OPEN = "#0072B2", "#C44E00", "0.45"
+INTERVALS = {ABOVE: "#66AAD1", BELOW: "#DC9566", OPEN: "0.67"}  # the same, paler
 
 
 def build_figures(analysis: Analysis) -> dict[str, Figure]:
@@ -33,14 +34,20 @@ def build_figures(analysis: Analysis) -> dict[str, Figure]:
     return figures
 
 
-def describe(analysis: Analysis, universes: Sequence[int], budgets: Sequence[int]) -> list[str]:
-    """Of each specification, what was chosen, for a reader who points at it."""
-    chosen = analysis.design.levels()
-    return [
-        f"universe {universe}, {budget} steps; "
-        + ", ".join(f"{name}: {level}" for name, level in chosen[universe].items())
-        for universe, budget in zip(universes, budgets, strict=True)
-    ]
+def describe(
+    analysis: Analysis, universes: Sequence[int], budgets: Sequence[int | None], in_full: bool = True
+) -> list[str]:
+    """Of each specification, its number and budget and, `in_full`, what was chosen, for a reader who points at it."""
+    chosen, texts = analysis.design.levels(), []
+    for universe, budget in zip(universes, budgets, strict=True):
+        text = f"universe {universe}" + (f", {budget} steps" if budget is not None else "")
+        levels = ", ".join(f"{name}: {_short(level)}" for name, level in chosen[universe].items())
+        texts.append(f"{text}; {levels}" if in_full else text)
+    return texts
+
+
+def _short(level: str | float) -> str:
+    return level if isinstance(level, str) else f"{level:.3g}"
 
 
 def choices(analysis: Analysis, table: pd.DataFrame) -> pd.DataFrame:
@@ -54,11 +61,11 @@ def _curve(axes: Axes, table: pd.DataFrame, analysis: Analysis, pair: tuple[str,
     """Gains in their order, with intervals; returns the table in that order."""
     table = table.sort_values(["gain", "universe", "budget"]).reset_index(drop=True)
     colours = np.select([table["low"] > 0, table["high"] < 0], [ABOVE, BELOW], OPEN)
-    axes.vlines(table.index, 100 * table["low"], 100 * table["high"], color=colours, linewidth=0.5, alpha=0.6)
     for colour, marker in ((ABOVE, "^"), (BELOW, "v"), (OPEN, "o")):
         some = table[colours == colour]
+        axes.vlines(some.index, 100 * some["low"], 100 * some["high"], color=INTERVALS[colour], linewidth=0.5)
         marks = axes.scatter(some.index, 100 * some["gain"], s=9, color=colour, marker=marker, linewidth=0, zorder=3)
-        what = describe(analysis, list(some["universe"]), list(some["budget"]))
+        what = describe(analysis, list(some["universe"]), list(some["budget"]), in_full=pair == CLAIM)
         name_marks(marks, [f"{100 * gain:+.1f} points; {text}" for gain, text in zip(some["gain"], what, strict=True)])
     axes.axhline(0, color="black", linewidth=0.8)
     largest = 100 * table["gain"].abs().max()
@@ -118,16 +125,12 @@ def distance_figure(analysis: Analysis) -> Figure:
     name_marks(marks, describe(analysis, list(table["universe"]), list(table["budget"])))
     gains = [row["lautum"] - row["standard"] for row in analysis.figures.values()]
     if not np.isnan(gains).any():
-        axes.axhline(100 * float(np.mean(gains)), color="black", linestyle="--", linewidth=1)
-        axes.text(
-            1,
-            100 * float(np.mean(gains)),
-            "the paper’s gain",
-            fontsize="small",
-            va="bottom",
-            ha="right",
-            transform=axes.get_yaxis_transform(),
-        )
+        claimed = 100 * float(np.mean(gains))
+        axes.axhline(claimed, color="black", linestyle="--", linewidth=1)
+        place = {"va": "bottom", "ha": "right", "transform": axes.get_yaxis_transform()}
+        axes.text(0.99, claimed, "the paper’s gain", fontsize="small", **place)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, max(high, claimed + 0.1 * (claimed - low)))  # room for the words
     axes.axvspan(0, 100 * specifications.NEAR, color="0.93", zorder=0)
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set_xlim(left=0)
@@ -152,8 +155,10 @@ def levels_figure(analysis: Analysis) -> Figure:
     axes.hlines(places, 100 * np.array(low), 100 * np.array(high), color="0.45", linewidth=1)
     axes.scatter(100 * np.array(means), places, s=14, color="black", zorder=3)
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks(places, texts, fontsize=6)
+    axes.set_yticks(places, texts, fontsize=5.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
+    largest = 100 * np.abs(means).max()
+    axes.set_xlim(-2 * largest - 1, 2 * largest + 1)  # an interval over two choices can be as wide as the page
     axes.set_xlabel("Lautum − Standard (points)")
     add_grid(axes, "x")
     return figure
@@ -202,8 +207,7 @@ def mechanism_figure(analysis: Analysis) -> Figure:
     ):
         change = factor * (left.loc[CLAIM[0], measure] - left.loc[CLAIM[1], measure])[gain.index]
         marks = axes.scatter(change, 100 * gain, s=14, color=style.colour, marker=style.marker, linewidth=0, zorder=3)
-        texts = describe(analysis, list(gain.index), [0] * len(gain))
-        name_marks(marks, [text.replace(", 0 steps", "") for text in texts])
+        name_marks(marks, describe(analysis, list(gain.index), [None] * len(gain)))
         axes.axhline(0, color="black", linewidth=0.8)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.set_xlabel(f"{label}:\nLautum − Standard", fontsize="small")

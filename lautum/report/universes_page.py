@@ -24,7 +24,8 @@ CURVE = (
     "with its 95 % t interval, in the order of the lead. Triangles: the interval leaves out zero. Below, a stroke"
     " under each setting for everything that it chose; strokes that gather at one end tell what decides."
 )
-OTHERS = "As above, for the other comparisons: each curve is in its own order."
+OTHERS = "As the first figure, for the other comparisons: each curve is in its own order."
+OVERALL = "The mean lead over all budgets and label counts, with 95 % t intervals over {} pre-transfer choices."
 DISTANCE = (
     "How near Standard is to the paper’s accuracy, over all label counts and from seeds that no lead is taken "
     "from, against Lautum’s lead in the same place. Grey: near, as declared. The claim’s own level would be in "
@@ -32,7 +33,7 @@ DISTANCE = (
 )
 LEVELS = (
     "Lautum’s lead at each level of each choice, averaged over everything else, with 95 % t intervals over pre-"
-    "transfer choices."
+    "transfer choices. Intervals over two or three of them are wider than the picture and are cut off."
 )
 MAP = "Lautum’s mean lead in points, at each pair of choices."
 MECHANISM = (
@@ -57,7 +58,7 @@ CHANCE = (
     "differences this large would come up with a probability of {} (swapping the two within each pre-transfer "
     "choice and seed; after Holm)."
 )
-WHY = "Spearman’s correlation over universes, after each number of post-transfer steps."
+WHY = "Spearman’s correlation over universes, and its p in brackets, after each number of post-transfer steps."
 
 
 def write_all(layout: Layout, path: Path | str) -> Path:
@@ -122,7 +123,7 @@ def write(
         Section("why", "Why", _why(drawn, frames["mechanism"])),
     ]
     if "others" in drawn:
-        sections.append(Section("others", "Other comparisons", page.picture(drawn["others"], "others", OTHERS, OTHERS)))
+        sections.append(Section("others", "Other comparisons", _others(layout, analysis, drawn["others"])))
     sections += [
         Section("space", "The choices", _space(analysis)),
         Section("origin", "From what this was made", _origin(analysis, command), folded=True),
@@ -131,7 +132,7 @@ def write(
         layout.report / "index.html",
         title=f"Where does the claim hold? {transfer}",
         question=QUESTION,
-        line=" ".join(sentences),
+        line=sentences[0],
         card=card,
         sections=sections,
         notices=notices(analysis),
@@ -167,14 +168,13 @@ def _shares(frame: pd.DataFrame) -> Markup:
 
 
 def _decides(analysis: Analysis, drawn: Mapping[str, Figure], frame: pd.DataFrame) -> Markup:
-    rows = [
-        [row.factor, "not told apart" if np.isnan(row.share) else f"{100 * row.share:.0f}"]
-        for row in frame.itertuples()
-    ]
+    rows = [[row.factor, f"{100 * row.share:.0f}"] for row in frame.dropna().itertuples()]
+    unclear = ", ".join(frame.loc[frame["share"].isna(), "factor"])
+    untold = f" Those that so few universes do not tell apart: {unclear}." if unclear else ""
     names = [name for name in drawn if name.startswith("map-")]
     found = ", ".join(f"{row.holm:.2g} at {row.labels} labels" for row in analysis.joint.itertuples())
     return page.join(
-        page.table(["Choice", "Share (%)"], rows, DECIDES),
+        page.table(["Choice", "Share (%)"], rows, DECIDES + untold),
         page.picture(drawn["levels"], "levels", LEVELS, LEVELS),
         *(page.picture(drawn[name], name, MAP, MAP) for name in names),
         parts().paragraphs([CHANCE.format(found)]),
@@ -200,10 +200,29 @@ def _average(analysis: Analysis) -> Markup:
 
 
 def _why(drawn: Mapping[str, Figure], frame: pd.DataFrame) -> Markup:
-    rows = [[row.measure, str(row.budget), f"{row.correlation:+.2f}", f"{row.p:.2g}"] for row in frame.itertuples()]
+    budgets = frame["budget"].unique()
+    rows = [
+        [measure, *(f"{row.correlation:+.2f} ({row.p:.2g})" for row in some.itertuples())]
+        for measure, some in frame.groupby("measure", sort=False)
+    ]
     return page.join(
         page.picture(drawn["mechanism"], "mechanism", MECHANISM, MECHANISM),
-        page.table(["What with what", "Steps", "Correlation", "p"], rows, WHY),
+        page.table(["What with what", *(f"{budget} steps" for budget in budgets)], rows, WHY),
+    )
+
+
+def _others(layout: Layout, analysis: Analysis, figure: Figure) -> Markup:
+    rows, arms = [], {}
+    for pair in analysis.comparisons:
+        found = analysis.overall(pair)
+        lead = f"{100 * found.gain:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+        rows.append([paper.comparison_name(*pair), lead])
+        arms |= dict.fromkeys(pair)
+    about = {method.arm: method.about for method in layout.config.methods.values()}
+    return page.join(
+        page.table(["Comparison", "Lead (points)"], rows, OVERALL.format(int(analysis.overall(CLAIM).n))),
+        page.picture(figure, "others", OTHERS, OTHERS),
+        parts().definitions([(paper.method_name(arm), about[arm]) for arm in arms]),
     )
 
 

@@ -200,18 +200,23 @@ class Analysis:
         if of.above >= 0.5 and of.above > of.below:
             return f"The claim holds in most of the settings that a reader could have meant: {shares}."
         if of.above < 0.5 and self.joint["holm"].min() < LEVEL:
-            first = self.decomposition.iloc[0]
-            unclear = self.decomposition["share"].isna().sum()
-            among = f", of the choices that so few universes tell apart (all but {unclear})" if unclear else ""
-            decides = f" What decides most{among} is the {first['factor']} ({first['share']:.0%} of the variance)."
-            if np.isnan(first["share"]):
-                decides = " So few universes do not tell what decides."
-            return f"Whether the claim holds depends on the setting: {shares}.{decides}"
+            return f"Whether the claim holds depends on the setting: {shares}. {self._decides()}"
         if self.joint["holm"].min() >= LEVEL and practically_zero:
             return f"In the settings examined, Lautum’s pre-training makes no practical difference: {shares}."
         return (
-            f"The settings examined do not decide it: on average Lautum was {_signed(overall)} points ahead; {shares}."
+            f"The settings examined do not decide it: Lautum’s lead was {_signed(overall)} points on average; {shares}."
         )
+
+    def _decides(self) -> str:
+        first, shares = self.decomposition.iloc[0], self.decomposition.set_index("factor")["share"]
+        unclear, together = int(shares.isna().sum()), shares.get(specifications.TOGETHER, 0.0)
+        if np.isnan(first["share"]) or together > first["share"]:
+            return (
+                f"What decides is among {unclear} choices that so few universes do not tell apart: together they "
+                f"explain {together:.0%} of the variance."
+            )
+        among = f", of the choices that so few universes tell apart (all but {unclear})," if unclear else ""
+        return f"What decides most{among} is the {first['factor']} ({first['share']:.0%} of the variance)."
 
     def _level(self) -> str:
         near = self.selections["near the paper"]
@@ -226,9 +231,10 @@ class Analysis:
         found = specifications.average_gains(pooled, self.design.crossed).iloc[0]
         of = near.groupby(["universe", "budget"]).ngroups
         gains = ", ".join(f"{100 * (row['lautum'] - row['standard']):.1f}" for row in self.figures.values())
+        pairs = f"{of} pair{'s' * (of != 1)} of universe and budget"
         return (
-            f"Where Standard is as accurate as in the paper ({of} pairs of universe and budget), Lautum was "
-            f"{_signed(found)} points ahead on average; the paper’s gains are {gains}."
+            f"Where Standard is as accurate as in the paper ({pairs}), Lautum’s lead was {_signed(found)} points on "
+            f"average; the paper’s gains are {gains}."
         )
 
     def _reason(self) -> str:

@@ -16,6 +16,7 @@ from lautum.results.statistics import Interval, deviation, mean_interval
 RESAMPLES = 9999
 NEAR = 0.05  # root mean square distance to the paper's figures, declared before the results
 SPECIFICATION = ["universe", "budget", "labels"]
+TOGETHER = "those not told apart, together"  # row of `decomposition`
 
 
 def differences(runs: pd.DataFrame, arm: str, baseline: str) -> pd.DataFrame:
@@ -107,8 +108,8 @@ def decomposition(table: pd.DataFrame, levels: pd.DataFrame, paired: pd.DataFram
     """Which factor explains how much of the variance of the gain (mean over label counts): factor, share.
 
     An analysis of variance with main effects only, type II: of each factor the sum of squares that it adds to all
-    others, as a share of the total; NaN for one that too few universes tell from the others. The last rows are what the
-    model leaves, and what the noise of the seeds alone would leave on average.
+    others, as a share of the total; NaN for one that too few universes tell from the others. Then what those add
+    together, if there are any; what the model leaves; and what the noise of the seeds alone would leave on average.
 
     Args:
         table: of `gains`.
@@ -133,10 +134,15 @@ def decomposition(table: pd.DataFrame, levels: pd.DataFrame, paired: pd.DataFram
         without, fewer = left([other for other in factors if other != name])
         told_apart = rank - fewer == codes[name].shape[1]
         rows.append([name, (without - rest) / total if told_apart else np.nan])
+    if unclear := [name for name, share in rows if np.isnan(share)]:
+        without, _ = left([name for name in factors if name not in unclear])
+        together = [[TOGETHER, (without - rest) / total]]
+    else:
+        together = []
     by_seed = paired.groupby(["universe", "budget", "seed"])["difference"].mean()
     noise = by_seed.groupby(["universe", "budget"]).agg(lambda some: some.var(ddof=1) / len(some)).mean()
     rows.sort(key=lambda row: (np.isnan(row[1]), -row[1]))
-    rows += [["not explained", rest / total], ["of it, noise of the seeds", noise * len(values) / total]]
+    rows += [*together, ["not explained", rest / total], ["of it, noise of the seeds", noise * len(values) / total]]
     return pd.DataFrame(rows, columns=["factor", "share"])
 
 
