@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from recompute_tables import PAPER, ROOT, headline, holm, interval, outside, paper_gain, rows, table
 from scipy.linalg import orth
-from scipy.stats import qmc
+from scipy.stats import qmc, spearmanr
 
 
 class Universes:
@@ -21,16 +21,21 @@ class Universes:
 
     def __init__(self, path: Path, source: str, declared: dict, seeds: list[int], arms: list[str], longest: int):
         """`declared`: the configuration's `universes`; `longest`: post-transfer steps of a whole stage."""
-        self.source, self.crossed, self.declared = source, declared["crossed"], declared
+        self.path, self.source, self.crossed, self.declared = path, source, declared["crossed"], declared
         self.near_seeds = declared["nearness"]["seeds"]
         every = declared.get("every", {})
         table = rows(path)
         self.labels = sorted({int(row["labels"]) for row in table})
+        # What pre-training leaves, by arm and universe: source accuracy in percent, and the scale of the logits.
+        self.left: dict[tuple[str, int], list[tuple[float, float]]] = {}
         self.accuracy: dict[tuple, dict[int, float]] = {}  # by arm, universe, budget, labels: by seed, in percent
         found: dict[int, int] = {}
         for row in table:
             universe = int(row["universe"])
             found[universe // self.crossed] = found.get(universe // self.crossed, 0) + 1
+            if int(row["seed"]) not in self.near_seeds:
+                left = 100 * float(row["source_accuracy"]), float(row["logit_scale"])
+                self.left.setdefault((row["arm"], universe), []).append(left)
             counts = {int(name[6:]): value for name, value in row.items() if name.startswith("after_") and value}
             for budget, count in (counts | {longest: row["correct"]}).items():
                 key = row["arm"], universe, budget, int(row["labels"])
@@ -61,6 +66,49 @@ class Universes:
         above, below = sum(low > 0 for low, _ in bounds), sum(high < 0 for _, high in bounds)
         return number, above / number if number else np.nan, below / number if number else np.nan
 
+    def share_intervals(self, resamples: int = 9999) -> list[list[float]]:
+        """Of the shares above and below zero, in percent, resampling pre-transfer choices; random, so to about 1."""
+        counts: dict[int, list[np.ndarray]] = {}
+        for (universe, _, _), some in self.differences("lautum", "standard").items():
+            low, high = interval([*some.values()])
+            counts.setdefault(universe // self.crossed, []).append(np.array([low > 0, high < 0, True], float))
+        blocks = np.array([np.sum(some, axis=0) for some in counts.values()])
+        drawn = np.random.default_rng(2).choice(len(blocks), (resamples, len(blocks)))
+        sums = blocks[drawn].sum(axis=1)
+        return [np.percentile(100 * sums[:, side] / sums[:, 2], [2.5, 97.5]).tolist() for side in (0, 1)]
+
+    def by_universe(self, arm: str, budget: int | None = None) -> dict[int, float]:
+        """The mean difference from Standard in each universe, after one number of steps or over all."""
+        gains: dict[int, list[float]] = {}
+        for (universe, steps, _), some in self.differences(arm, "standard").items():
+            if budget in (None, steps):
+                gains.setdefault(universe, []).append(float(np.mean([*some.values()])))
+        return {universe: float(np.mean(some)) for universe, some in gains.items()}
+
+    def lost(self, by: float = 20.0) -> tuple[list[int], list[float], list[float]]:
+        """Pre-transfer choices whose source accuracy is below Standard's by so much; gains there and elsewhere."""
+        there, elsewhere, choices = [], [], set()
+        for universe, gain in self.by_universe("lautum").items():
+            ours, theirs = (np.mean(self.left[arm, universe], axis=0)[0] for arm in ("lautum", "standard"))
+            (there if ours < theirs - by else elsewhere).append(gain)
+            choices |= {universe // self.crossed} if ours < theirs - by else set()
+        return sorted(choices), there, elsewhere
+
+    def mechanism(self) -> dict[str, list[float]]:
+        """Rank correlations over universes, for each number of steps: of the gain with what pre-training leaves."""
+        found: dict[str, list[float]] = {"source accuracy": [], "logit scale": [], "both gains": []}
+        for budget in self.budgets:
+            gain, of_source = (self.by_universe(arm, budget) for arm in ("lautum", "lautum_source"))
+            change = [
+                np.mean(self.left["lautum", universe], axis=0) - np.mean(self.left["standard", universe], axis=0)
+                for universe in gain
+            ]
+            for name, column in (("source accuracy", 0), ("logit scale", 1)):
+                found[name].append(float(spearmanr([row[column] for row in change], [*gain.values()]).statistic))
+            pairs = [[gain[universe], of_source[universe]] for universe in gain]
+            found["both gains"].append(float(spearmanr(pairs).statistic))
+        return found
+
     def distances(self) -> dict[tuple[int, int], float]:
         """Of each universe and budget, how far Standard is from the paper."""
         found = {}
@@ -72,6 +120,10 @@ class Universes:
                     figures = [PAPER[self.source, count][0] for count in self.labels]
                     found[universe, budget] = float(np.sqrt(np.mean((np.array(means) - figures) ** 2)))
         return found
+
+    def near(self) -> set[tuple[int, int]]:
+        """The universes and budgets in which Standard is as accurate as in the paper."""
+        return {key for key, distance in self.distances().items() if distance <= 5}
 
     def over_choices(self, paired: dict[tuple, dict[int, float]]) -> np.ndarray:
         """Means over pre-transfer choices of all differences in each."""
@@ -113,16 +165,16 @@ class Universes:
             found[labels] = as_large / (swaps + 1)
         return holm(found)
 
-    def choices(self, universe: int) -> dict[str, object]:
+    def choices(self, universe: int) -> dict[str, str | int]:
         """What a universe chose, of the factors that the claim's arms have; of a range, whether from its upper half."""
-        chosen = {}
+        chosen: dict[str, str | int] = {}
         for stage, number in (("pretrain", universe // self.crossed), ("transfer", universe)):
             factors = {name: one for name, one in self.declared["factors"].items() if one["stage"] == stage}
             rng = np.random.default_rng(self.declared["sample"])
-            places = qmc.Halton(len(factors), rng=rng).random(number + 1)[-1] if factors else []
+            places = qmc.Halton(len(factors), rng=rng).random(number + 1)[-1].tolist() if factors else []
             for (name, one), place in zip(factors.items(), places, strict=True):
                 if {"lautum", "standard"} & {*(one.get("methods") or ["standard"])}:
-                    levels = [*(one.get("levels") or (False, True))]
+                    levels = [*(one.get("levels") or (0, 1))]
                     chosen[name] = levels[int(place * len(levels))]
         return chosen
 
@@ -130,12 +182,12 @@ class Universes:
         """The choice that explains most of the variance of the gain over universes and budgets, if that can be told."""
         gains: dict[tuple[int, int], list[float]] = {}
         for (universe, budget, _), some in self.differences("lautum", "standard").items():
-            gains.setdefault((universe, budget), []).append(np.mean([*some.values()]))
+            gains.setdefault((universe, budget), []).append(float(np.mean([*some.values()])))
         values = np.array([np.mean(some) for some in gains.values()])
         chosen = [self.choices(universe) | {"budget": budget} for universe, budget in gains]
         columns = {}
         for name in chosen[0]:
-            levels = sorted({row[name] for row in chosen})
+            levels = [*dict.fromkeys(row[name] for row in chosen)]
             columns[name] = np.array([[row[name] == level for level in levels[1:]] for row in chosen], float)
         columns = {name: some for name, some in columns.items() if some.shape[1]}
 
@@ -194,10 +246,9 @@ class Universes:
 
     def level(self) -> str:
         """Of the paper's own level."""
-        distances = self.distances()
-        near = {key for key, distance in distances.items() if distance <= 5}
+        near = self.near()
         if not near:
-            (universe, budget), distance = min(distances.items(), key=lambda item: item[1])
+            (universe, budget), distance = min(self.distances().items(), key=lambda item: item[1])
             return (
                 "No universe brings Standard near the paper’s accuracy at any budget; the nearest, universe "
                 f"{universe} after {budget} steps, is {distance:.1f} points away."
@@ -211,6 +262,49 @@ class Universes:
         )
 
 
+def overview(maps: dict[str, Universes]) -> list[str]:
+    """The table of README and findings: a column for each task."""
+
+    def share(some: Universes, side: str) -> str:
+        # The interval as it was drawn for the page: another draw's last digit can differ.
+        drawn = next(row for row in rows(some.path.with_name("shares.csv")) if row["settings"] == "all")
+        low, high = (100 * float(drawn[f"{side}_{end}"]) for end in ("low", "high"))
+        return f"{100 * some.shares()[1 + (side == 'behind')]:.0f} % [{low:.0f}, {high:.0f}]"
+
+    def lead(some: Universes, arm: str, baseline: str) -> str:
+        return points(some.over_choices(some.differences(arm, baseline)))
+
+    def near(some: Universes) -> str:
+        found, distances = some.near(), some.distances()
+        gains = [paper_gain(some.source, count, "lautum", "standard") for count in some.labels]
+        papers = ", ".join(f"{gain:+.1f}" for gain in gains)
+        if not found:
+            return f"never; at best {min(distances.values()):.1f} points away"
+        paired = some.differences("lautum", "standard")
+        there = some.over_choices({key: differences for key, differences in paired.items() if key[:2] in found})
+        return f"{len(found)} of {len(distances)}; lead there {points(there)}, the paper's {papers}"
+
+    lines = {
+        "settings run, of those drawn": lambda some: f"{len(some.blocks) * some.crossed} of {some.declared['count']}",
+        "ways of pre-training among them": lambda some: str(len(some.blocks)),
+        "comparisons (setting, steps, labels)": lambda some: str(some.shares()[0]),
+        "Lautum ahead of Standard": lambda some: share(some, "ahead"),
+        "Lautum behind": lambda some: share(some, "behind"),
+        "Lautum − Standard, points": lambda some: lead(some, "lautum", "standard"),
+        "Lautum − Lautum of source images": lambda some: lead(some, "lautum", "lautum_source"),
+        "Mk-MMD − Standard": lambda some: lead(some, "mk_mmd", "standard"),
+        "Standard − no pre-training": lambda some: lead(some, "standard", "target_only"),
+        "Standard as accurate as in the paper": near,
+    }
+    head = ["| " + " | ".join(["", *maps]) + " |", "|" + "---|" * (1 + len(maps))]
+    return head + ["| " + " | ".join([name, *map(line, maps.values())]) + " |" for name, line in lines.items()]
+
+
+def points(values: np.ndarray) -> str:
+    """As `signed`, as it is printed."""
+    return signed(values).replace("-", "−")
+
+
 def signed(values: np.ndarray) -> str:
     """A mean with its interval."""
     low, high = interval(values)
@@ -222,8 +316,16 @@ def main() -> None:
     for campaign in ("published", "fifty-labels"):
         for name, value in headline(table(campaign)).items():
             print(f"{campaign}: {name}: {value}")
-    for path in sorted(ROOT.glob("reports/universes-*/universes.csv")):
-        print(*declared(path).sentences(), sep="\n")
+    print(*overview(maps()), sep="\n")
+    for task, some in maps().items():
+        print(task, *some.sentences(), *some.lost(), some.mechanism(), sep="\n")
+
+
+def maps() -> dict[str, Universes]:
+    """The committed campaigns over universes, by their task's name."""
+    names = {"universes-mnist": "MNIST → notMNIST", "universes-cifar": "CIFAR-10 → CIFAR-100"}
+    paths = {task: ROOT / "reports" / name / "universes.csv" for name, task in names.items()}
+    return {task: declared(path) for task, path in paths.items() if path.exists()}
 
 
 def declared(path: Path) -> Universes:

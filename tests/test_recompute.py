@@ -73,3 +73,40 @@ def test_the_headline_is_that_of_the_records():
     assert f"{numbers[found['significant']].capitalize()} of the {found['comparisons']} differences" in result
     assert found["ahead in them"] == {"temporal_ensembling"}
     assert f"{numbers[found['significant by t']].capitalize()} of the {found['comparisons']}" in FINDINGS
+
+
+NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+NUMBERS += ["thirteen", "fourteen", "fifteen", "sixteen"]
+
+
+def test_where_the_claim_holds_is_told_as_the_runs_have_it():
+    lines = recompute.overview(recompute.maps())
+    assert "\n".join(lines) in FINDINGS
+    shown = [line for line in README.partition("## Try it")[0].splitlines() if line.startswith("|")]
+    assert [line for line in lines if line in shown] == shown and len(shown) == 8
+    for row in ("settings run", "Lautum ahead", "Lautum behind", "Lautum − Standard", "Standard as accurate"):
+        assert any(line.startswith(f"| {row}") for line in shown)
+
+
+@pytest.mark.parametrize("task", recompute.maps())
+def test_what_goes_with_the_loss_is_told_as_the_runs_have_it(task):
+    found = recompute.maps()[task]
+    lost, there, elsewhere = found.lost()
+    of = f"in {NUMBERS[len(lost)]} of the {NUMBERS[len(found.blocks)]} ways of pre-training"
+    spans = [f"between {points(min(some))} and {points(max(some))}" for some in (there, elsewhere)]
+    for text in (README, FINDINGS):
+        (line,) = (line for line in text.splitlines() if line.startswith(f"* {task}: "))
+        assert of in line and "20 points below" in line
+        assert line.index(spans[0]) < line.index(spans[1])
+    ranges = found.mechanism()
+    (line,) = (line for line in FINDINGS.splitlines() if line.startswith(f"* {task}, rank correlations"))
+    for name, said in (("source accuracy", 0), ("logit scale", 1), ("both gains", 2)):
+        assert line.split("; ")[said].endswith(f"{points(min(ranges[name]), 2)} to {points(max(ranges[name]), 2)}")
+    tests = pd.read_csv(found.path.with_name("joint.csv"))
+    assert {labels: p for labels, p in zip(tests["labels"], tests["holm"], strict=True)} == pytest.approx(
+        found.joint(), abs=0.03
+    )
+
+
+def points(value: float, digits: int = 1) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")

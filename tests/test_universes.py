@@ -232,7 +232,7 @@ def recompute_agrees(again: recompute.Universes, report: Path, page: str) -> Non
     for sentence in again.sentences():
         assert sentence in page
     shares = pd.read_csv(report / "shares.csv").set_index("settings")
-    near = {key for key, distance in again.distances().items() if distance <= 5}
+    near = again.near()
     transfer = again.differences("standard", "target_only")
     helps = {key for key, some in transfer.items() if recompute.interval([*some.values()])[0] > 0}
     for name, keep in (
@@ -243,6 +243,8 @@ def recompute_agrees(again: recompute.Universes, report: Path, page: str) -> Non
         if name in shares.index:
             expected = shares.loc[name, ["n", "ahead", "behind"]].tolist()
             assert again.shares(keep) == pytest.approx(expected, rel=1e-5, nan_ok=True), name
+    for side, found in zip(("ahead", "behind"), again.share_intervals(), strict=True):
+        assert 100 * shares.loc["all", [f"{side}_low", f"{side}_high"]] == pytest.approx(found, abs=4)  # random draws
     average = pd.read_csv(report / "average.csv")
     average = average[average["comparison"] == paper.comparison_name(*CLAIM)].set_index(["budget", "labels"])
     for key, row in again.average().items():
