@@ -197,7 +197,7 @@ def test_a_figure_of_a_page_has_no_more_elements_than_its_picture_needs():
     assert places == sorted(places) and len({*places}) == 8
     assert "<g>" not in text and text.count("<g") == text.count("</g>")
     (shape,) = re.findall(r'<path id="[^"]*"[^>]* style="([^"]*)"/>', text)
-    assert text.count("<use") == 2 and (shape in re.findall(r'<use[^>]*style="([^"]*)"', text)) is False
+    assert text.count("<use") == 2 and shape not in re.findall(r'<use[^>]*style="([^"]*)"', text)
 
 
 def test_figures_of_an_experiment_without_results():

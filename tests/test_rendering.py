@@ -58,11 +58,11 @@ def test_a_search(tmp_path):
     require_equal(tmp_path / "tuning-cifar10-cifar100-mk_mmd", ROOT / "reports/tuning-cifar10-cifar100-mk_mmd")
 
 
-def test_a_campaign_over_universes(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["universes-mnist", "universes-cifar"])
+def test_a_campaign_over_universes(name, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    layout = copied(tmp_path, "universes-cifar")
-    universes_page.write_all(layout, "config/universes-cifar.yaml")
-    require_equal(tmp_path / "universes-cifar", ROOT / "reports/universes-cifar")
+    universes_page.write_all(copied(tmp_path, name), f"config/{name}.yaml")
+    require_equal(tmp_path / name, ROOT / "reports" / name)
 
 
 def test_the_list_of_all_pages(tmp_path):

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import recompute
+import recompute_tables
+import recompute_universes
 import yaml
 from scipy import stats
 
@@ -221,20 +223,20 @@ def test_the_page_says_what_the_table_says(declared):
     own = declared.config.universes.model_dump()
     arms = list(dict.fromkeys(method.arm for method in map(declared.config.methods.get, declared.config.grid.methods)))
     path = declared.report / universes.FILE
-    again = recompute.Universes(path, "mnist", own, list(declared.config.grid.seeds), arms, 1000)
+    again = recompute_universes.Universes(path, "mnist", own, list(declared.config.grid.seeds), arms, 1000)
     recompute_agrees(again, declared.report, html)
     te = gains[gains["comparison"] == "TE − Standard"]
     assert set(te["budget"]) == {1000} and set(te["universe"]) == set(range(0, 24, 4))
 
 
-def recompute_agrees(again: recompute.Universes, report: Path, page: str) -> None:
+def recompute_agrees(again: recompute_universes.Universes, report: Path, page: str) -> None:
     """Sentences of the page, and the tables beside it, are those of other code on universes.csv alone."""
     for sentence in again.sentences():
         assert sentence in page
     shares = pd.read_csv(report / "shares.csv").set_index("settings")
     near = again.near()
     transfer = again.differences("standard", "target_only")
-    helps = {key for key, some in transfer.items() if recompute.interval([*some.values()])[0] > 0}
+    helps = {key for key, some in transfer.items() if recompute_tables.interval([*some.values()])[0] > 0}
     for name, keep in (
         ("all", None),
         ("near the paper", lambda key: key[:2] in near),
@@ -244,7 +246,8 @@ def recompute_agrees(again: recompute.Universes, report: Path, page: str) -> Non
             expected = shares.loc[name, ["n", "ahead", "behind"]].tolist()
             assert again.shares(keep) == pytest.approx(expected, rel=1e-5, nan_ok=True), name
     for side, found in zip(("ahead", "behind"), again.share_intervals(), strict=True):
-        assert 100 * shares.loc["all", [f"{side}_low", f"{side}_high"]] == pytest.approx(found, abs=4)  # random draws
+        drawn = 100 * shares.loc["all", [f"{side}_low", f"{side}_high"]].to_numpy(float)
+        assert drawn == pytest.approx(found, abs=3, nan_ok=True), side  # draws are random, and take few values
     average = pd.read_csv(report / "average.csv")
     average = average[average["comparison"] == paper.comparison_name(*CLAIM)].set_index(["budget", "labels"])
     for key, row in again.average().items():

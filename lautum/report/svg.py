@@ -73,7 +73,7 @@ def _with_own_ids(body: str, name: str) -> str:
 
 
 def _condensed(body: str) -> str:
-    """The same picture in fewer elements: no bare groups, lines joined, no style that what is referred to has."""
+    """The same picture in fewer elements: no bare groups, lines joined, no style on a reference that its target has."""
     body = re.sub(r'(?:<path d="[^"]*"[^>]*/>){2,}', _joined, _without_bare_groups(body))
     styles = dict(re.findall(r'<path id="([^"]*)"[^>]* style="([^"]*)"/>', body))
     return re.sub(
@@ -84,7 +84,7 @@ def _condensed(body: str) -> str:
 
 
 def _without_bare_groups(body: str) -> str:
-    """Groups that are empty, or say nothing of their content, are left out."""
+    """Without groups that say nothing of their content, or are closed as soon as they are opened."""
     kept, said = [], []
     for part in re.split(r"(<g(?: [^>]*)?>|</g>)", re.sub(r"<g(?: [^>]*)?/>", "", body)):
         if part.startswith("<g"):

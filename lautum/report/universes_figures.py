@@ -14,7 +14,11 @@ from lautum.results import specifications
 from lautum.results.multiverse import CLAIM, Analysis
 
 ABOVE, BELOW, OPEN = "#0072B2", "#C44E00", "0.45"
-INTERVALS = {ABOVE: "#66AAD1", BELOW: "#DC9566", OPEN: "0.67"}  # the same, paler
+INTERVALS = {
+    ABOVE: "#66AAD1",
+    BELOW: "#DC9566",
+    OPEN: "0.67",
+}  # paler, but opaque: only lines that nothing shines through are joined on a page
 
 
 def build_figures(analysis: Analysis) -> dict[str, Figure]:

@@ -25,7 +25,10 @@ CURVE = (
     " under each setting for everything that it chose; strokes that gather at one end tell what decides."
 )
 OTHERS = "As the first figure, for the other comparisons: each curve is in its own order."
-OVERALL = "The mean lead over all budgets and label counts, with 95 % t intervals over {} pre-transfer choices."
+OVERALL = (
+    "The mean lead over all label counts and all budgets at which both were evaluated, with its 95 % t interval over "
+    "ways of pre-training, and the number of these."
+)
 DISTANCE = (
     "How near Standard is to the paper’s accuracy, over all label counts and from seeds that no lead is taken "
     "from, against Lautum’s lead in the same place. Grey: near, as declared. The claim’s own level would be in "
@@ -33,7 +36,7 @@ DISTANCE = (
 )
 LEVELS = (
     "Lautum’s lead at each level of each choice, averaged over everything else, with 95 % t intervals over pre-"
-    "transfer choices. Intervals over two or three of them are wider than the picture and are cut off."
+    "transfer choices. An interval that leaves the picture is cut off."
 )
 MAP = "Lautum’s mean lead in points, at each pair of choices."
 MECHANISM = (
@@ -43,8 +46,8 @@ MECHANISM = (
 )
 SHARES = (
     "Share of specifications in which the interval of Lautum’s lead lies above or below zero, at each label "
-    "count; in brackets 95 % intervals that resample pre-transfer choices. By chance alone, 2.5 % would lie on "
-    "either side."
+    "count; in brackets 95 % intervals that resample pre-transfer choices, where there are enough. By chance alone, "
+    "2.5 % would lie on each side."
 )
 DECIDES = (
     "Of the variance of Lautum’s lead over universes and budgets, the part that each choice explains beside all others."
@@ -58,7 +61,11 @@ CHANCE = (
     "differences this large would come up with a probability of {} (swapping the two within each pre-transfer "
     "choice and seed; after Holm)."
 )
-WHY = "Spearman’s correlation over universes, and its p in brackets, after each number of post-transfer steps."
+WHY = (
+    "Spearman’s correlation over universes, after each number of post-transfer steps. Universes that share a "
+    "pre-training share what it leaves, so these are hardly more than {} independent points, and no test is made; the "
+    "two gains have Standard in common, which alone makes them alike."
+)
 
 
 def write_all(layout: Layout, path: Path | str) -> Path:
@@ -120,7 +127,7 @@ def write(
     sections += [
         Section("decides", "What decides", _decides(analysis, drawn, frames["decomposition"])),
         Section("average", "On average, and whether that is practically nothing", _average(analysis)),
-        Section("why", "Why", _why(drawn, frames["mechanism"])),
+        Section("why", "Why", _why(drawn, frames["mechanism"], int(analysis.overall(CLAIM).n))),
     ]
     if "others" in drawn:
         sections.append(Section("others", "Other comparisons", _others(layout, analysis, drawn["others"])))
@@ -150,8 +157,9 @@ def notices(analysis: Analysis) -> list[str]:
     return [f"{extent}, are finished; the rest has not been run yet."]
 
 
-def _percent(low: float, high: float) -> str:
-    return f"{100 * low:.0f} to {100 * high:.0f}"
+def _percent(share: float, low: float, high: float) -> str:
+    interval = "" if np.isnan(low) else f" ({100 * low:.0f} to {100 * high:.0f})"
+    return "" if np.isnan(share) else f"{100 * share:.0f}{interval}"
 
 
 def _shares(frame: pd.DataFrame) -> Markup:
@@ -159,8 +167,8 @@ def _shares(frame: pd.DataFrame) -> Markup:
         [
             row.settings,
             str(row.n),
-            f"{100 * row.ahead:.0f} ({_percent(row.ahead_low, row.ahead_high)})" if row.n else "",
-            f"{100 * row.behind:.0f} ({_percent(row.behind_low, row.behind_high)})" if row.n else "",
+            _percent(row.ahead, row.ahead_low, row.ahead_high),
+            _percent(row.behind, row.behind_low, row.behind_high),
         ]
         for row in frame.itertuples()
     ]
@@ -199,28 +207,28 @@ def _average(analysis: Analysis) -> Markup:
     return page.table(head, rows, AVERAGE.format(int(table["n"].max())))
 
 
-def _why(drawn: Mapping[str, Figure], frame: pd.DataFrame) -> Markup:
+def _why(drawn: Mapping[str, Figure], frame: pd.DataFrame, choices: int) -> Markup:
     budgets = frame["budget"].unique()
     rows = [
-        [measure, *(f"{row.correlation:+.2f} ({row.p:.2g})" for row in some.itertuples())]
+        [measure, *(f"{row.correlation:+.2f}" for row in some.itertuples())]
         for measure, some in frame.groupby("measure", sort=False)
     ]
     return page.join(
         page.picture(drawn["mechanism"], "mechanism", MECHANISM, MECHANISM),
-        page.table(["What with what", *(f"{budget} steps" for budget in budgets)], rows, WHY),
+        page.table(["What with what", *(f"{budget} steps" for budget in budgets)], rows, WHY.format(choices)),
     )
 
 
 def _others(layout: Layout, analysis: Analysis, figure: Figure) -> Markup:
-    rows, arms = [], {}
+    rows = []
     for pair in analysis.comparisons:
-        found = analysis.overall(pair)
+        found, budgets = analysis.overall(pair), analysis.paired[pair]["budget"].nunique()
         lead = f"{100 * found.gain:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-        rows.append([paper.comparison_name(*pair), lead])
-        arms |= dict.fromkeys(pair)
+        rows.append([paper.comparison_name(*pair), lead, f"{found.n:.0f}", str(budgets)])
+    arms = dict.fromkeys(arm for pair in analysis.comparisons for arm in pair)
     about = {method.arm: method.about for method in layout.config.methods.values()}
     return page.join(
-        page.table(["Comparison", "Lead (points)"], rows, OVERALL.format(int(analysis.overall(CLAIM).n))),
+        page.table(["Comparison", "Lead (points)", "Ways of pre-training", "Budgets"], rows, OVERALL),
         page.picture(figure, "others", OTHERS, OTHERS),
         parts().definitions([(paper.method_name(arm), about[arm]) for arm in arms]),
     )

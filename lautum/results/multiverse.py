@@ -156,7 +156,7 @@ class Analysis:
     @cached_property
     def decomposition(self) -> pd.DataFrame:
         """Which factor explains how much of the claim's gain."""
-        return specifications.decomposition(self.gains[CLAIM], self.levels, self.paired[CLAIM])
+        return specifications.decomposition(self.gains[CLAIM], self.levels, self.paired[CLAIM], self.design.crossed)
 
     @cached_property
     def left(self) -> pd.DataFrame:
@@ -166,7 +166,7 @@ class Analysis:
 
     @cached_property
     def mechanism(self) -> pd.DataFrame:
-        """What pre-training leaves against the gain, for each budget: measure, budget, correlation, p, n."""
+        """What pre-training leaves against the gain, for each budget: measure, budget, correlation, n."""
         rows = []
         left = self.left.swaplevel()
         for arm, name in ((CLAIM[0], "Lautum"), (TARGET[1], "Lautum of source images")):
@@ -184,7 +184,7 @@ class Analysis:
                     claim = self.gains[CLAIM].groupby(["budget", "universe"])["gain"].mean()
                     found = specifications.correlation(claim.xs(budget, level="budget"), gain)
                     rows.append(["gain of Lautum and gain of Lautum of source images", budget, *found])
-        return pd.DataFrame(rows, columns=["measure", "budget", "correlation", "p", "n"])
+        return pd.DataFrame(rows, columns=["measure", "budget", "correlation", "n"])
 
     def sentences(self) -> list[str]:
         """The answer, by the rules of docs/universes.md: of the claim, of the paper's own level, of the reason."""
@@ -208,12 +208,15 @@ class Analysis:
         )
 
     def _decides(self) -> str:
-        first, shares = self.decomposition.iloc[0], self.decomposition.set_index("factor")["share"]
-        unclear, together = int(shares.isna().sum()), shares.get(specifications.TOGETHER, 0.0)
-        if np.isnan(first["share"]) or together > first["share"]:
+        table = self.decomposition.set_index("factor")["share"]
+        first, unclear = self.decomposition.iloc[0], int(table.isna().sum())
+        # What more than half of all that is explained is due to, no other choice can surpass.
+        if unclear and not first["share"] > (1 - table["not explained"]) / 2:
+            choices = self.table["universe"].floordiv(self.design.crossed).nunique()
+            between, within = table[specifications.BETWEEN], table[specifications.WITHIN]
             return (
-                f"What decides is among {unclear} choices that so few universes do not tell apart: together they "
-                f"explain {together:.0%} of the variance."
+                f"{choices} ways of pre-training do not tell which choice decides: {between:.0%} of the variance lies "
+                f"between them, {within:.0%} between the post-transfer choices within them."
             )
         among = f", of the choices that so few universes tell apart (all but {unclear})," if unclear else ""
         return f"What decides most{among} is the {first['factor']} ({first['share']:.0%} of the variance)."

@@ -16,7 +16,9 @@ from lautum.results.statistics import Interval, deviation, mean_interval
 RESAMPLES = 9999
 NEAR = 0.05  # root mean square distance to the paper's figures, declared before the results
 SPECIFICATION = ["universe", "budget", "labels"]
-TOGETHER = "those not told apart, together"  # row of `decomposition`
+FEWEST = 5  # pre-transfer choices: a resample of fewer has hardly any values to take
+# Rows of `decomposition`: what lies between universes, whatever made them differ.
+BETWEEN, WITHIN = "ways of pre-training, in all they choose", "post-transfer choices within them"
 
 
 def differences(runs: pd.DataFrame, arm: str, baseline: str) -> pd.DataFrame:
@@ -61,14 +63,19 @@ class Shares(NamedTuple):
 
 
 def shares(table: pd.DataFrame, crossed: int, rng: np.random.Generator) -> Shares:
-    """Of `gains`; the intervals resample pre-transfer choices, which `crossed` universes each share."""
+    """Of `gains`; the intervals resample pre-transfer choices, which `crossed` universes each share.
+
+    NaN where there are fewer than FEWEST of these.
+    """
     above, below = table["low"] > 0, table["high"] < 0
     if table.empty:
         return Shares(0, np.nan, Interval(np.nan, np.nan), np.nan, Interval(np.nan, np.nan))
     counted = pd.DataFrame({"above": above, "below": below, "n": True})
     blocks = np.stack([some.to_numpy(float).sum(axis=0) for _, some in counted.groupby(table["universe"] // crossed)])
-    sums = blocks[rng.integers(len(blocks), size=(RESAMPLES, len(blocks)))].sum(axis=1)
-    low, high = np.quantile(sums[:, :2] / sums[:, 2:], [0.025, 0.975], axis=0)
+    low = high = np.full(2, np.nan)
+    if len(blocks) >= FEWEST:
+        sums = blocks[rng.integers(len(blocks), size=(RESAMPLES, len(blocks)))].sum(axis=1)
+        low, high = np.quantile(sums[:, :2] / sums[:, 2:], [0.025, 0.975], axis=0)
     return Shares(
         len(table),
         float(above.mean()),
@@ -104,12 +111,13 @@ def average_gains(paired: pd.DataFrame, crossed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["budget", "labels", "n", "gain", "low", "high", "sd"])
 
 
-def decomposition(table: pd.DataFrame, levels: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
+def decomposition(table: pd.DataFrame, levels: pd.DataFrame, paired: pd.DataFrame, crossed: int) -> pd.DataFrame:
     """Which factor explains how much of the variance of the gain (mean over label counts): factor, share.
 
     An analysis of variance with main effects only, type II: of each factor the sum of squares that it adds to all
-    others, as a share of the total; NaN for one that too few universes tell from the others. Then what those add
-    together, if there are any; what the model leaves; and what the noise of the seeds alone would leave on average.
+    others, as a share of the total; NaN for one that too few universes tell from the others. Then what lies between the
+    means of pre-transfer choices, which `crossed` universes each share, and between universes within them; what the
+    model leaves; and what the noise of the seeds alone would leave on average.
 
     Args:
         table: of `gains`.
@@ -134,22 +142,19 @@ def decomposition(table: pd.DataFrame, levels: pd.DataFrame, paired: pd.DataFram
         without, fewer = left([other for other in factors if other != name])
         told_apart = rank - fewer == codes[name].shape[1]
         rows.append([name, (without - rest) / total if told_apart else np.nan])
-    if unclear := [name for name, share in rows if np.isnan(share)]:
-        without, _ = left([name for name in factors if name not in unclear])
-        together = [[TOGETHER, (without - rest) / total]]
-    else:
-        together = []
+    of_universes, choice = pd.Series(values).groupby(means["universe"]).transform("mean"), means["universe"] // crossed
+    of_choices = pd.Series(values).groupby(choice).transform("mean")
+    between = [[BETWEEN, (of_choices**2).sum() / total], [WITHIN, ((of_universes - of_choices) ** 2).sum() / total]]
     by_seed = paired.groupby(["universe", "budget", "seed"])["difference"].mean()
     noise = by_seed.groupby(["universe", "budget"]).agg(lambda some: some.var(ddof=1) / len(some)).mean()
     rows.sort(key=lambda row: (np.isnan(row[1]), -row[1]))
-    rows += [*together, ["not explained", rest / total], ["of it, noise of the seeds", noise * len(values) / total]]
+    rows += [*between, ["not explained", rest / total], ["of it, noise of the seeds", noise * len(values) / total]]
     return pd.DataFrame(rows, columns=["factor", "share"])
 
 
-def correlation(one: pd.Series, other: pd.Series) -> tuple[float, float, int]:
-    """Spearman's rank correlation of two series over their common index, its p, and n; NaN for n < 3 or a constant."""
+def correlation(one: pd.Series, other: pd.Series) -> tuple[float, int]:
+    """Spearman's rank correlation of two series over their common index, and n; NaN for n < 3 or a constant."""
     both = pd.concat([one, other], axis=1, join="inner").dropna()
     if len(both) < 3 or (both.nunique() < 2).any():
-        return np.nan, np.nan, len(both)
-    result = stats.spearmanr(both.iloc[:, 0], both.iloc[:, 1])
-    return float(result.statistic), float(result.pvalue), len(both)
+        return np.nan, len(both)
+    return float(stats.spearmanr(both.iloc[:, 0], both.iloc[:, 1]).statistic), len(both)
