@@ -114,7 +114,7 @@ def test_where_the_claim_holds_is_told_as_the_runs_have_it():
         assert dict(zip(table["labels"], table["holm"], strict=True)) == pytest.approx(some.joint(), abs=0.01)
 
 
-def test_what_goes_with_the_losses_on_cifar_is_told_as_the_runs_have_it():
+def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     cifar = recompute.maps()["CIFAR-10 → CIFAR-100"]
     collapsed, learnt = cifar.collapsed(), cifar.learnt()
     others = [block for block in cifar.blocks if block not in collapsed]
@@ -137,8 +137,15 @@ def test_what_goes_with_the_losses_on_cifar_is_told_as_the_runs_have_it():
         f"{points(last.mean())} points [{points(low)}, {points(high)}]",
     ):
         assert text in FINDINGS
-    table = pd.read_csv(cifar.path.with_name("joint.csv"))
-    assert f"p = {', '.join(f'{p:.2g}' for p in table['holm'])} at" in FINDINGS
+    for some in recompute.maps().values():
+        table = pd.read_csv(some.path.with_name("joint.csv"))
+        assert f"p = {', '.join(f'{p:.2g}' for p in table['holm'])} at" in FINDINGS
+    mnist = recompute.maps()["MNIST → notMNIST"]
+    _, behind, number = mnist.counts([block for block in mnist.blocks if block not in mnist.collapsed()])
+    assert f"where nothing collapsed, in {behind} of {number} comparisons" in FINDINGS
+    for pair in (("lautum", "lautum_source"), ("standard", "target_only")):
+        low, high = recompute_tables.interval(mnist.over_choices(mnist.differences(*pair)))
+        assert low < 0 < high and "decide neither" in FINDINGS
 
 
 def span(values: list[float]) -> str:
