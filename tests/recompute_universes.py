@@ -72,11 +72,11 @@ class Universes:
         sums = blocks[drawn].sum(axis=1)
         return [np.percentile(100 * sums[:, side] / sums[:, 2], [2.5, 97.5]).tolist() for side in (0, 1)]
 
-    def by_universe(self, arm: str, budget: int | None = None) -> dict[int, float]:
-        """The mean difference from Standard in each universe, after one number of steps or over all."""
+    def by_universe(self, arm: str, budget: int) -> dict[int, float]:
+        """The mean difference from Standard in each universe, after one number of steps."""
         gains: dict[int, list[float]] = {}
         for (universe, steps, _), some in self.differences(arm, "standard").items():
-            if budget in (None, steps):
+            if steps == budget:
                 gains.setdefault(universe, []).append(float(np.mean([*some.values()])))
         return {universe: float(np.mean(some)) for universe, some in gains.items()}
 
@@ -221,8 +221,7 @@ class Universes:
             between, within = self.between_and_within(gains)
             return (
                 f"{len(self.blocks)} ways of pre-training do not tell which choice decides: {between:.0%} of the "
-                "variance "
-                f"lies between them, {within:.0%} between the post-transfer choices within them."
+                f"variance lies between them, {within:.0%} between the post-transfer choices within them."
             )
         among = f", of the choices that so few universes tell apart (all but {len(unclear)})," if unclear else ""
         return f"What decides most{among} is the {first} ({shares[first]:.0%} of the variance)."

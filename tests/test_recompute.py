@@ -11,6 +11,8 @@ import recompute_tables
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FINDINGS = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
+NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+NUMBERS += ["thirteen", "fourteen", "fifteen", "sixteen"]
 
 
 def test_the_other_code_is_other_code():
@@ -68,7 +70,6 @@ def test_every_difference_is_found_again(campaign):
 
 def test_the_headline_is_that_of_the_records():
     found = recompute.headline(recompute.table("published"))
-    numbers = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
     result = README.partition("## The result")[2].partition("\n## ")[0]
     for task in ("mnist-notmnist10k", "cifar10-cifar100"):
         ours, papers = (f"{value:+.1f}".replace("-", "−") for value in found["average"][task])
@@ -76,17 +77,13 @@ def test_the_headline_is_that_of_the_records():
         assert papers in result
     assert found["told apart"] == [("cifar10-cifar100", "lautum", "standard", 100)]
     sentence = (
-        f"At {numbers[found['practically equivalent']]} of the six label counts the two are practically equivalent"
+        f"At {NUMBERS[found['practically equivalent']]} of the six label counts the two are practically equivalent"
     )
     assert sentence in result
-    assert f"within 2 points at {numbers[found['of them within 2 points']]}" in result
-    assert f"{numbers[found['significant']].capitalize()} of the {found['comparisons']} differences" in result
+    assert f"within 2 points at {NUMBERS[found['of them within 2 points']]}" in result
+    assert f"{NUMBERS[found['significant']].capitalize()} of the {found['comparisons']} differences" in result
     assert found["ahead in them"] == {"temporal_ensembling"}
-    assert f"{numbers[found['significant by t']].capitalize()} of the {found['comparisons']}" in FINDINGS
-
-
-NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-NUMBERS += ["thirteen", "fourteen", "fifteen", "sixteen"]
+    assert f"{NUMBERS[found['significant by t']].capitalize()} of the {found['comparisons']}" in FINDINGS
 
 
 def test_where_the_claim_holds_is_told_as_the_runs_have_it():
