@@ -7,6 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 quickstart: $(BIN)/.installed
 	snakemake --profile profiles/local --configfile config/quickstart.yaml
+	snakemake --profile profiles/local --configfile config/quickstart-universes.yaml
 
 test: $(BIN)/.installed
 	python -m pytest -n 2 --dist loadfile

@@ -1,6 +1,7 @@
 """What is said of the published campaigns is what other code finds in their records: `recompute`, with none of ours."""
 
 import ast
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -8,8 +9,12 @@ import pytest
 import recompute
 import recompute_tables
 
+from lautum.experiment import config
+from lautum.experiment.layout import Layout
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CLUSTER = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
 FINDINGS = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
 NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 NUMBERS += ["thirteen", "fourteen", "fifteen", "sixteen"]
@@ -134,6 +139,15 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
         f"{points(last.mean())} points [{points(low)}, {points(high)}]",
     ):
         assert text in FINDINGS
+    # Of the choices themselves there is one source, the sample.
+    levels = config.load(ROOT / "config/universes-cifar.yaml").universes.levels()
+    weight = {block: levels[block * cifar.crossed]["lambda"] for block in cifar.blocks}
+    said = re.search(r"with ([\d.]+) and ([\d.]+) the network collapsed, with ([\d.]+) and ([\d.]+) it", FINDINGS)
+    assert said is not None
+    low, *kept, high = sorted(map(float, said.groups()))
+    assert [low, high] == pytest.approx(sorted(weight[block] for block in collapsed), rel=0.05)
+    between = sorted(weight[block] for block in others if low < weight[block] < high)
+    assert between == pytest.approx(kept, rel=0.1)
     for some in recompute.maps().values():
         table = pd.read_csv(some.path.with_name("joint.csv"))
         assert f"p = {', '.join(f'{p:.2g}' for p in table['holm'])} at" in FINDINGS
@@ -143,6 +157,28 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     for pair in (("lautum", "lautum_source"), ("standard", "target_only")):
         low, high = recompute_tables.interval(mnist.over_choices(mnist.differences(*pair)))
         assert low < 0 < high and "decide neither" in FINDINGS
+
+
+def test_what_the_gpu_trained_is_told_as_the_configuration_has_it():
+    design = config.load(ROOT / "config/universes-cifar.yaml")
+    layout, done = Layout(design), re.search(r"The first (\d+) universes", CLUSTER)
+    assert done is not None
+    cells = [cell for cell in layout.cells() if design.methods[cell.method].universe < int(done[1])]
+    stages, images = set(), 0
+    for cell in cells:
+        arm = design.methods[cell.method].arm
+        after = design.transfer_settings(cell.task, cell.method)
+        images += after.steps * min(after.batch_size, cell.labels)
+        path = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+        if arm != "target_only" and path not in stages:
+            before = design.pretrain_settings(cell.task, cell.method)
+            images += before.steps * before.batch_size * (2 if arm in ("mk_mmd", "lautum") else 1)
+        stages |= {path} if arm != "target_only" else set()
+    text = " ".join(CLUSTER.split())
+    assert f"{len(stages)} pre-trainings and {len(cells)} post-trainings" in text
+    took = re.search(r"images counted in their records ([\d,]+) a second", text), re.search(r"cells`: (\d+) s", text)
+    second, seconds = (int(found[1].replace(",", "")) for found in took if found)
+    assert images / seconds == pytest.approx(second, abs=500)
 
 
 def span(values: list[float]) -> str:

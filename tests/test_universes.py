@@ -195,6 +195,8 @@ def test_the_page_says_what_the_table_says(declared):
     path = universes_page.write_all(declared, "declared.yaml")
     html = path.read_text(encoding="utf-8")
     assert path.stat().st_size < 1_500_000
+    pictures = {picture.stem for picture in declared.report.glob("*.png")}
+    assert pictures == set(universes.figure_names(declared.config))
     analysis = multiverse.Analysis.of(declared)
     assert analysis.count == 24 and analysis.budgets == [25, 50, 100, 200, 400, 1000]
     first, level, reason = analysis.sentences()

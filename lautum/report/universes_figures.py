@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from lautum import paper
 from lautum.report.style import WIDTH, add_grid, method_style
 from lautum.report.svg import name_marks
-from lautum.results import specifications
+from lautum.results import specifications, universes
 from lautum.results.multiverse import CLAIM, Analysis
 
 ABOVE, BELOW, OPEN = "#0072B2", "#C44E00", "0.45"
@@ -31,7 +31,7 @@ def build_figures(analysis: Analysis) -> dict[str, Figure]:
         figures["distance"] = distance_figure(analysis)
     if len(analysis.comparisons) > 1:
         figures["others"] = others_figure(analysis)
-    for one, other in (("optimiser", "budget"), ("trained", "head")):
+    for one, other in universes.MAPS:
         if {one, other} <= {*analysis.levels, "budget"}:
             figures[f"map-{one}-{other}"] = map_figure(analysis, one, other)
     figures["mechanism"] = mechanism_figure(analysis)

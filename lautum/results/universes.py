@@ -5,14 +5,18 @@ right after each number of post-transfer steps. The predictions themselves stay 
 """
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lautum import paper
 from lautum.errors import LautumError
+from lautum.experiment.config import Config
 from lautum.experiment.layout import Cell, Layout
+from lautum.experiment.universes import CLAIM
 from lautum.pipeline import run_record
 from lautum.pipeline.run_record import RunRecord
 from lautum.results import sums
@@ -20,6 +24,7 @@ from lautum.results.csv_files import read_csv
 from lautum.results.records import Collected
 
 FILE = "universes.csv"  # in the campaign's folder
+MAPS = [("optimiser", "budget"), ("trained", "head")]  # factors of which the report shows every pair of levels
 REMEDY = "run the campaign and `lautum collect`"
 RUN = ["task", "arm", "universe", "labels", "seed"]
 COLUMNS = [
@@ -122,6 +127,19 @@ def complete(layout: Layout, table: pd.DataFrame) -> pd.DataFrame:
     block = table["universe"] // design.crossed
     found = block.value_counts().reindex(wanted.index, fill_value=0)
     return table.loc[block.isin(wanted.index[found == wanted])]
+
+
+def figure_names(config: Config) -> list[str]:
+    """The figures of the campaign's report, for the rule that makes it: which, depends on what is declared."""
+    design, task = config.universes, config.tasks[config.grid.tasks[0]]
+    assert design is not None
+    names, chosen = ["curve", "levels", "mechanism"], {*design.factors, "budget"}
+    if not any(math.isnan(paper.accuracy(task.paper_table, CLAIM[0], labels)) for labels in task.label_counts):
+        names.append("distance")
+    arms = {config.methods[method].arm for method in config.grid.methods}
+    if sum(set(pair) <= arms for pair in config.comparisons) > 1:
+        names.append("others")
+    return names + [f"map-{one}-{other}" for one, other in MAPS if {one, other} <= chosen]
 
 
 def long(layout: Layout, table: pd.DataFrame) -> pd.DataFrame:

@@ -26,7 +26,7 @@ if LAYOUT.config.universes:
     )
     FIGURE_FILES = expand(
         REPORT / "{figure}.{suffix}",
-        figure=["curve", "levels", "mechanism"],
+        figure=universes.figure_names(LAYOUT.config),
         suffix=["png", "pdf"],
     )
 BUDGET_FILES = [REPORT / f"{task}-budget.png" for task in LAYOUT.config.grid.tasks]
