@@ -117,6 +117,14 @@ def test_runs_of_the_published_campaign_were_repeated_to_the_byte():
     assert set(both["torch"]) == {"2.15.0+cu132"} and set(both["torch_again"]) == {"2.14.1+cu130"}
 
 
+def test_the_quick_start_takes_as_long_as_it_was_measured_to():
+    table = pd.read_csv(ROOT / "reports/overhead.csv")
+    wall = table.loc[table["what"].str.startswith("quick start"), "wall"]
+    assert len(wall) == (ROOT / "Makefile").read_text(encoding="utf-8").count("--configfile config/quickstart")
+    minutes, seconds = divmod(round(wall.sum()), 60)
+    assert shows(README, f"{minutes} min {seconds} s on two cores")
+
+
 def rounded(value: float, digits: str = "0.1", sign: str = "") -> str:
     """Halves, which shares of 1,000 images often are, go away from zero."""
     return f"{Decimal(f'{value:.8f}').quantize(Decimal(digits), rounding=ROUND_HALF_UP):{sign}}".replace("-", "−")

@@ -22,7 +22,7 @@ from lautum.files import sha256_of_arrays, write_arrays
 from lautum.pipeline.run_record import Predictions, RunRecord, Snapshot
 from lautum.report import campaign as campaigns
 from lautum.report import universes_page
-from lautum.results import multiverse, universes
+from lautum.results import confirmation, multiverse, universes
 from lautum.results.collected import IN_COMMON
 
 ROOT = Path(__file__).parent.parent
@@ -222,13 +222,16 @@ def test_the_page_says_what_the_table_says(declared):
     gains = pd.read_csv(declared.report / "gains.csv")
     assert set(gains["comparison"]) == {paper.comparison_name(*pair) for pair in analysis.comparisons}
     # All of the page's figures, computed a second time by other code.
+    recompute_agrees(other_code(declared), declared.report, html)
+    te = gains[gains["comparison"] == "TE − Standard"]
+    assert set(te["budget"]) == {1000} and set(te["universe"]) == set(range(0, 24, 4))
+
+
+def other_code(declared: Layout) -> recompute_universes.Universes:
     own = declared.config.universes.model_dump()
     arms = list(dict.fromkeys(method.arm for method in map(declared.config.methods.get, declared.config.grid.methods)))
     path = declared.report / universes.FILE
-    again = recompute_universes.Universes(path, "mnist", own, list(declared.config.grid.seeds), arms, 1000)
-    recompute_agrees(again, declared.report, html)
-    te = gains[gains["comparison"] == "TE − Standard"]
-    assert set(te["budget"]) == {1000} and set(te["universe"]) == set(range(0, 24, 4))
+    return recompute_universes.Universes(path, "mnist", own, list(declared.config.grid.seeds), arms, 1000)
 
 
 def recompute_agrees(again: recompute_universes.Universes, report: Path, page: str) -> None:
@@ -425,3 +428,68 @@ def test_commands_for_other_campaigns_say_what_to_do(small):
         campaigns.read(layout)
     with pytest.raises(LautumError, match="campaign over universes: its runs are in universes.csv"):
         lautum.load(layout.report)
+
+
+def confirmed(which: str, source: Path) -> Layout:
+    """An ordinary campaign with the settings that `lautum universe` prints."""
+    Path("picked.yaml").write_text(confirmation.settings_file(source, which))
+    task = config.load(source).grid.tasks[0]
+    methods = ["standard", "temporal_ensembling", "mk_mmd", "lautum", "lautum_source", "target_only"]
+    values = {"extends": [str(ROOT / "config/config.yaml"), "picked.yaml"], "name": "picked"}
+    Path("confirmation.yaml").write_text(yaml.safe_dump(values | {"grid": {"tasks": [task], "methods": methods}}))
+    return Layout(config.load("confirmation.yaml"))
+
+
+def test_one_universe_as_an_ordinary_campaign_has_all_of_its_settings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = ROOT / "config/universes-mnist.yaml"
+    universes, task = Layout(config.load(source)), "mnist-notmnist-small"
+    layout = confirmed("8", source)
+    for method in layout.config.grid.methods:
+        stages = [
+            (one.config.pretrain_settings(task, name), one.config.transfer_settings(task, name))
+            for one, name in ((layout, method), (universes, f"{method}-u08"))
+        ]
+        (pretrain, transfer), (same, whole) = stages
+        assert pretrain == same
+        assert transfer == (whole.model_copy(update={"snapshots": ()}) if hasattr(whole, "snapshots") else whole)
+        # A pre-training under the same key is the same file: what the universes have trained is not trained again.
+        assert layout.pretrain_key(task, method, 50) == universes.pretrain_key(task, f"{method}-u08", 50)
+    # Universe 9 was declared without Temporal Ensembling; here it is there, with the universe's optimiser.
+    assert "temporal_ensembling-u09" not in universes.config.methods
+    again = confirmed("9", source).config
+    assert again.transfer_settings(task, "temporal_ensembling").learning_rate == 0.003
+
+
+def test_the_rules_pick_what_other_code_finds(declared):
+    again = other_code(declared)
+    distances = again.distances()
+    leads = {
+        (universe, steps): lead
+        for steps in again.budgets
+        for universe, lead in again.by_universe("lautum", steps).items()
+    }
+    nearest, largest = min(distances, key=distances.__getitem__), max(leads, key=leads.__getitem__)
+    for rule, (universe, steps) in (("nearest", nearest), ("largest", largest)):
+        layout = confirmed(rule, Path("declared.yaml"))
+        assert layout.config.transfer_settings("mnist-notmnist-small", "lautum").steps == steps
+        text = Path("picked.yaml").read_text()
+        assert f"universe {universe} after {steps} steps, of 24 the " in text.splitlines()[0]
+        assert f"chosen: universe {universe}, source rate of inferred" in text
+
+
+@pytest.mark.parametrize(
+    ("which", "of", "message"),
+    [
+        ("neares", "universes-mnist", "unknown rule 'neares'; did you mean 'nearest'"),
+        ("48", "universes-mnist", "declares universes 0 to 47, got 48"),
+        ("0", "published", "is no campaign over universes"),
+        ("nearest", "quickstart-universes", "no accuracies for the task"),
+    ],
+)
+def test_what_cannot_be_picked_is_refused(small, which, of, message):
+    made_of(small(count=2))
+    universes.collect(small(count=2))
+    source = "small.yaml" if of.startswith("quickstart") else ROOT / f"config/{of}.yaml"
+    with pytest.raises(LautumError, match=message):
+        confirmation.settings_file(source, which)
