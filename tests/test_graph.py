@@ -353,14 +353,3 @@ def test_workflow_style():
     # Jobs run in the environment of the driver: that of environment.yml, or of `make`.
     lints = set(re.findall(r"^    \* (.*):$", result.stderr, flags=re.MULTILINE))
     assert lints == {"Specify a conda environment or container for each rule."}, result.stderr
-
-
-@pytest.mark.parametrize("name", ["universes-mnist", "universes-cifar"])
-def test_the_graph_asks_for_every_file_that_a_report_on_universes_has(tmp_path, name):
-    few = {"extends": str(ROOT / f"config/{name}.yaml"), "name": "few", "universes": {"count": 1}}
-    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(few))
-    output = snakemake(tmp_path, "--dry-run", "--cores", "1")
-    (outputs,) = re.findall(r"rule report:.*?output: (.*?)\n", output, flags=re.DOTALL)
-    there = {path.name for path in (ROOT / "reports" / name).iterdir()}
-    asked = {Path(output).name for output in outputs.split(", ")}
-    assert asked == there - {"universes.csv", "SHA256SUMS"}  # which `lautum collect` writes

@@ -22,7 +22,7 @@ from lautum.files import sha256_of_arrays, write_arrays
 from lautum.pipeline.run_record import Predictions, RunRecord, Snapshot
 from lautum.report import campaign as campaigns
 from lautum.report import universes_page
-from lautum.results import confirmation, multiverse, universes
+from lautum.results import multiverse, universes
 from lautum.results.collected import IN_COMMON
 
 ROOT = Path(__file__).parent.parent
@@ -120,6 +120,8 @@ def test_some_methods_are_run_in_some_universes_and_the_reference_with_more_seed
             {"nearness": NEAR | {"method": "standart"}},
             "unknown method in universes.nearness 'standart'; did",
         ),
+        ({"only": 6}, "only must be one of the universes, 0 to 5, got 6"),
+        ({"only": "nearest"}, "universes.only"),
         ({"every": {"lautm": 2}}, "unknown method in universes.every 'lautm'; did you mean 'lautum'"),
         ({"factors": {"rate": RATE | {"source": "x"}}}, "source 'x' must begin with one of"),
         ({"factors": {"rate": RATE | {"low": 0.0}}}, "low must be below high above 0"),
@@ -430,66 +432,68 @@ def test_commands_for_other_campaigns_say_what_to_do(small):
         lautum.load(layout.report)
 
 
-def confirmed(which: str, source: Path) -> Layout:
-    """An ordinary campaign with the settings that `lautum universe` prints."""
-    Path("picked.yaml").write_text(confirmation.settings_file(source, which))
-    task = config.load(source).grid.tasks[0]
-    methods = ["standard", "temporal_ensembling", "mk_mmd", "lautum", "lautum_source", "target_only"]
-    values = {"extends": [str(ROOT / "config/config.yaml"), "picked.yaml"], "name": "picked"}
-    Path("confirmation.yaml").write_text(yaml.safe_dump(values | {"grid": {"tasks": [task], "methods": methods}}))
-    return Layout(config.load("confirmation.yaml"))
-
-
-def test_one_universe_as_an_ordinary_campaign_has_all_of_its_settings(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "number"), [("mnist", 9), ("cifar", 8)])
+def test_one_universe_as_an_ordinary_campaign_has_all_of_its_settings(tmp_path, monkeypatch, name, number):
     monkeypatch.chdir(tmp_path)
-    source = ROOT / "config/universes-mnist.yaml"
-    universes, task = Layout(config.load(source)), "mnist-notmnist-small"
-    layout = confirmed("8", source)
-    for method in layout.config.grid.methods:
-        stages = [
-            (one.config.pretrain_settings(task, name), one.config.transfer_settings(task, name))
-            for one, name in ((layout, method), (universes, f"{method}-u08"))
-        ]
-        (pretrain, transfer), (same, whole) = stages
-        assert pretrain == same
-        assert transfer == (whole.model_copy(update={"snapshots": ()}) if hasattr(whole, "snapshots") else whole)
-        # A pre-training under the same key is the same file: what the universes have trained is not trained again.
-        assert layout.pretrain_key(task, method, 50) == universes.pretrain_key(task, f"{method}-u08", 50)
-    # Universe 9 was declared without Temporal Ensembling; here it is there, with the universe's optimiser.
-    assert "temporal_ensembling-u09" not in universes.config.methods
-    again = confirmed("9", source).config
-    assert again.transfer_settings(task, "temporal_ensembling").learning_rate == 0.003
+    source = ROOT / f"config/universes-{name}.yaml"
+    methods = ["standard", "mk_mmd", "lautum", "lautum_source", "target_only"]
+    text = {"extends": str(source), "name": "alone", "grid": {"methods": methods}, "universes": {"only": number}}
+    Path("alone.yaml").write_text(yaml.safe_dump(text))
+    alone, many = (Layout(config.load(path)) for path in ("alone.yaml", source))
+    assert alone.config.universes is None and alone.config.grid.methods == tuple(methods)
+    (task,) = alone.config.grid.tasks
+    for method in methods:
+        universe = f"{method}-u{number:02d}"
+        assert alone.config.pretrain_settings(task, method) == many.config.pretrain_settings(task, universe)
+        assert alone.config.transfer_settings(task, method) == many.config.transfer_settings(task, universe)
+        # The same keys mean the same files: what the many have run is not run again.
+        for labels in alone.config.tasks[task].label_counts:
+            assert alone.settings_key(task, method, labels) == many.settings_key(task, universe, labels)
+        assert alone.config.seeds(task) == (200, 201, 202) and len(alone.cells()) == 5 * 3 * 3
+    sources = {row["source"] for row in config.hyper_parameters("alone.yaml") if row["name"] == "learning_rate"}
+    assert len(sources) == 2 and all(text.startswith(f"chosen: universe {number}, ") for text in sources)
 
 
-def test_the_rules_pick_what_other_code_finds(declared):
-    again = other_code(declared)
-    distances = again.distances()
+def test_one_universe_has_also_the_methods_that_are_not_run_in_all(small):
+    layout = small(count=6, every={"lautum": 4}, only=3)
+    assert "lautum-u03" not in small(count=6, every={"lautum": 4}).config.methods
+    assert layout.config.pretrain_settings("digits-letters", "lautum").steps == pytest.approx(
+        layout.config.pretrain_settings("digits-letters", "standard").steps
+    )
+
+
+def test_a_confirmation_is_of_the_universe_that_the_rule_picks():
+    again = recompute.declared(ROOT / "reports/universes-cifar/universes.csv")
+    first = range(14)  # which were finished when the rule was declared
+    distances = {key: distance for key, distance in again.distances().items() if key[0] in first}
     leads = {
         (universe, steps): lead
         for steps in again.budgets
         for universe, lead in again.by_universe("lautum", steps).items()
+        if universe in first
     }
-    nearest, largest = min(distances, key=distances.__getitem__), max(leads, key=leads.__getitem__)
-    for rule, (universe, steps) in (("nearest", nearest), ("largest", largest)):
-        layout = confirmed(rule, Path("declared.yaml"))
-        assert layout.config.transfer_settings("mnist-notmnist-small", "lautum").steps == steps
-        text = Path("picked.yaml").read_text()
-        assert f"universe {universe} after {steps} steps, of 24 the " in text.splitlines()[0]
-        assert f"chosen: universe {universe}, source rate of inferred" in text
+    for name, picked in (
+        ("nearest", min(distances, key=distances.__getitem__)),
+        ("largest", max(leads, key=leads.__getitem__)),
+    ):
+        path = ROOT / f"config/{name}-cifar.yaml"
+        steps = config.load(path).transfer_settings("cifar10-cifar100", "lautum").steps
+        assert (yaml.safe_load(path.read_text(encoding="utf-8"))["universes"]["only"], steps) == picked
+        number = f"{distances[picked]:.1f} points away" if name == "nearest" else f"by {leads[picked]:.1f} points"
+        assert f"Universe {picked[0]} after {steps} steps, {number}, of the 14" in path.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("which", "of", "message"),
-    [
-        ("neares", "universes-mnist", "unknown rule 'neares'; did you mean 'nearest'"),
-        ("48", "universes-mnist", "declares universes 0 to 47, got 48"),
-        ("0", "published", "is no campaign over universes"),
-        ("nearest", "quickstart-universes", "no accuracies for the task"),
-    ],
-)
-def test_what_cannot_be_picked_is_refused(small, which, of, message):
-    made_of(small(count=2))
-    universes.collect(small(count=2))
-    source = "small.yaml" if of.startswith("quickstart") else ROOT / f"config/{of}.yaml"
-    with pytest.raises(LautumError, match=message):
-        confirmation.settings_file(source, which)
+@pytest.mark.parametrize("name", ["universes-mnist", "universes-cifar"])
+def test_the_graph_asks_for_every_figure_that_a_report_on_universes_has(name):
+    pictures = {picture.stem for picture in (ROOT / "reports" / name).glob("*.png")}
+    assert pictures == set(universes.figure_names(config.load(ROOT / f"config/{name}.yaml")))
+
+
+def test_a_factor_of_another_method_has_no_map(small):
+    layout = small(count=2)
+    assert universes.figure_names(layout.config) == ["curve", "levels", "mechanism", "others", "map-optimiser-budget"]
+    factors = yaml.safe_load((ROOT / "config/quickstart-universes.yaml").read_text(encoding="utf-8"))["universes"][
+        "factors"
+    ]
+    factors["optimiser"]["methods"] = ["target_only"]
+    assert "map-optimiser-budget" not in universes.figure_names(small(count=2, factors=factors).config)

@@ -56,12 +56,6 @@ def _compare(options: Namespace) -> None:
     print(compare.text(first, second, options.folders))
 
 
-def _universe(options: Namespace) -> None:
-    from lautum.results import confirmation
-
-    print(confirmation.settings_file(options.config, options.which), end="")
-
-
 def _rung(options: Namespace) -> None:
     from lautum.results import selection
 
@@ -130,14 +124,6 @@ def _two_folders(parser: ArgumentParser) -> None:
     parser.add_argument("folders", nargs=2, metavar="FOLDER", help="of collected results, e.g. reports/published")
 
 
-def _which(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "which",
-        metavar="WHICH",
-        help="its number; or `nearest`, where Standard is nearest to the paper; or `largest`, where Lautum leads most",
-    )
-
-
 def _rung_number(parser: ArgumentParser) -> None:
     parser.add_argument("rung", type=count, metavar="N", help="1, 2, ...")
 
@@ -152,11 +138,6 @@ COMMANDS = {
         "compare two campaigns cell by cell, paired where seeds are common, and name the settings that differ",
         _compare,
         (_two_folders,),
-    ),
-    "universe": Command(
-        "print the settings of one universe as a file that an ordinary campaign extends, to run it with fresh seeds",
-        _universe,
-        (_which, config_file),
     ),
     "rung": Command(
         "rank the trials of a rung of a hyper-parameter search and say which go on to the next",

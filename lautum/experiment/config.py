@@ -185,10 +185,7 @@ def load(path: Path | str) -> Config:
 
 def _read(path: Path) -> tuple[Any, dict[tuple, str], Catalogue]:
     """The values of a configuration, their sources, and what it can name."""
-    return _expanded(config_files.read(path))
-
-
-def _expanded(values: Any) -> tuple[Any, dict[tuple, str], Catalogue]:
+    values = config_files.read(path)
     known = catalogue.read(values.get("plugins", ()), values.get("datasets", {}))
     values, sources = config_files.split_sources(multiverse.expand(searching.expand(values, known), known))
     return values, sources, known
@@ -200,53 +197,15 @@ def hyper_parameters(path: Path | str) -> list[dict[str, Any]]:
     One dictionary for each (task, method, stage, name).
     """
     config = load(path)
-    (_, sources, _) = _read(Path(path))
-    return [
-        row for task in config.grid.tasks for name in config.grid.methods for row in _of(config, task, name, sources)
-    ]
-
-
-def of_universe(path: Path | str, number: int) -> dict[str, Any]:
-    """What universe `number` of a campaign sets for each method, as a configuration has it, for a file to extend.
-
-    {"tasks": {task: {"methods": {method: {stage: {setting: {"value": ..., "source": ...}}}}}}}; methods that the
-    campaign runs in some of its universes only are among them.
-
-    Raises LautumError as `load`, and for a campaign that has no universes, or fewer.
-    """
-    declared = load(path).universes
-    if declared is None:
-        raise LautumError(f"{path} is no campaign over universes")
-    if number >= declared.count:
-        raise LautumError(f"{path} declares universes 0 to {declared.count - 1}, got {number}")
-    values = config_files.read(Path(path))
-    values["universes"] = values["universes"] | {"every": {}, "count": number + 1}
-    values, sources, known = _expanded(values)
-    config = Config.model_validate(values, context={"catalogue": known})
-    (task,) = config.grid.tasks
-    methods: dict[str, Any] = {}
-    for name in config.grid.methods:
-        definition, own = config.methods[name], config.tasks[task].own(name)
-        if definition.universe == number:
-            chosen: dict[str, dict] = {"pretrain": {}, "transfer": {}}
-            for row in _of(config, task, name, sources):
-                stage, setting = row["stage"], row["name"]
-                if setting in getattr(config.tasks[task], stage) | getattr(own, stage):
-                    value = list(row["value"]) if isinstance(row["value"], tuple) else row["value"]
-                    chosen[stage][setting] = {"value": value, "source": row["source"]}
-            methods[str(definition.arm)] = chosen
-    return {"tasks": {task: {"methods": methods}}}
-
-
-def _of(config: Config, task: str, name: str, sources: dict) -> list[dict[str, Any]]:
-    return [
-        row
-        for stage, settings in (
-            ("pretrain", config.pretrain_settings(task, name)),
-            ("transfer", config.transfer_settings(task, name)),
-        )
-        for row in _hyper_parameters(settings, task, name, stage, getattr(config.methods[name], stage), sources)
-    ]
+    (_, sources, _), rows = _read(Path(path)), []
+    for task in config.grid.tasks:
+        for name in config.grid.methods:
+            for stage, settings in (
+                ("pretrain", config.pretrain_settings(task, name)),
+                ("transfer", config.transfer_settings(task, name)),
+            ):
+                rows += _hyper_parameters(settings, task, name, stage, getattr(config.methods[name], stage), sources)
+    return rows
 
 
 def _hyper_parameters(settings: Strict, task: str, method: str, stage: str, objective: str, sources: dict) -> list:

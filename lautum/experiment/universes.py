@@ -5,8 +5,12 @@ et al. 2020, specification curves; Steegen et al. 2016, multiverse analysis). A 
 `factors`, the same for all methods of the grid, which become `<method>-u00`, `<method>-u01`, ... Pre-transfer choices
 cost most, so each of them is crossed with several post-transfer choices, and universes that share them share
 their pre-trainings. The budget of the post-transfer stage is no factor: `transfer.snapshots` measures many at once.
+
+A file that extends such a configuration with `universes: {only: 17}` is an ordinary campaign with that universe's
+settings: a universe that stood out among many is to be looked at again, with seeds that had no part in picking it.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Literal
 
@@ -97,9 +101,12 @@ class Universes(Strict):
     every: dict[str, PositiveInt] = {}  # methods that are run in every n-th universe only
     nearness: Nearness
     factors: dict[str, Factor] = Field(min_length=1)
+    only: NonNegativeInt | None = None  # the settings of this universe, for an ordinary campaign of all methods
 
     @model_validator(mode="after")
     def _consistent(self):
+        if self.only is not None and self.only >= self.count:
+            raise ValueError(f"only must be one of the universes, 0 to {self.count - 1}, got {self.only}")
         if "budget" in self.factors:
             raise ValueError("a factor must not be called budget: that is what snapshots measure")
         taken: dict[tuple[str, str, str | None], str] = {}
@@ -115,6 +122,10 @@ class Universes(Strict):
                     if other != name:
                         raise ValueError(f"factors {other} and {name} both set {factor.stage}.{setting}")
         return self
+
+    def numbers(self, method: str) -> Sequence[int]:
+        """The universes that a method is run in."""
+        return range(0, self.count, self.every.get(method, 1)) if self.only is None else [self.only]
 
     def positions(self) -> np.ndarray:
         """The sample, in [0, 1): a row for each universe, a column for each factor."""
@@ -133,6 +144,10 @@ class Universes(Strict):
             for row in self.positions()
         ]
 
+    def of_claim(self) -> list[str]:
+        """The factors that play a part in the claim: the weight of Mk-MMD, say, does not."""
+        return [name for name, factor in self.factors.items() if factor.methods is None or {*factor.methods} & {*CLAIM}]
+
 
 class _Outline(Outline):
     universes: Universes
@@ -141,17 +156,19 @@ class _Outline(Outline):
 def expand(values: dict, catalogue: Catalogue) -> dict:
     """A configuration's mapping with each method of its grid replaced by one for each universe; else unchanged.
 
-    What is malformed is left as it is, for the configuration's own check to refuse. Raises LautumError for a factor
-    that no method of the grid has, or whose values one of them does not allow.
+    With `universes.only` the methods stay, with the settings of that universe, and `universes` goes. What is malformed
+    is left as it is, for the configuration's own check to refuse. Raises LautumError for a factor that no method of the
+    grid has, or whose values one of them does not allow.
     """
     try:
         outline = _Outline.model_validate(values)
     except ValidationError:
         return values
     universes, grid = outline.universes, outline.grid
+    alone = universes.only is not None  # then a campaign need not have every method that the space is about
     if len(grid.tasks) != 1:
         raise LautumError(f"a campaign over universes has one task, got {', '.join(grid.tasks)}")
-    if [*CLAIM] not in [[*pair] for pair in values.get("comparisons", ())]:
+    if not alone and [*CLAIM] not in [[*pair] for pair in values.get("comparisons", ())]:
         raise LautumError(f"comparisons of a campaign over universes must hold [{', '.join(CLAIM)}], which it is about")
     named = {
         "universes.every": universes.every,
@@ -160,29 +177,29 @@ def expand(values: dict, catalogue: Catalogue) -> dict:
     }
     for where, methods in named.items():
         for method in methods:
-            require_known(f"method in {where}", method, grid.methods)
+            require_known(f"method in {where}", method, outline.methods if alone else grid.methods)
     rows, variants, used = universes.positions(), {}, set()
     for method in grid.methods:
         require_known("method in grid.methods", method, outline.methods)
         applying = _applying(universes, method, outline.methods[method], catalogue)
         used |= applying.keys()
         variants[method] = []
-        for number, row in enumerate(rows):
-            if number % universes.every.get(method, 1):
-                continue
+        for number in universes.numbers(method):
             own: dict[str, Any] = {stage: {} for stage in STAGES}
-            if method == universes.nearness.method:
+            if method == universes.nearness.method and not alone:
                 own["more_seeds"] = universes.nearness.seeds
-            for (name, factor), position in zip(universes.factors.items(), row, strict=True):
+            for (name, factor), position in zip(universes.factors.items(), rows[number], strict=True):
                 if name in applying:
                     source = f"chosen: universe {number}, {name} of {factor.source}"
                     settings = factor.at(position, applying[name])[1].items()
                     own[factor.stage] |= {key: {"value": value, "source": source} for key, value in settings}
-            variants[method].append(Variant(f"{method}-u{number:02d}", {"universe": number, "arm": method}, own))
+            variant = Variant(f"{method}-u{number:02d}", {"universe": number, "arm": method}, own)
+            variants[method].append(Variant(method, {}, own) if alone else variant)
     for name in universes.factors:
-        if name not in used:
+        if name not in used and not alone:
             raise LautumError(f"universes.factors.{name}: no method of the grid has its settings")
-    return expanded(values, outline, variants)
+    whole = expanded(values, outline, variants)
+    return {key: value for key, value in whole.items() if key != "universes"} if alone else whole
 
 
 def _applying(universes: Universes, method: str, definition: MethodOutline, catalogue: Catalogue) -> dict[str, bool]:

@@ -1,6 +1,7 @@
 """Figures of a campaign over universes, in the style of `lautum.report.style`. A mark tells what was chosen there."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,9 @@ from matplotlib.figure import Figure
 from lautum import paper
 from lautum.report.style import WIDTH, add_grid, method_style
 from lautum.report.svg import name_marks
-from lautum.results import specifications, universes
+from lautum.results import specifications
 from lautum.results.multiverse import CLAIM, Analysis
+from lautum.results.universes import MAPS
 
 ABOVE, BELOW, OPEN = "#0072B2", "#C44E00", "0.45"
 INTERVALS = {
@@ -21,21 +23,18 @@ INTERVALS = {
 }  # paler, but opaque: only lines that nothing shines through are joined on a page
 
 
-def build_figures(analysis: Analysis) -> dict[str, Figure]:
-    """All figures by name."""
+def build_figures(analysis: Analysis, names: Sequence[str]) -> dict[str, Figure]:
+    """Those of `lautum.results.universes.figure_names`, by name."""
     figures = {
-        "curve": curve_figure(analysis),
-        "levels": levels_figure(analysis),
+        "curve": curve_figure,
+        "levels": levels_figure,
+        "distance": distance_figure,
+        "others": others_figure,
+        "mechanism": mechanism_figure,
     }
-    if analysis.is_in_paper:
-        figures["distance"] = distance_figure(analysis)
-    if len(analysis.comparisons) > 1:
-        figures["others"] = others_figure(analysis)
-    for one, other in universes.MAPS:
-        if {one, other} <= {*analysis.levels, "budget"}:
-            figures[f"map-{one}-{other}"] = map_figure(analysis, one, other)
-    figures["mechanism"] = mechanism_figure(analysis)
-    return figures
+    for one, other in MAPS:
+        figures[f"map-{one}-{other}"] = partial(map_figure, one=one, other=other)
+    return {name: figure(analysis) for name, figure in figures.items() if name in names}
 
 
 def describe(

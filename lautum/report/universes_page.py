@@ -14,6 +14,7 @@ from lautum.experiment.layout import Layout
 from lautum.files import write_text
 from lautum.report import page, style, table_text, universes_figures
 from lautum.report.page import Section, parts
+from lautum.results import universes
 from lautum.results.equivalence import HALF, LEVEL, MARGINS
 from lautum.results.multiverse import CLAIM, Analysis
 
@@ -78,7 +79,10 @@ def write_all(layout: Layout, path: Path | str) -> Path:
         raise LautumError(
             f"no universe of {layout.config.name} is finished with both {' and '.join(CLAIM)}; run the campaign further"
         )
-    drawn = universes_figures.build_figures(analysis)
+    names = universes.figure_names(layout.config)
+    if len(analysis.comparisons) < 2:  # of methods that are not run in every universe there may be nothing yet
+        names = [name for name in names if name != "others"]
+    drawn = universes_figures.build_figures(analysis, names)
     style.write(drawn, layout.report)
     frames = tables(analysis)
     for name, frame in frames.items():

@@ -137,12 +137,12 @@ class Analysis:
     def levels(self) -> pd.DataFrame:
         """What each universe chose: a row for each, a column for each factor, ranges as lower and upper half.
 
-        Of factors that play a part in the claim: the weight of Mk-MMD, say, does not.
+        Of factors that play a part in the claim.
         """
-        positions = self.design.positions()
+        positions, of_claim = self.design.positions(), self.design.of_claim()
         columns = {}
         for number, (name, factor) in enumerate(self.design.factors.items()):
-            if factor.methods is not None and not set(factor.methods) & set(CLAIM):
+            if name not in of_claim:
                 continue
             if factor.levels is None:
                 middle = factor.at(0.5)[0]

@@ -130,11 +130,11 @@ def complete(layout: Layout, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure_names(config: Config) -> list[str]:
-    """The figures of the campaign's report, for the rule that makes it: which, depends on what is declared."""
+    """The figures of the campaign's report: which, depends on what is declared. Of `report.universes_figures`."""
     design, task = config.universes, config.tasks[config.grid.tasks[0]]
     assert design is not None
-    names, chosen = ["curve", "levels", "mechanism"], {*design.factors, "budget"}
-    if not any(math.isnan(paper.accuracy(task.paper_table, CLAIM[0], labels)) for labels in task.label_counts):
+    names, chosen = ["curve", "levels", "mechanism"], {*design.of_claim(), "budget"}
+    if not any(math.isnan(paper.accuracy(task.paper_table, CLAIM[1], labels)) for labels in task.label_counts):
         names.append("distance")
     arms = {config.methods[method].arm for method in config.grid.methods}
     if sum(set(pair) <= arms for pair in config.comparisons) > 1:
