@@ -154,6 +154,9 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     mnist = recompute.maps()["MNIST → notMNIST"]
     _, behind, number = mnist.counts([block for block in mnist.blocks if block not in mnist.collapsed()])
     assert f"where nothing collapsed, in {behind} of {number} comparisons" in FINDINGS
+    leads = mnist.over_choices(mnist.differences("lautum", "standard"))
+    where = f"in all {NUMBERS[len(leads)]} ways of pre-training ({points(min(leads))} to {points(max(leads))} points)"
+    assert max(leads) < 0 and f"mean lead is below zero {where}" in FINDINGS
     assert f"behind also where nothing collapsed, in {behind} of {number}" in README
     for pair in (("lautum", "lautum_source"), ("standard", "target_only")):
         low, high = recompute_tables.interval(mnist.over_choices(mnist.differences(*pair)))
