@@ -51,7 +51,9 @@ SHARES = (
     "2.5 % would lie on each side."
 )
 DECIDES = (
-    "Of the variance of Lautum’s lead over universes and budgets, the part that each choice explains beside all others."
+    "Of the variance of Lautum’s lead over universes and budgets, the part that each choice explains beside all "
+    "others, and what no choice explains by itself. What lies between ways of pre-training, and within them, divides "
+    "the same variance once more: the lines do not add up to 100."
 )
 AVERAGE = (
     "Lautum’s mean lead over {} pre-transfer choices with its 95 % t interval, and whether it is practically "
