@@ -91,6 +91,7 @@ def curve_figure(analysis: Analysis) -> Figure:
         below.vlines(places, number - 0.35, number + 0.35, color="black", linewidth=0.6)
     below.set_yticks(range(len(rows)), [f"{name}: {level}" for name, level in rows], fontsize=5)
     below.set_ylim(len(rows) - 0.5, -0.5)
+    below.xaxis.get_major_locator().set_params(integer=True)  # few universes: no half places
     below.set_xlabel("Universe and budget, in order of the gain")
     names = [name for name, _ in rows]
     for number in range(1, len(rows)):
