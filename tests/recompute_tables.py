@@ -23,6 +23,13 @@ COMPARED = [  # in every table of the paper's four methods
     ("mk_mmd", "temporal_ensembling"),
     ("temporal_ensembling", "standard"),
 ]
+CONFIRMED = [  # in a confirmation of one universe
+    ("lautum", "standard"),
+    ("lautum", "lautum_source"),
+    ("mk_mmd", "standard"),
+    ("temporal_ensembling", "standard"),
+    ("standard", "target_only"),
+]
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -46,10 +53,13 @@ def holm(p: dict) -> dict:
 
 
 def sign_flip(values: np.ndarray) -> float:
-    """The share of all 2^n sign patterns whose mean is as far from zero; in integers, so that ties are ties."""
-    patterns = (np.arange(2 ** len(values))[:, None] >> np.arange(len(values))) & 1
-    sums = np.abs((2 * patterns - 1) @ values)
-    return float(np.mean(sums >= abs(values.sum())))
+    """The share of all 2^n sign patterns whose sum is as far from zero; of whole numbers, so that ties are ties."""
+    total = int(np.abs(values).sum())
+    shares = np.zeros(2 * total + 1)  # of every sum from -total to total
+    shares[total] = 1
+    for value in values:
+        shares = (np.roll(shares, value) + np.roll(shares, -value)) / 2
+    return float(shares[np.abs(np.arange(-total, total + 1)) >= abs(values.sum())].sum())
 
 
 def outside(values: np.ndarray, margin: float) -> float:
@@ -87,7 +97,7 @@ def table(campaign: str, compared=tuple(COMPARED)) -> dict[tuple, dict[str, floa
                     "high": high,
                     "paper": paper,
                     "t": stats.ttest_1samp(points, 0).pvalue,
-                    "sign_flip": sign_flip(counts) if len(counts) <= 16 else np.nan,
+                    "sign_flip": sign_flip(counts),
                     "within 1 point": outside(points, 1),
                     "within 2 points": outside(points, 2),
                     "within half": outside(points, abs(paper) / 2) if np.isfinite(paper) else 1.0,
@@ -126,6 +136,16 @@ def headline(found: dict[tuple, dict[str, float]]) -> dict[str, object]:
         "significant by t": sum(row["t, Holm"] < 0.05 for row in found.values()),
         "ahead in them": {key[1] if row["mean"] > 0 else key[2] for key, row in significant.items()},
     }
+
+
+def verdict(row: dict[str, float]) -> str:
+    """Of Lautum - Standard in a confirmation, as docs/universes.md prescribes."""
+    if row["sign_flip, Holm"] < 0.05:
+        return "the lead is confirmed" if row["mean"] > 0 else "Lautum is behind"
+    for margin in ("within 1 point", "within 2 points", "within half"):
+        if row[f"{margin}, Holm"] < 0.05:
+            return f"practically zero {margin}" + " of the paper's gain" * (margin == "within half")
+    return "not decided"
 
 
 def interval(values) -> tuple[float, float]:

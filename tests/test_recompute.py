@@ -65,8 +65,8 @@ def test_every_difference_is_found_again(campaign):
         for name in ("mean", "low", "high"):
             assert 100 * row[name] == pytest.approx(again[name], abs=1e-9)
         for name, column in COLUMNS.items():
-            if again[name] == again[name]:
-                assert row[column] == pytest.approx(again[name], rel=1e-6, abs=1e-12), (name, again)
+            drawn = name.startswith("sign_flip") and row["n"] > 16  # from a sample of the sign patterns
+            assert row[column] == pytest.approx(again[name], rel=1e-6, abs=0.02 if drawn else 1e-12), (name, again)
         if again["paper"] == again["paper"]:
             assert 100 * row["paper"] == pytest.approx(again["paper"])
             assert row["within_half"] == pytest.approx(again["within half"], rel=1e-6, abs=1e-12)
