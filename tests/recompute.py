@@ -2,8 +2,8 @@
 
     python tests/recompute.py
 
-prints those of the published tables (reports/published, reports/fifty-labels) and of every campaign over universes
-(reports/universes-*/universes.csv). tests/test_recompute.py compares them with README, documents and pages. What is
+prints those of the published tables (reports/published, reports/fifty-labels), of every campaign over universes
+(reports/universes-*/universes.csv) and of the confirmations (reports/nearest-*, reports/largest-*). tests/test_recompute.py compares them with README, documents and pages. What is
 computed, and by which rule a sentence follows, is written here a second time, from docs/protocol.md and
 docs/universes.md.
 """
@@ -11,7 +11,7 @@ docs/universes.md.
 from pathlib import Path
 
 import numpy as np
-from recompute_tables import ROOT, headline, paper_gain, rows, table
+from recompute_tables import CONFIRMED, PAPER, ROOT, headline, paper_gain, rows, table, verdict
 from recompute_universes import Universes, signed
 
 
@@ -62,9 +62,35 @@ def overview(maps: dict[str, Universes]) -> list[str]:
     return head + ["| " + " | ".join([name, *map(line, maps.values())]) + " |" for name, line in lines.items()]
 
 
+def confirmation(campaign: str) -> list[str]:
+    """Its rows of the table of findings: for each label count how accurate Standard is, the differences, the verdict."""
+
+    def difference(row: dict[str, float]) -> str:
+        return f"{row['mean']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]".replace("-", "−")
+
+    records = rows(ROOT / "reports" / campaign / "records.csv")
+    found, source = table(campaign, CONFIRMED), records[0]["source"]
+    lines = []
+    for labels in sorted({int(row["labels"]) for row in records}):
+        some = {key[1:3]: row for key, row in found.items() if key[3] == labels}
+        standard = [row for row in records if row["method"] == "standard" and int(row["labels"]) == labels]
+        accuracy = np.mean([100 * int(row["correct"]) / int(row["n_images"]) for row in standard])
+        gain = some["lautum", "standard"]
+        compared = [difference(some[pair]) for pair in CONFIRMED if pair != ("lautum", "standard")]
+        cells = [f"{accuracy:.1f} ({PAPER[source, labels][0]:.1f})", f"{difference(gain)} ({gain['paper']:+.1f})"]
+        lines.append("| " + " | ".join([campaign, str(labels), *cells, verdict(gain), *compared]) + " |")
+    return lines
+
+
 def points(values: np.ndarray) -> str:
     """As `signed`, as it is printed."""
     return signed(values).replace("-", "−")
+
+
+def confirmations() -> list[str]:
+    """The campaigns that ran one universe again and are finished."""
+    names = [f"{which}-{task}" for task in ("mnist", "cifar") for which in ("nearest", "largest")]
+    return [name for name in names if (ROOT / "reports" / name).exists()]
 
 
 def main() -> None:
@@ -73,6 +99,8 @@ def main() -> None:
         for name, value in headline(table(campaign)).items():
             print(f"{campaign}: {name}: {value}")
     print(*overview(maps()), sep="\n")
+    for campaign in confirmations():
+        print(*confirmation(campaign), sep="\n")
     for task, some in maps().items():
         print(task, *some.sentences(), some.learnt(), some.mechanism(), some.mechanism(some.collapsed()), sep="\n")
 

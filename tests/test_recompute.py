@@ -54,7 +54,10 @@ COLUMNS = {
 }
 
 
-@pytest.mark.parametrize("campaign", ["published", "controls", "fifty-labels", "first", "first-cifar10-cifar100"])
+TABLES = ["published", "controls", "fifty-labels", "first", "first-cifar10-cifar100"]
+
+
+@pytest.mark.parametrize("campaign", TABLES + recompute.confirmations())
 def test_every_difference_is_found_again(campaign):
     table = pd.read_csv(ROOT / f"reports/{campaign}/differences.csv")
     compared = list(table[["method", "baseline"]].drop_duplicates().itertuples(index=False, name=None))
@@ -112,6 +115,12 @@ def test_where_the_claim_holds_is_told_as_the_runs_have_it():
     for some in maps.values():
         table = pd.read_csv(some.path.with_name("joint.csv"))
         assert dict(zip(table["labels"], table["holm"], strict=True)) == pytest.approx(some.joint(), abs=0.01)
+
+
+def test_each_confirmation_is_told_as_its_records_have_it():
+    assert recompute.confirmations()
+    for campaign in recompute.confirmations():
+        assert "\n".join(recompute.confirmation(campaign)) in FINDINGS
 
 
 def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
