@@ -69,7 +69,8 @@ def finished(tmp_path_factory, builtin_data, forked) -> Path:
     folder = tmp_path_factory.mktemp("campaign")
     shutil.copytree(builtin_data, folder / "data")
     (folder / "toy.yaml").write_text(yaml.safe_dump(TOY))
-    (folder / "driver.log").write_text(snakemake(folder, "--cores", "2", "--scheduler", "greedy", variables=forked))
+    options = ["--cores", "2", "--scheduler", "greedy", "--verbose"]
+    (folder / "driver.log").write_text(snakemake(folder, *options, variables=forked))
     return folder
 
 
@@ -92,6 +93,12 @@ def test_the_driver_and_the_jobs_say_how_far_they_are(finished, monkeypatch):
     assert all(job.result.exists() and str(job.result) in job.log.read_text() for job in wanted)
     now = status.read(layout)
     assert set(now.cells.values()) == {"done"} and now.running == now.failed == []
+
+
+def test_the_scheduler_looks_at_the_jobs_when_one_has_ended_and_not_every_second_since(finished):
+    log = (finished / "driver.log").read_text()
+    looked, ended = (len(re.findall(text, log, re.MULTILINE)) for text in ("^Ready jobs: ", "^Finished jobid: "))
+    assert 0 < looked <= ended + 1
 
 
 def test_standard_and_temporal_ensembling_share_their_pretraining(finished):
