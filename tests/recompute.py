@@ -3,9 +3,9 @@
     python tests/recompute.py
 
 prints those of the published tables (reports/published, reports/fifty-labels), of every campaign over universes
-(reports/universes-*/universes.csv) and of the confirmations (reports/nearest-*, reports/largest-*). tests/test_recompute.py compares them with README, documents and pages. What is
-computed, and by which rule a sentence follows, is written here a second time, from docs/protocol.md and
-docs/universes.md.
+(reports/universes-*/universes.csv) and of the confirmations (reports/nearest-*, reports/largest-*).
+tests/test_recompute.py compares them with README, documents and pages. What is computed, and by which rule a sentence
+follows, is written here a second time, from docs/protocol.md and docs/universes.md.
 """
 
 from pathlib import Path
@@ -63,7 +63,7 @@ def overview(maps: dict[str, Universes]) -> list[str]:
 
 
 def confirmation(campaign: str) -> list[str]:
-    """Its rows of the table of findings: for each label count how accurate Standard is, the differences, the verdict."""
+    """Its rows of the table of findings, by label count: how accurate Standard is, the differences, the verdict."""
 
     def difference(row: dict[str, float]) -> str:
         return f"{row['mean']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]".replace("-", "−")
