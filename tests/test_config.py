@@ -269,6 +269,13 @@ def test_a_name_is_not_inherited(tmp_path):
         config.load(tmp_path / "mine.yaml")
 
 
+def test_what_a_campaign_says_of_itself_is_not_inherited(tmp_path):
+    nearest = ROOT / "config/nearest-mnist.yaml"
+    assert "universe 20" in config.load(nearest).about
+    (tmp_path / "mine.yaml").write_text(f"extends: {nearest}\nname: mine\n")
+    assert config.load(tmp_path / "mine.yaml").about == ""
+
+
 def test_seeds_of_the_grid_are_heard_or_refused(tmp_path):
     (tmp_path / "own.yaml").write_text(
         f"extends: {ROOT / 'config/config.yaml'}\nname: own\n"

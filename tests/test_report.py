@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def campaign(**changes) -> origin.Campaign:
     drawn |= training_figures.build_figures(runs, results, table_text.transfers(built["accuracy"]), pair)
     made = origin.Campaign(
         name="synthetic",
+        about="",
         command="snakemake --config 'a<b & c'",
         runs=runs,
         built=built,
@@ -65,6 +67,14 @@ def shown(tmp_path_factory):
 
 def flat(read: Page) -> str:
     return " ".join(read.text.split())
+
+
+def test_what_a_campaign_says_of_itself_stands_before_the_answer(tmp_path):
+    read = write(tmp_path, about="Of one setting <only>.")
+    card = json.loads((tmp_path / "card.json").read_text(encoding="utf-8"))
+    assert card["line"].startswith("Of one setting <only>. ")
+    text = flat(read)
+    assert text.index("Of one setting <only>.") < text.index("With few labelled")
 
 
 def test_the_top_of_the_page_answers(shown):

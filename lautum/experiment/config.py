@@ -76,6 +76,7 @@ class Config(Strict):
     """A campaign: a grid, the definitions it refers to, and where files go."""
 
     name: Campaign
+    about: str = Field("", max_length=1000)  # what a reader must know before any number, on the page and in the list
     folders: Folders = Folders()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_seconds: float = Field(60, ge=0)  # a training job saves its state about this often

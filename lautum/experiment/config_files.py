@@ -22,8 +22,8 @@ def read(path: Path | str) -> dict:
     """The file's mapping merged over what it extends: one file, or several. Lists are tuples.
 
     Of several the later ones win; but what extends another wins over that one wherever it stands. A name is not
-    inherited, or the campaign would take the place of another one's report; nor are a task's `looks`, which are what
-    was done in one campaign.
+    inherited, or the campaign would take the place of another one's report; nor are `about` and a task's `looks`, which
+    are of one campaign.
 
     Raises LautumError when a file is no configuration or extends itself, when this one has no name of its own, or when
     a `grid.seeds` would not reach a task.
@@ -42,7 +42,7 @@ def read(path: Path | str) -> dict:
             raise LautumError(f"{last}: the name {own['name']!r} is taken by {file}, which it extends; choose another")
     for file, values in (*bases, (last, own)):
         own = {key: value for key, value in values.items() if key != "extends"} | _located(values, file.parent)
-        merged = _merge(_without_looks(merged), own, file.name)
+        merged = _merge(_inherited(merged), own, file.name)
     _require_heard_seeds([*bases, (last, own)], merged)
     return merged
 
@@ -68,7 +68,9 @@ def _require_heard_seeds(files: list[tuple[Path, dict]], merged: dict) -> None:
             )
 
 
-def _without_looks(values: dict) -> dict:
+def _inherited(values: dict) -> dict:
+    """Without what is of one campaign."""
+    values = {key: value for key, value in values.items() if key != "about"}
     tasks = values.get("tasks")
     if not isinstance(tasks, dict):
         return values

@@ -53,6 +53,7 @@ def write(layout: Layout, path: Path | str) -> Path:
     trials = [Path(trial) for trial in layout.config.trials]
     made = Campaign(
         name=layout.config.name,
+        about=layout.config.about,
         command=f"snakemake --profile local --configfile {path}",
         runs=tables.grid(results.runs, expected),
         built=built,

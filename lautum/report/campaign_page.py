@@ -46,6 +46,7 @@ def write(folder: Path, campaign: Campaign) -> Path:
         question=answers.question(differences, part),
         line=" ".join(sentences),
         card=_card(campaign, sentences, transfers),
+        about=campaign.about,
         notices=_notices(runs, part),
         sections=[
             *(_task_section(campaign, task, transfers[task], part) for task in transfers),

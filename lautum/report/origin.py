@@ -32,6 +32,7 @@ class Campaign(NamedTuple):
     """What the page is made from."""
 
     name: str
+    about: str  # what its configuration says of it
     command: str  # that makes the results from nothing
     runs: pd.DataFrame  # from `tables.grid`
     built: Mapping[str, Table]  # from `tables.build_tables`

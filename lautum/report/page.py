@@ -48,6 +48,7 @@ def write(
     line: str,
     card: Markup,
     sections: Sequence[Section],
+    about: str = "",
     notices: Sequence[str] = (),
     thumbnail: str = "",
 ) -> Path:
@@ -59,6 +60,7 @@ def write(
         line: the answer in one sentence, without markup.
         card: the answer: sentences, the decisive figure, a small table.
         sections: in order; with more than one the page has contents.
+        about: what its campaign says of itself, before the answer here and in a list.
         notices: what a reader must know before any number, e.g. that runs are missing.
         thumbnail: name of a picture in the folder of the page.
 
@@ -70,11 +72,11 @@ def write(
         line=line,
         card=card,
         sections=_with_own_ids(sections),
-        notices=notices,
+        notices=[about] * bool(about) + [*notices],
         up="../index.html" if (path.parent.parent / "index.html").exists() else None,
     )
     write_text(path, html)
-    tile = {"title": title, "line": line, "thumbnail": thumbnail}
+    tile = {"title": title, "line": f"{about} {line}".lstrip(), "thumbnail": thumbnail}
     write_text(path.with_name("card.json"), json.dumps(tile, indent=1, ensure_ascii=False) + "\n")
     return path
 

@@ -27,13 +27,16 @@ def write_all(layout: Layout, path: Path) -> Path:
     transfers = {task: table_text.transfer_name(tasks[task].source, tasks[task].target) for task in tasks}
     drawn = selection_figures.build_figures(trials, list(layout.config.methods), transfers)
     style.write(drawn, layout.report, ["png"])  # the page has them as vectors
-    return write(layout.report, trials, drawn, transfers)
+    return write(layout.report, trials, drawn, transfers, layout.config.about)
 
 
-def write(folder: Path, trials: pd.DataFrame, drawn: Mapping[str, Figure], transfers: Mapping[str, str]) -> Path:
+def write(
+    folder: Path, trials: pd.DataFrame, drawn: Mapping[str, Figure], transfers: Mapping[str, str], about: str
+) -> Path:
     """Write `folder`/index.html and return its path.
 
-    `trials` is trials.csv, `drawn` are `selection_figures.build_figures` of it, `transfers` the tasks' names.
+    `trials` is trials.csv, `drawn` are `selection_figures.build_figures` of it, `transfers` the tasks' names, `about`
+    what the configuration says of the campaign.
     """
     transfers = {task: transfers[task] for task in trials["task"].unique()}
     methods = ", ".join(paper.method_name(method) for method in trials["method"].unique())
@@ -78,6 +81,7 @@ def write(folder: Path, trials: pd.DataFrame, drawn: Mapping[str, Figure], trans
             parts().paragraphs([line]), page.table(["Method", "Accuracy (%)", "Runs", "Settings"], rows, caption)
         ),
         sections=sections,
+        about=about,
         thumbnail=f"{next(iter(transfers))}-budget.png",
     )
 

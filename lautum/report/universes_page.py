@@ -148,6 +148,7 @@ def write(
         line=sentences[0],
         card=card,
         sections=sections,
+        about=layout.config.about,
         notices=notices(analysis),
         thumbnail="curve.png",
     )
