@@ -99,6 +99,7 @@ def test_the_scheduler_looks_at_the_jobs_when_one_has_ended_and_not_every_second
     log = (finished / "driver.log").read_text()
     looked, ended = (len(re.findall(text, log, re.MULTILINE)) for text in ("^Ready jobs: ", "^Finished jobid: "))
     assert 0 < looked <= ended + 1
+    assert "\nExecute 2 jobs" in log
 
 
 def test_standard_and_temporal_ensembling_share_their_pretraining(finished):
@@ -200,7 +201,9 @@ def test_a_lost_record_is_made_again_alone(finished):
 def test_several_pretrainings_and_their_cells_are_one_job_where_the_configuration_says_so(finished, tmp_path, forked):
     shutil.copytree(finished / "data", tmp_path / "data")
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY | {"pretrainings_per_job": 4}))
-    output = snakemake(tmp_path, "--cores", "2", "--scheduler", "greedy", "--until", "cells", variables=forked)
+    options = ["--cores", "2", "--scheduler", "greedy", "--max-jobs-per-timespan", "1/1s"]
+    output = snakemake(tmp_path, *options, "--until", "cells", variables=forked)
+    assert "Execute 1 jobs" in output and "Execute 2 jobs" not in output  # a limit that somebody set is kept
     listed = Counter(re.findall(r"^(?:local)?rule (\w+):$", output, flags=re.MULTILINE))
     assert listed == {"split": 2, "cells": 2}  # six pre-trainings, eight cells
     for name in ("pretrained", "transferred"):

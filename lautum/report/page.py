@@ -72,7 +72,8 @@ def write(
         line=line,
         card=card,
         sections=_with_own_ids(sections),
-        notices=[about] * bool(about) + [*notices],
+        about=about,
+        notices=notices,
         up="../index.html" if (path.parent.parent / "index.html").exists() else None,
     )
     write_text(path, html)
@@ -94,7 +95,8 @@ def _with_own_ids(sections: Sequence[Section]) -> list[Section]:
 
 def write_list(path: Path, title: str, sections: Sequence[Section]) -> Path:
     """Write a page that leads to others, as `write` does; returns `path`."""
-    write_text(path, _html(title=title, line=title, question=None, card=None, sections=sections, notices=[], up=None))
+    html = _html(title=title, line=title, question=None, card=None, sections=sections, about="", notices=[], up=None)
+    write_text(path, html)
     return path
 
 
