@@ -41,8 +41,8 @@ onstart:
     # For its limit of 100 starts a second Snakemake looks at all ready jobs again a second after it has looked, for ever, and every job that ends begins one
     # more such round: the driver takes more of the processor with every job. Starting a job takes longer than that limit asks. Any other limit is kept.
     limit = getattr(workflow.scheduler, "job_rate_limiter", None)
-    now = [getattr(limit, name, None) for name in ("max_jobs", "timespan")]
-    if now == [100, 1]:
+    rate = [getattr(limit, name, None) for name in ("max_jobs", "timespan")]
+    if rate == [100, 1]:
         workflow.scheduler.job_rate_limiter = None
     # How many cells are done, and how long the rest will take, every minute: to the terminal and into Snakemake's log.
     threading.Thread(
