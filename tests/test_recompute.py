@@ -190,6 +190,55 @@ def test_what_is_said_of_the_largest_lead_is_what_was_found_again():
     assert f"{points(leads[1]['mean'])} with 20; the paper's {points(leads[1]['paper'])}" in told
 
 
+def test_what_is_said_of_the_setting_nearest_to_the_paper_is_what_was_found_again():
+    told = FINDINGS.partition("Of the setting nearest to the paper:")[2].partition("\n## ")[0]
+    design = config.load(ROOT / "config/nearest-mnist.yaml")
+    head = design.transfer_settings("mnist-notmnist-small", "lautum")
+    assert (head.trained, head.head, head.optimiser, head.learning_rate) == ("hidden", "keep", "adam", 1e-4)
+    assert (head.steps, head.batch_size) == (100, 128)
+    assert "for 100 steps of 128 images with Adam at 1e-4; λ is 0.93" in FINDINGS
+    assert design.pretrain_settings("mnist-notmnist-small", "lautum").weight == pytest.approx(0.93, abs=5e-3)
+    found = recompute.table("nearest-mnist", recompute_tables.CONFIRMED)
+    assert {row["n"] for row in found.values()} == {20}
+    leads = [row for key, row in found.items() if key[1:3] == ("lautum", "standard")]
+    assert all(recompute_tables.verdict(row) == "Lautum is behind" for row in leads)
+    losses = sorted(-row["mean"] for row in leads)
+    behind = f"{losses[0]:.0f} to {losses[-1]:.0f} points"
+    assert (
+        f"Lautum is behind, by {behind}." in told
+        and f"Lautum is {behind} behind, its source accuracy at chance" in README
+    )
+    shown = pd.read_csv(ROOT / "reports/nearest-mnist/differences.csv")
+    images = shown.query("method == 'lautum' and baseline == 'standard'")[["images_low", "images_high"]].to_numpy()
+    first, second, third = (f"[{points(low)}, {points(high)}]" for low, high in images * 100)
+    assert f"{first}, {second} and {third}" in told
+    without = [row["mean"] for key, row in found.items() if key[1:3] == ("standard", "target_only")]
+    assert {f"{-mean:.0f}" for mean in without} == {"10"}
+    assert "10 points ahead of Standard at every label count" in told and "no pre-training is 10 ahead" in README
+    largest = shown.query("baseline == 'target_only'")["p_holm"].max()
+    assert f"(p at most {largest:.4f} after Holm's correction" in told
+
+    pretraining = pd.read_csv(ROOT / "reports/nearest-mnist/pretraining.csv").set_index("methods")
+    left = pretraining["source_accuracy"] * 100
+    of_standard = left[[name for name in left.index if name.startswith("standard")]].iloc[0]
+    assert f"{left['lautum']:.0f}" == f"{left['lautum_source']:.0f}"
+    assert f"of ten digits it has {left['lautum']:.0f} % right, as with source images in the same term," in told
+    assert f"and Standard {of_standard:.0f} %" in told
+
+    accuracies = pd.read_csv(ROOT / "reports/nearest-mnist/accuracy.csv").query("method == 'standard'")
+    papers = [recompute_tables.PAPER["mnist", count][0] for count in accuracies["labels"]]
+    distance = np.sqrt(np.mean((100 * accuracies["mean"].to_numpy() - papers) ** 2))
+    assert f"Standard is {distance:.1f} points from the paper's three figures" in told
+    mnist = recompute.maps()["MNIST → notMNIST"]
+    assert min(mnist.distances(), key=mnist.distances().get) == (20, 100)
+    last = {
+        key: [*some.values()]
+        for key, some in mnist.differences("lautum", "standard").items()
+        if key[:2] == (20, max(mnist.budgets))
+    }
+    assert len(last) == 3 and f"after 1,000 steps Lautum − Standard is {ends_of(last)} points" in told
+
+
 def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     cifar = recompute.maps()["CIFAR-10 → CIFAR-100"]
     collapsed, learnt = cifar.collapsed(), cifar.learnt()
