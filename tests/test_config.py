@@ -74,6 +74,20 @@ def test_winners_that_were_not_selected_yet_are_named(tmp_path):
         config.load(tmp_path / "mine.yaml")
 
 
+def test_a_control_is_what_it_controls_but_for_the_one_term():
+    """Beside Temporal Ensembling as its search selected it: its settings, the winner's rate among them, no weight."""
+    loaded = config.load(ROOT / "config/notmnist-small.yaml")
+    of = {name: loaded.methods[name] for name in ("temporal_ensembling", "temporal_ensembling_unweighted")}
+    assert len({(method.pretrain, method.transfer) for method in of.values()}) == 1
+    before, after = (
+        [settings("mnist-notmnist-small", name) for name in of]
+        for settings in (loaded.pretrain_settings, loaded.transfer_settings)
+    )
+    assert before[0] == before[1]
+    assert after[1].weight == 0 < after[0].weight
+    assert after[1].model_copy(update={"weight": after[0].weight}) == after[0]
+
+
 def test_a_file_holds_only_what_differs(tmp_path):
     values = task(label_counts=[10], pretrain={"steps": {"value": 7, "source": "chosen: for the test"}})
     values["tasks"]["digits-letters"]["methods"] = {"lautum": {"pretrain": {"rank": 3}}}
