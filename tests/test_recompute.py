@@ -94,9 +94,11 @@ def test_the_headline_is_that_of_the_records():
     sentence = f"other {NUMBERS[found['practically equivalent']]} label counts the two are practically equivalent"
     assert sentence in result
     assert f"within 2 points at {NUMBERS[found['of them within 2 points']]}" in result
-    assert f"{NUMBERS[found['significant']].capitalize()} of the {found['comparisons']} differences" in result
+    left = found["practically equivalent"] - found["of them within 2 points"]
+    assert f"within half of the paper's gain (7.0 points) at {NUMBERS[left]}" in result
+    assert f"{NUMBERS[found['significant']]} of the paper's {found['comparisons']} differences are" in result
     assert found["ahead in them"] == {"temporal_ensembling"}
-    assert f"{NUMBERS[found['significant by t']].capitalize()} of the {found['comparisons']}" in FINDINGS
+    assert f"were known, {NUMBERS[found['significant by t']]} are:" in FINDINGS
 
 
 def test_where_the_claim_holds_is_told_as_the_runs_have_it():
