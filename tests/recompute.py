@@ -44,13 +44,17 @@ def overview(maps: dict[str, Universes]) -> list[str]:
         there = some.over_choices({key: differences for key, differences in paired.items() if key[:2] in found})
         return f"{len(found)} of {len(distances)}; lead {points(there)}, the paper's {papers}"
 
+    def sides(some: Universes) -> str:
+        above, below = some.sides()
+        return f"{above}, {below} of {len(some.off())}"
+
     lines = {
         "settings run, of those drawn": lambda some: f"{len(some.blocks) * some.crossed} of {some.declared['count']}",
         "comparisons": lambda some: str(some.shares()[0]),
         "Lautum ahead of Standard": lambda some: share(some, "ahead"),
         "Lautum behind Standard": lambda some: share(some, "behind"),
-        "lead at least the paper's": lambda some: f"{some.as_large()} of {some.shares()[0]}",
-        "lead at least half of it": lambda some: f"{some.as_large(0.5)} of {some.shares()[0]}",
+        "lead at least the paper's": lambda some: f"{len(some.as_large())} of {some.shares()[0]}",
+        "lead at least half of it": lambda some: f"{len(some.as_large(0.5))} of {some.shares()[0]}",
         "ways of pre-training that collapsed": lambda some: apart(some, True),
         "the other ways": lambda some: apart(some, False),
         "Lautum − Standard": lambda some: lead(some, "lautum", "standard"),
@@ -58,6 +62,7 @@ def overview(maps: dict[str, Universes]) -> list[str]:
         "Mk-MMD − Standard": lambda some: lead(some, "mk_mmd", "standard"),
         "Standard − no pre-training": lambda some: lead(some, "standard", "target_only"),
         "Standard as accurate as in the paper": near,
+        "Standard above the paper at every label count, at none": sides,
     }
     head = ["| " + " | ".join(["", *maps]) + " |", "|" + "---|" * (1 + len(maps))]
     return head + ["| " + " | ".join([name, *map(line, maps.values())]) + " |" for name, line in lines.items()]

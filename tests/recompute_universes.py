@@ -96,11 +96,16 @@ class Universes:
         number, above, below = self.shares(lambda key: key[0] // self.crossed in blocks)
         return (round(above * number), round(below * number), number) if number else (0, 0, 0)
 
-    def as_large(self, part: float = 1.0) -> int:
-        """In how many specifications the mean gain is at least that part of the paper's."""
+    def as_large(self, part: float = 1.0) -> list[tuple[int, int, int]]:
+        """The specifications in which the mean gain is at least that part of the paper's."""
         papers = {count: paper_gain(self.source, count, "lautum", "standard") for count in self.labels}
         paired = self.differences("lautum", "standard")
-        return sum(np.mean([*some.values()]) >= part * papers[key[2]] - 1e-9 for key, some in paired.items())
+        return [key for key, some in paired.items() if np.mean([*some.values()]) >= part * papers[key[2]] - 1e-9]
+
+    def standard(self, key: tuple[int, int, int]) -> float:
+        """Standard's accuracy in a specification, of the seeds of its gain."""
+        accuracy = self.accuracy["standard", *key]
+        return float(np.mean([accuracy[seed] for seed in self.differences("lautum", "standard")[key]]))
 
     def mechanism(self, without: Sequence[int] = ()) -> dict[str, list[float]]:
         """Rank correlations over universes, for each number of steps: of the gain with what pre-training leaves.
@@ -121,8 +126,8 @@ class Universes:
             found["both gains"].append(float(spearmanr(pairs).statistic))
         return found
 
-    def distances(self) -> dict[tuple[int, int], float]:
-        """Of each universe and budget, how far Standard is from the paper."""
+    def off(self) -> dict[tuple[int, int], np.ndarray]:
+        """Of each universe and budget, Standard minus the paper's figure at each label count."""
         found = {}
         for universe in sorted({key[1] for key in self.accuracy}):
             for budget in self.budgets:
@@ -130,8 +135,17 @@ class Universes:
                 if universe // self.crossed in self.blocks and all(cells):
                     means = [np.mean([cell[seed] for seed in self.near_seeds]) for cell in cells]
                     figures = [PAPER[self.source, count][0] for count in self.labels]
-                    found[universe, budget] = float(np.sqrt(np.mean((np.array(means) - figures) ** 2)))
+                    found[universe, budget] = np.array(means) - figures
         return found
+
+    def distances(self) -> dict[tuple[int, int], float]:
+        """Of each universe and budget, how far Standard is from the paper."""
+        return {key: float(np.sqrt(np.mean(off**2))) for key, off in self.off().items()}
+
+    def sides(self) -> tuple[int, int]:
+        """In how many universes and budgets Standard is above the paper at every label count, and at none."""
+        off = [*self.off().values()]
+        return sum((some > 0).all() for some in off), sum((some <= 0).all() for some in off)
 
     def near(self) -> set[tuple[int, int]]:
         """The universes and budgets in which Standard is as accurate as in the paper."""

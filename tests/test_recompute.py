@@ -115,8 +115,14 @@ def test_where_the_claim_holds_is_told_as_the_runs_have_it():
         "Standard as",
     ):
         assert any(line.startswith(f"| {row}") for line in shown)
-    large = " and ".join(f"{some.as_large()} of {some.shares()[0]}" for some in maps.values())
-    assert f"in {large} comparisons with settings" in README
+    mnist, cifar = (f"{len(some.as_large())} of {some.shares()[0]}" for some in maps.values())
+    there = [some.standard(key) for some in maps.values() for key in some.as_large()]
+    shown = (
+        f"in {mnist} comparisons on MNIST and {cifar} on CIFAR, with Standard at {min(there):.0f} to {max(there):.0f} %"
+    )
+    assert shown in README
+    choices = ", ".join({2: "two", 7: "seven", 8: "eight"}[len(some.blocks)] for some in maps.values())
+    assert f"over ways of pre-training ({choices})" in README
     done = " and ".join(f"{len(some.blocks) * some.crossed} of {some.declared['count']}" for some in maps.values())
     assert f"{done} universes are finished" in FINDINGS
     for some in maps.values():
@@ -180,7 +186,7 @@ def test_what_is_said_of_the_largest_lead_is_what_was_found_again():
     assert all(recompute_tables.interval(some)[1] < 0 for some in late.values())
     assert "From 200 steps on Lautum is behind (three seeds)" in README
     assert f"Until 100 steps Lautum − Standard is {ends_of(early)} points" in told
-    assert f"from 200 steps on it is {ends_of(late)}, no interval with zero" in told
+    assert f"and every interval holds zero; from 200 steps on it is {ends_of(late)} and none does" in told
     assert f"of source images is {ends_of(of_map('lautum_source', True))} then" in told
     seeds = mnist.declared["nearness"]["seeds"]
     standard = [
@@ -190,7 +196,7 @@ def test_what_is_said_of_the_largest_lead_is_what_was_found_again():
     ]
     assert f"Standard has {min(standard):.0f} to {max(standard):.0f} %" in told
     # The one lead on the map that reached the paper's is one of these three.
-    assert mnist.as_large() == 1
+    assert len(mnist.as_large()) == 1
     assert f"100 labels: {points(np.mean(early[5, 50, 100]))} with the map's three seeds" in told
     assert f"{points(leads[1]['mean'])} with 20; the paper's {points(leads[1]['paper'])}" in told
 

@@ -52,13 +52,17 @@ def test_gains_are_means_over_paired_seeds_with_their_t_interval(rng):
 
 def test_the_distance_to_the_paper_is_that_of_given_seeds(rng):
     table = runs(rng, 2)
-    figures = {50: 0.34, 200: 0.68}
-    found = specifications.distances(table, "b", (1, 2), figures).set_index(["universe", "budget"])["distance"]
-    squares = []
+    figures = {50: 0.34, 200: 0.9}
+    found = specifications.distances(table, "b", (1, 2), figures).set_index(["universe", "budget"])
+    squares, above = [], 0
     for labels, figure in figures.items():
         some = table.query(f"universe == 1 & budget == 100 & labels == {labels} & arm == 'b' & seed > 0")
         squares.append((some["accuracy"].mean() - figure) ** 2)
-    assert found[1, 100] == pytest.approx(np.sqrt(np.mean(squares)))
+        above += some["accuracy"].mean() > figure
+    assert found.loc[(1, 100), "distance"] == pytest.approx(np.sqrt(np.mean(squares)))
+    assert found.loc[(1, 100), "above"] == above == 1
+    unknown = specifications.distances(table, "b", (1, 2), figures | {50: np.nan})
+    assert unknown[["distance", "above"]].isna().all(axis=None)
 
 
 def test_shares_count_intervals_on_either_side_of_zero(rng):

@@ -21,7 +21,7 @@ from lautum.experiment.universes import CLAIM, low_discrepancy
 from lautum.files import sha256_of_arrays, write_arrays
 from lautum.pipeline.run_record import Predictions, RunRecord, Snapshot
 from lautum.report import campaign as campaigns
-from lautum.report import universes_page
+from lautum.report import universes_figures, universes_page
 from lautum.results import multiverse, universes
 from lautum.results.collected import IN_COMMON
 
@@ -225,6 +225,14 @@ def test_the_page_says_what_the_table_says(declared):
     assert set(gains["comparison"]) == {paper.comparison_name(*pair) for pair in analysis.comparisons}
     # All of the page's figures, computed a second time by other code.
     recompute_agrees(other_code(declared), declared.report, html)
+    # A mark's shape says on which side of the paper's figures Standard is.
+    (axes,) = universes_figures.distance_figure(analysis).axes
+    above, below = other_code(declared).sides()
+    assert {marks.get_label(): len(marks.get_offsets()) for marks in axes.collections} == {
+        "Standard above the paper": above,
+        "below": below,
+        "above and below": 24 * 6 - above - below,
+    }
     te = gains[gains["comparison"] == "TE − Standard"]
     assert set(te["budget"]) == {1000} and set(te["universe"]) == set(range(0, 24, 4))
 
@@ -263,8 +271,10 @@ def recompute_agrees(again: recompute_universes.Universes, report: Path, page: s
         for name, column in (("1 point", "1 point"), ("2 points", "2 points"), ("half", "half of the paper's gain")):
             if name in row:
                 assert average.loc[key, f"within {column}, p"] == pytest.approx(row[name], rel=1e-4, abs=1e-12)
-    distances = pd.read_csv(report / "distances.csv").set_index(["universe", "budget"])["distance"]
-    assert {key: 100 * distance for key, distance in distances.items()} == pytest.approx(again.distances(), abs=1e-3)
+    table = pd.read_csv(report / "distances.csv").set_index(["universe", "budget"])
+    distances = {key: 100 * distance for key, distance in table["distance"].items()}
+    assert distances == pytest.approx(again.distances(), abs=1e-3)
+    assert table["above"].to_dict() == {key: (off > 0).sum() for key, off in again.off().items()}
 
 
 def test_every_committed_campaign_says_what_other_code_finds_in_its_runs():

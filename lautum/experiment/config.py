@@ -91,7 +91,7 @@ class Config(Strict):
     comparisons: tuple[tuple[str, str], ...] = Field((), max_length=1000)
     evaluate: Evaluate = Evaluate(validation_images=0)
     search: Search | None = None  # the campaign is one of trials of hyper-parameters
-    universes: Universes | None = None  # the campaign is one over the choices that the paper leaves open
+    universes: Universes | None = None  # the campaign is one over the choices that the paper's main text leaves open
     trials: tuple[FilePath, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
     campaigns: tuple[Name, ...] = ()  # names of all that were run, in that order, for the report to list
     plugins: tuple[str, ...] = ()  # see `lautum.experiment.plugins`

@@ -1,4 +1,4 @@
-"""A declared space of the choices that the paper leaves open, and the sample of it that all methods are run in.
+"""A declared space of the choices that the main text leaves open, and the sample of it that all methods are run in.
 
 A configuration with `universes` asks under which of the choices that a reader could have made a claim holds (Simonsohn
 et al. 2020, specification curves; Steegen et al. 2016, multiverse analysis). A universe is one choice of everything in

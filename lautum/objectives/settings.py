@@ -1,8 +1,8 @@
 """What the hyper-parameters of all objectives share: how they are declared, and those that every stage has.
 
 Each has a meaning, a unit, a default, and a `source` that says where the default comes from: `paper` (stated there),
-`inferred` (from what), `tuned` (by which trials) or `chosen` (why). The paper's appendix D with the experimental setup
-is not part of its public text, so few values can be marked `paper`.
+`inferred` (from what), `tuned` (by which trials) or `chosen` (why). The setup of the experiments is in appendix D of
+the paper, which was not available when these were set, so few values can be marked `paper`.
 """
 
 from typing import Any, ClassVar, Literal

@@ -26,7 +26,7 @@ class Settings(TransferSettings):
     labelled_epochs: int | None = setting(
         None,
         "passes over the labelled images",
-        "chosen: the paper does not say how long it trains, in steps or in passes",
+        "chosen: the main text does not say how long it trains, in steps or in passes",
         "length of the stage, instead of steps",
         later=True,
         ge=1,

@@ -3,7 +3,7 @@
 Two methods at a number of labels: *better* or *worse*, where the interval leaves out zero; else *practically
 equivalent*, where the difference is shown to be practically zero; else *undecided*. The paper's order: *reproduced*,
 *consistent but unresolved*, *contradicted*. The size of its difference: *agrees*, *too uncertain*, *differs*. Its
-accuracies get no verdict, because it names neither networks nor training.
+accuracies get no verdict, because its main text names neither networks nor training.
 """
 
 import numpy as np

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lautum import paper
-from lautum.report.style import WIDTH, add_grid, method_style
+from lautum.report.style import WIDTH, add_grid, add_legend, method_style
 from lautum.report.svg import name_marks
 from lautum.results import specifications
 from lautum.results.multiverse import CLAIM, Analysis
@@ -21,6 +21,12 @@ INTERVALS = {
     BELOW: "#DC9566",
     OPEN: "0.67",
 }  # paler, but opaque: only lines that nothing shines through are joined on a page
+# Of Standard at all label counts: colour, filling, marker.
+SIDES = {
+    "Standard above the paper": ("#C44E00", "#C44E00", "^"),
+    "below": ("black", "black", "v"),
+    "above and below": ("0.45", "white", "D"),
+}
 
 
 def build_figures(analysis: Analysis, names: Sequence[str]) -> dict[str, Figure]:
@@ -112,21 +118,26 @@ def others_figure(analysis: Analysis) -> Figure:
 
 
 def distance_figure(analysis: Analysis) -> Figure:
-    """How near Standard is to the paper, against the gain there; mean over label counts."""
+    """How near Standard is to the paper, and on which side of its figures, against the gain; mean over label counts."""
     table = analysis.means[CLAIM].merge(analysis.distances, on=["universe", "budget"])
     figure = Figure(figsize=(WIDTH, 3.0), layout="constrained")
     axes = figure.subplots()
-    style = method_style(CLAIM[0], [CLAIM[0]])
-    marks = axes.scatter(
-        100 * table["distance"],
-        100 * table["gain"],
-        s=14,
-        color=style.colour,
-        marker=style.marker,
-        linewidth=0,
-        zorder=3,
-    )
-    name_marks(marks, describe(analysis, list(table["universe"]), list(table["budget"])))
+    above, below, between = SIDES
+    sides = table["above"].map({len(analysis.figures): above, 0: below}).fillna(between)
+    for side, (colour, filling, marker) in SIDES.items():
+        some = table[sides == side]
+        marks = axes.scatter(
+            100 * some["distance"],
+            100 * some["gain"],
+            s=14,
+            facecolor=filling,
+            edgecolor=colour,
+            marker=marker,
+            linewidth=0.7,
+            zorder=3,
+            label=side,
+        )
+        name_marks(marks, describe(analysis, list(some["universe"]), list(some["budget"])))
     gains = [row["lautum"] - row["standard"] for row in analysis.figures.values()]
     if not np.isnan(gains).any():
         claimed = 100 * float(np.mean(gains))
@@ -141,6 +152,7 @@ def distance_figure(analysis: Analysis) -> Figure:
     axes.set_xlabel("Standard’s distance to the paper (points)")
     axes.set_ylabel("Lautum − Standard (points)")
     add_grid(axes)
+    add_legend(figure, axes.get_legend_handles_labels()[0], "small")
     return figure
 
 

@@ -1,4 +1,4 @@
-"""The page of a campaign over universes: under which of the choices that the paper leaves open does its claim hold?"""
+"""The page of a campaign over universes: under which choices that the main text leaves open does the claim hold?"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +18,10 @@ from lautum.results import universes
 from lautum.results.equivalence import HALF, LEVEL, MARGINS
 from lautum.results.multiverse import CLAIM, Analysis
 
-QUESTION = "Under which of the choices that the paper leaves open does its claim hold?"
+QUESTION = "Under which of the choices that the paper’s main text leaves open does its claim hold?"
 CURVE = (
-    "Each mark is a universe at a budget: a choice of everything that the paper leaves open, and a number of "
-    "post-transfer steps. Its height is Lautum’s lead over Standard, a mean over label counts and paired seeds, "
+    "Each mark is a universe at a budget: a choice of everything that the paper’s main text leaves open, and a number "
+    "of post-transfer steps. Its height is Lautum’s lead over Standard, a mean over label counts and paired seeds, "
     "with its 95 % t interval, in the order of the lead. Triangles: the interval leaves out zero. Below, a stroke"
     " under each setting for everything that it chose; strokes that gather at one end tell what decides."
 )
@@ -33,7 +33,8 @@ OVERALL = (
 DISTANCE = (
     "How near Standard is to the paper’s accuracy, over all label counts and from seeds that no lead is taken "
     "from, against Lautum’s lead in the same place. Grey: near, as declared. The claim’s own level would be in "
-    "the grey, at the dashed line."
+    "the grey, at the dashed line. Above: at every label count Standard is more accurate than in the paper; below: at "
+    "none; above and below: at some."
 )
 LEVELS = (
     "Lautum’s lead at each level of each choice, averaged over everything else, with 95 % t intervals over pre-"

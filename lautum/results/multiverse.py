@@ -80,7 +80,7 @@ class Analysis:
 
     @cached_property
     def distances(self) -> pd.DataFrame:
-        """Standard's distance to the paper: universe, budget, distance; of seeds that no gain is taken from."""
+        """Of Standard, `specifications.distances` to the paper's figures; of seeds that no gain is taken from."""
         nearness = self.design.nearness
         standard = {labels: row["standard"] for labels, row in self.figures.items()}
         return specifications.distances(self.runs, nearness.method, nearness.seeds, standard)

@@ -40,7 +40,10 @@ def gains(paired: pd.DataFrame) -> pd.DataFrame:
 
 
 def distances(runs: pd.DataFrame, arm: str, seeds: tuple[int, ...], figures: dict[int, float]) -> pd.DataFrame:
-    """How far an arm is from the paper: universe, budget, distance (root mean square over label counts).
+    """How far an arm is from the paper: universe, budget, distance (root mean square over label counts), above.
+
+    `above` is the number of label counts at which the arm is more accurate than the paper's figure. Both are NaN where
+    a figure is.
 
     Args:
         seeds: whose mean accuracy is compared.
@@ -49,7 +52,8 @@ def distances(runs: pd.DataFrame, arm: str, seeds: tuple[int, ...], figures: dic
     some = runs[(runs["arm"] == arm) & runs["seed"].isin(seeds)]
     accuracy = some.groupby(["universe", "budget", "labels"])["accuracy"].mean().unstack("labels")
     off = accuracy[list(figures)] - pd.Series(figures)
-    return off.pow(2).mean(axis=1).pow(0.5).rename("distance").reset_index()
+    distance = off.pow(2).mean(axis=1, skipna=False).pow(0.5)
+    return pd.DataFrame({"distance": distance, "above": (off > 0).sum(axis=1).where(distance.notna())}).reset_index()
 
 
 class Shares(NamedTuple):

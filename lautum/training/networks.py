@@ -79,8 +79,8 @@ class Network(nn.Module):
 class ConvNet(Network):
     """conv5x5-ReLU-pool2 twice, a hidden layer with dropout, a linear head.
 
-    With widths (32, 64, 1024) it is the network that the paper's first author published for MNIST in 2018; the paper
-    itself does not describe its networks.
+    With widths (32, 64, 1024) it is the network that the paper's first author published for MNIST in 2018; the paper's
+    main text does not describe its networks.
     """
 
     draws_globally = False
