@@ -1,4 +1,4 @@
-"""Multi-kernel maximum mean discrepancy (Mk-MMD, Gretton et al. 2012) with the paper's 19 Gaussian kernels."""
+"""Multi-kernel maximum mean discrepancy (Mk-MMD, Gretton et al. 2012) with 19 Gaussian kernels, the paper's number."""
 
 import math
 

@@ -1,8 +1,8 @@
 """The accuracies that the paper reports, and the names it gives its methods.
 
 Source: D. Jakubovitz, R. Giryes, M. R. D. Rodrigues, "Lautum Regularization for Semi-Supervised Transfer Learning",
-2019, section 4. Every accuracy is one number without an interval. Those of Table 2 are multiples of 0.1 %, as single
-runs on its 1,000 test images would be.
+2019, section 4. Every accuracy is one number without an interval; it is not said of how many runs. Those of Table 2 are
+multiples of 0.1 %, as single runs on 1,000 test images, those of ten CIFAR-100 classes, would be.
 """
 
 TABLE_SOURCES = {"mnist-notmnist": "Table 1", "cifar10-cifar100": "Table 2"}

@@ -1,6 +1,6 @@
 """The Lautum term of Eq. 2: an estimate of L(x; w) that can be maximised by gradient ascent during training.
 
-The paper's estimate is in its appendix C, which was not available: this one is inferred, not the paper's. It takes x
+The paper's estimate is in its appendix C, which was not available: this one is ours, not the paper's. It takes x
 and w as jointly Gaussian (`lautum.information`); what the paper assumes is not known here.
 
 x is the target input and w the network's output on it, standing in for the weights. Estimating it on D-dimensional

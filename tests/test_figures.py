@@ -46,7 +46,7 @@ def test_accuracy_figure_shows_means_intervals_and_the_papers_points(built):
     assert axes.get_ylabel() == "Target test accuracy (%)" and axes.get_xlabel() == "Labelled target images"
     assert axes.get_title().startswith("MNIST → notMNIST\n")
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["50", "100", "200"]
-    assert legend(figure) == ["Standard", "TE", "Mk-MMD", "Lautum", "mutual_information", "paper (one run)"]
+    assert legend(figure) == ["Standard", "TE", "Mk-MMD", "Lautum", "mutual_information", "paper"]
     by_method = table.sort_values(
         ["method", "labels"], key=lambda c: c.map(synthetic.METHODS.index) if c.name == "method" else c
     )
@@ -73,7 +73,7 @@ def test_accuracy_figure_says_what_is_missing_and_which_part(built):
     assert axes.get_ylabel() == "Target validation accuracy (%)"
     assert "no results: Lautum at 200" in axes.get_xlabel()
     assert "n = 0 to 5 seeds" in axes.get_title()
-    assert "paper (one run)" not in legend(figure) and len(marks(axes, filled=False)) == 0
+    assert "paper" not in legend(figure) and len(marks(axes, filled=False)) == 0
 
 
 def test_difference_figure(built):

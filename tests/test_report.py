@@ -87,7 +87,7 @@ def test_the_top_of_the_page_answers(shown):
     assert "MNIST → notMNIST (10,000): Lautum is better than Standard at" in top and "points on average" in top
     assert "digits → letters: Lautum is" in top
     assert re.search(r"Of the paper’s 3 orders: \d", top)
-    assert "The paper says MNIST → notMNIST (10,000) digits → letters Lautum > Standard" in top
+    assert "In the paper MNIST → notMNIST (10,000) digits → letters Lautum > Standard" in top
     before = shown.html[: shown.html.index(">Contents<")]
     assert before.count("<svg") == 1
 
@@ -137,7 +137,7 @@ def test_a_campaign_without_figures_of_the_paper_has_no_columns_for_them(tmp_pat
     assert any("Difference (points) " in head and "Order " not in head for head in heads)  # of the other task
     alone = [run for run in synthetic.EXPECTED if run[0] == "digits-letters"]
     text = flat(write(tmp_path, expected=alone))
-    assert "as the paper reports" not in text and "The paper says" not in text and "Star" not in text
+    assert "as the paper reports" not in text and "In the paper" not in text and "Star" not in text
 
 
 def test_accuracies_are_shown_beside_the_papers_without_a_verdict(shown):

@@ -1,4 +1,4 @@
-"""Lautum pre-transfer (Eq. 2): maximises the Lautum information between target images and their logits."""
+"""Lautum pre-transfer (Eq. 2): maximises the Lautum information of target images and logits, here for the weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Settings(source_only.Settings):
     weight: float = setting(
         3e-3,
         "per nat, beside the mean cross-entropy",
-        "chosen: Eq. 2 sums over the batch, 0.3 / 100",
+        "chosen: 0.3 beside a sum over 100 images; Eq. 2 has a sum",
         "lambda of Eq. 2",
         ge=0,
     )

@@ -1,4 +1,4 @@
-"""Mk-MMD pre-transfer (paper section 4, method 3): pulls the penultimate features of source and target together."""
+"""Mk-MMD pre-transfer (paper section 4, method 3): pulls source and target features, here the penultimate, together."""
 
 from __future__ import annotations
 

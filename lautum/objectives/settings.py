@@ -49,7 +49,12 @@ class StageSettings(Strict):
         0.9, "-", "chosen: common practice", "of stochastic gradient descent", later=True, ge=0, lt=1
     )
     weight_decay: float = setting(
-        0.0, "per unit weight", "chosen: the paper names none", "L2 penalty, added to the gradient", later=True, ge=0
+        0.0,
+        "per unit weight",
+        "chosen: the main text names none",
+        "L2 penalty, added to the gradient",
+        later=True,
+        ge=0,
     )
     clip_norm: float | None = setting(
         5.0,
@@ -96,7 +101,7 @@ class TransferSettings(StageSettings):
     trained: Literal["all", "hidden", "head"] = setting(
         "all",
         "-",
-        "inferred: Eq. 3 has no frozen weights",
+        "inferred: section 3 speaks of fine-tuning and freezes nothing",
         "which weights are trained: all, all but the convolutions, or the classifier head alone",
         later=True,
     )

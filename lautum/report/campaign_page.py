@@ -92,7 +92,7 @@ def _card(campaign: Campaign, sentences: list[str], transfers: Mapping[str, str]
         caption = "The paper’s orders, over all its numbers of labels; in brackets, at how many each is reproduced. "
         caption += "Unresolved: consistent with what was measured, but so is the opposite. ≈: at how many the two are "
         caption += "practically equivalent instead, within a margin that is named below."
-        pieces.append(page.table(["The paper says", *transfers.values()], rows, caption))
+        pieces.append(page.table(["In the paper", *transfers.values()], rows, caption))
     without = differences[differences["paper"].isna()]
     if len(without):
         for task, rows in without.groupby("task", sort=False):
@@ -141,7 +141,7 @@ def _task_section(campaign: Campaign, task: str, transfer: str, part: str) -> Se
     if info.looks:
         facts.insert(3, ("Looked at", f"after {', '.join(map(str, info.looks))} seeds, before the last"))
     caption = f"Mean {part} accuracy and its 95 % interval; no bar: no interval (n = 1)."
-    caption += " Stars: the paper’s figures, one run each." if source else ""
+    caption += " Stars: the paper’s figures." if source else ""
     pieces = [
         parts().definitions(facts),
         parts().subsection(

@@ -19,12 +19,13 @@ CAPTIONS = {
     "Order: reproduced if the 95 % CI lies on the paper's side of zero, contradicted if on the other, else consistent "
     "but unresolved. Size: differs if the paper's "
     "difference lies outside the 95 % prediction interval for the difference in one further seed, agrees if inside one "
-    "no wider than the range of the paper's figures at that number of labels, else too uncertain.",
-    "claims": "What the paper claims of a task: that one method beats another at every number of labels. A claim is "
-    "contradicted if it is at one of them, reproduced if it is at all, else consistent but unresolved; in brackets, "
-    "at how many. The intervals are those of the paired differences, 95 % each, not adjusted for their number. "
-    "Practically zero: at how many of the unresolved ones the two are practically equivalent, and the smallest margin "
-    "that shows it.",
+    "no wider than the range of the paper's figures at that number of labels, else too uncertain. The paper does not "
+    "say of how many runs its figures are; of several, that interval is too wide.",
+    "claims": "The orders of the paper’s table of a task, at every number of labels; its text claims those of Lautum. "
+    "An order is contradicted if it is at one of them, reproduced if it is at all, else consistent but unresolved; in "
+    "brackets, at how many. The intervals are those of the paired differences, 95 % each, not adjusted for their "
+    "number. Practically zero: at how many of the unresolved ones the two are practically equivalent, and the "
+    "smallest margin that shows it.",
     "power": "What the design could have found at Holm's first step, 5 % over the number of the task's comparisons: "
     "the probability that a true difference is found by the t test and by the sign-flip test, and that it is called "
     "practically zero within 1 and 2 points (an error where it is as large as the margin or larger). For n seeds and "

@@ -18,7 +18,7 @@ ANSWER = (
     "other test images, which can be the shorter one because it rests on many images as well as on few seeds."
 )
 NO_INTERVAL = "No difference has an interval yet."
-PAPER = " Star: the paper’s two figures, one run each."
+PAPER = " Star: the difference of the paper’s two figures."
 IN_SIGHT = (
     "Percentage points with their 95 % interval over seeds, not adjusted for the number of comparisons. Practically "
     "equivalent within a margin: two one-sided t tests, corrected for the number of comparisons. Undecided: neither."

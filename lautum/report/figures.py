@@ -14,7 +14,7 @@ from lautum.report.style import WIDTH, add_grid, add_legend, method_style
 from lautum.report.svg import name_marks
 from lautum.report.tables import Table
 
-PAPER_LABEL = "paper (one run)"
+PAPER_LABEL = "paper"
 ROW = 0.2  # inches of a row of differences
 # The paper's figures are hollow stars: no method has that shape.
 PAPER_MARK = {"marker": "*", "facecolor": "none", "edgecolor": "0.25", "linewidth": 1, "s": 70}

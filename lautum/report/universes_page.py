@@ -20,10 +20,10 @@ from lautum.results.multiverse import CLAIM, Analysis
 
 QUESTION = "Under which of the choices that the paper’s main text leaves open does its claim hold?"
 CURVE = (
-    "Each mark is a universe at a budget: a choice of everything that the paper’s main text leaves open, and a number "
-    "of post-transfer steps. Its height is Lautum’s lead over Standard, a mean over label counts and paired seeds, "
-    "with its 95 % t interval, in the order of the lead. Triangles: the interval leaves out zero. Below, a stroke"
-    " under each setting for everything that it chose; strokes that gather at one end tell what decides."
+    "Each mark is a universe at a budget: one choice of every declared factor, and a number of post-transfer steps. "
+    "Its height is Lautum’s lead over Standard, a mean over label counts and paired seeds, with its 95 % t interval, "
+    "in the order of the lead. Triangles: the interval leaves out zero. Below, a stroke under each setting for "
+    "everything that it chose; strokes that gather at one end tell what decides."
 )
 OTHERS = "As the first figure, for the other comparisons: each curve is in its own order."
 OVERALL = (

@@ -252,7 +252,7 @@ ORDERS = {  # what verdicts on an order are called in short, as columns that cou
 
 
 def verdict_on_size(figure: float, run: Interval, spread: float) -> str:
-    """Does the `figure` of the paper, one run, agree with the prediction interval `run` for one run of ours?
+    """Does the `figure` of the paper, taken as one run, agree with the prediction interval `run` for one run of ours?
 
     Differs: it lies outside. Agrees: it lies inside, and the interval is no wider than `spread`, the range of the
     paper's figures over methods at that label count, so that it could have lain outside. Too uncertain: it lies inside
