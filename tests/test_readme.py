@@ -174,7 +174,9 @@ def test_the_result_in_the_readme_is_that_of_the_records():
     table = tuned()
     lautum = table[(table["method"] == "lautum") & (table["baseline"] == "standard")]
     average = lautum.groupby("task")[["mean", "paper"]].mean().map(tenths)
-    assert set(table["n"]) == {10} and shows(result, "16", "10")
+    seeds = {task: set(rows["n"]) for task, rows in table.groupby("task")}
+    assert seeds == {"mnist-notmnist-small": {20}, "cifar10-cifar100": {10}}
+    assert "(16 trials each; 20 paired seeds on MNIST → notMNIST, 10 on CIFAR-10 → CIFAR-100)" in result
     assert shows(
         result,
         *(
@@ -375,8 +377,8 @@ def test_the_campaigns_are_as_large_as_is_said():
         set(pd.read_csv(ROOT / f"reports/{name}/differences.csv")["n"])
         for name in ("notmnist-small", "published", "controls")
     ]
-    assert seeds == [{10}, {10}, {11}]
-    for line, n in zip(paragraphs, (10, 10, 10, 11), strict=True):
+    assert seeds == [{20}, {10}, {11}]
+    for line, n in zip(paragraphs, (20, 10, 10, 11), strict=True):
         assert f"{n} paired seeds, 16 trials for each method" in line
     (comparisons,) = set(published().groupby("task").size())
     assert FINDINGS.count(f"of the {comparisons} comparisons") == 2
