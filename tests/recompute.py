@@ -62,7 +62,7 @@ def overview(maps: dict[str, Universes]) -> list[str]:
         "Mk-MMD − Standard": lambda some: lead(some, "mk_mmd", "standard"),
         "Standard − no pre-training": lambda some: lead(some, "standard", "target_only"),
         "Standard as accurate as in the paper": near,
-        "Standard above the paper at every label count, at none": sides,
+        "Standard above the paper at every label count; at none": sides,
     }
     head = ["| " + " | ".join(["", *maps]) + " |", "|" + "---|" * (1 + len(maps))]
     return head + ["| " + " | ".join([name, *map(line, maps.values())]) + " |" for name, line in lines.items()]

@@ -9,6 +9,7 @@ from typing import Literal, get_args, get_origin
 
 import pandas as pd
 import pytest
+import recompute_tables
 import torch
 import yaml
 from scipy import stats
@@ -196,13 +197,18 @@ def test_the_result_in_the_readme_is_that_of_the_records():
     assert shows(result, "100 labels", *apart["mean"].map(tenths).str.lstrip("+"))
     letters, cifar = apart.itertuples()
     lead = f"by {tenths(letters.mean).lstrip('+')} [{tenths(letters.low)}, {tenths(letters.high)}], significant"
-    assert f"{lead} after Holm's correction (the paper: {100 * letters.paper:.1f})" in result and letters.p_holm < 0.05
+    assert letters.p_holm < 0.05 and f"{lead} after Holm's correction (the paper: {100 * letters.paper:.1f};" in result
+    fresh = some_seeds("notmnist-small", "mnist-notmnist-small", 100, "lautum", "standard", slice(10, 20))
+    assert f"ten fresh seeds alone: +{rounded(fresh[0])}, not significant)" in result and fresh[1] < 0
     assert f"on CIFAR by {tenths(cifar.mean).lstrip('+')}, not significant" in result and cifar.p_holm > 0.05
     significant = table[table["p_holm"] < 0.05]
     ahead = significant["method"].where(significant["mean"] > 0, significant["baseline"])
     assert (len(significant), len(table)) == (10, 30)
-    assert "Ten of the paper's 30 differences are significant by the sign-flip test: seven with TE ahead" in result
-    assert "three with Lautum ahead, two of them of Mk-MMD." in result
+    assert (
+        "After correction ten of the paper's 30 differences are significant by the sign-flip test: seven with TE ahead"
+        in result
+    )
+    assert "three with Lautum ahead, two of these over Mk-MMD." in result
     assert ahead.value_counts().to_dict() == {"temporal_ensembling": 7, "lautum": 3}
     of_lautum = {*significant.loc[ahead == "lautum", ["task", "baseline", "labels"]].itertuples(index=False, name=None)}
     assert of_lautum == {
@@ -231,7 +237,7 @@ def test_the_verdicts_of_the_headline_are_those_of_the_records():
         FINDINGS, f"{100 * only.low:.3f}", f"{100 * only.images_low:.3f}", f"{only.p:.3f}", f"{only.p_holm:.2f}"
     )
     significant = table[table["p_holm"] < 0.05]
-    assert letters.p_holm < 0.05 < only.p_holm and f"after Holm's correction (p = {letters.p_holm:.3f})" in FINDINGS
+    assert letters.p_holm < 0.05 < only.p_holm and f"after Holm's correction (p = {letters.p_holm:.3f};" in FINDINGS
     assert len(significant) - 1 == 9 and len(table) - len(lautum) == 24
     assert (
         "Two of the six intervals leave out zero" in FINDINGS
@@ -284,7 +290,7 @@ def test_the_table_on_notmnist_is_told_as_its_records_have_it():
     assert f"by {', '.join(alone[:2])} and {alone[2]} ({', '.join(ends)}), all significantly." in told
     assert all(table.loc[pair, "p_holm"].max() < 0.05 for pair in ((te, control), (control, "standard")))
     gain = table.loc[("lautum", "standard", 100)]
-    assert f"e is {gain['e']:.0f}: the lead would hold" in told and gain["e"] > 20
+    assert f"e is {gain['e']:.0f}, which for this one comparison alone" in told and gain["e"] > 20
     left = pd.read_csv(ROOT / "reports/notmnist-small/pretraining.csv").set_index("methods")["source_accuracy"] * 100
     others = {f"{share:.0f}" for methods, share in left.items() if methods != "lautum"}
     assert f"ends at {left['lautum']:.0f} % on average, against {others.pop()} % for" in told and not others
@@ -299,9 +305,21 @@ def test_the_table_on_notmnist_is_told_as_its_records_have_it():
     assert best["accuracy"].max() - best["accuracy"].min() < best["sd"].min() / 2  # the standard error of four
     runs = pd.read_csv(ROOT / "reports/notmnist-small/records.csv", dtype={"commit": str})
     assert set(runs["n_images"]) == {10000} and "18,230 letters, 10,000 of them test images" in told
+    fresh = {
+        labels: some_seeds("notmnist-small", "mnist-notmnist-small", labels, "lautum", baseline, slice(10, 20))
+        for labels, baseline in ((50, "mk_mmd"), (100, "standard"))
+    }
+    ends = {
+        labels: f"[{rounded(low, sign='+')}, {rounded(high, sign='+')}]" for labels, (_, low, high) in fresh.items()
+    }
+    assert f"the ten fresh seeds alone give +{rounded(fresh[50][0])} ({ends[50]}; looked at" in told
+    assert f"The ten fresh seeds alone give +{rounded(fresh[100][0])} ({ends[100]}, p = 0.074;" in told
+    assert f"the ten fresh seeds alone give +{rounded(fresh[100][0])} {ends[100]}." in FINDINGS
+    runs = runs[(runs["labels"] == 100) & (runs["seed"] >= 10)].pivot(index="seed", columns="method", values="correct")
+    assert f"{recompute_tables.sign_flip((runs['lautum'] - runs['standard']).to_numpy()):.3f}" == "0.074"
     design = config.load(ROOT / "config/notmnist-small.yaml")
     assert design.tasks["mnist-notmnist-small"].looks == (10,) and "Its seeds were looked at after ten" in FINDINGS
-    mean, _, _ = first_seeds("notmnist-small", "mnist-notmnist-small", 100, "lautum", "standard", 10)
+    mean, _, _ = some_seeds("notmnist-small", "mnist-notmnist-small", 100, "lautum", "standard", slice(10))
     assert f"the lead at 100 labels was not significant (+{rounded(mean)} points, p = 0.086)" in FINDINGS
 
 
@@ -507,22 +525,22 @@ def test_what_is_said_of_the_controls_is_what_their_records_say():
     assert shows(FINDINGS, means[1].lstrip("−"), intervals[1])
 
 
-def first_seeds(campaign: str, task: str, labels: int, method: str, baseline: str, seeds: int) -> tuple[float, ...]:
-    """Mean and interval of a paired difference over the first seeds alone, in points."""
+def some_seeds(campaign: str, task: str, labels: int, method: str, baseline: str, seeds: slice) -> tuple[float, ...]:
+    """Mean and interval of a paired difference over some of the seeds alone, in points."""
     runs = pd.read_csv(ROOT / f"reports/{campaign}/records.csv").query("task == @task and labels == @labels")
     table = 100 * runs.pivot_table(index="seed", columns="method", values="accuracy")
-    gain = (table[method] - table[baseline]).sort_index().iloc[:seeds]
-    return gain.mean(), *stats.t.interval(0.95, seeds - 1, gain.mean(), stats.sem(gain))
+    gain = (table[method] - table[baseline]).sort_index().iloc[seeds]
+    return gain.mean(), *stats.t.interval(0.95, len(gain) - 1, gain.mean(), stats.sem(gain))
 
 
 def test_what_was_seen_of_the_first_seeds_is_what_their_records_say():
-    mean, low, high = first_seeds("controls", "mnist-notmnist10k", 100, "lautum_features", "standard", 5)
+    mean, low, high = some_seeds("controls", "mnist-notmnist10k", 100, "lautum_features", "standard", slice(5))
     assert shows(FINDINGS, "100", rounded(-mean), f"[{rounded(low)}, {rounded(high)}]")
     cifar = ("published", "cifar10-cifar100")
     for pair, labels in ((("lautum", "standard"), 100), (("lautum", "mk_mmd"), 200)):
-        _, low, high = first_seeds(*cifar, labels, *pair, 7)
+        _, low, high = some_seeds(*cifar, labels, *pair, slice(7))
         assert low < 0 < high
-    lows = [first_seeds(*cifar, labels, "temporal_ensembling", "standard", 7)[1] for labels in (100, 200, 500)]
+    lows = [some_seeds(*cifar, labels, "temporal_ensembling", "standard", slice(7))[1] for labels in (100, 200, 500)]
     assert min(lows) == lows[2] > 0 and f"at 500 labels by {lows[2]:.3f} points" in FINDINGS
 
 

@@ -97,7 +97,8 @@ def test_the_headline_is_that_of_the_records():
     left = found["practically equivalent"] - found["of them within 2 points"]
     assert f"within half of the paper's gain (7.0 points) at {NUMBERS[left]}" in result
     assert (
-        f"{NUMBERS[found['significant']].capitalize()} of the paper's {found['comparisons']} differences are" in result
+        f"After correction {NUMBERS[found['significant']]} of the paper's {found['comparisons']} differences are"
+        in result
     )
     assert found["ahead in them"] == {"temporal_ensembling", "lautum"}
     assert f"were known, {NUMBERS[found['significant by t']]} are:" in FINDINGS

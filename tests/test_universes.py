@@ -233,6 +233,7 @@ def test_the_page_says_what_the_table_says(declared):
         "below": below,
         "above and below": 24 * 6 - above - below,
     }
+    assert len({marks.get_paths()[0].vertices.tobytes() for marks in axes.collections}) == 3
     te = gains[gains["comparison"] == "TE − Standard"]
     assert set(te["budget"]) == {1000} and set(te["universe"]) == set(range(0, 24, 4))
 
