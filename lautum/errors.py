@@ -23,14 +23,20 @@ class Damaged(LautumError):
         self.path = Path(path)
 
 
+def some(names: Iterable[str], most: int = 30) -> str:
+    """The names, or the first of many and how many more there are: nobody reads the hundreds that universes have."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def nearest(name: object, allowed: Iterable[str]) -> str:
-    """'; did you mean ...? allowed: ...' for appending to a message about `name`."""
+    """'; did you mean ...? allowed: ...' for appending to a message about `name`; the names as in `some`."""
     allowed = list(allowed)
     match = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.5)
-    return f"{f'; did you mean {match[0]!r}?' if match else ';'} allowed: {', '.join(allowed)}"
+    return f"{f'; did you mean {match[0]!r}?' if match else ';'} allowed: {some(allowed)}"
 
 
 def require_known(what: str, name: str, allowed: Iterable[str]) -> None:
-    """Raise LautumError, with the nearest name and all of them, unless `name` is one of `allowed`."""
+    """Raise LautumError, as `nearest` says, unless `name` is one of `allowed`."""
     if name not in allowed:
         raise LautumError(f"unknown {what} {name!r}{nearest(name, allowed)}")

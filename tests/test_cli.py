@@ -1,6 +1,7 @@
 """The command line: one cell by hand from data to report, and one line for whatever a user gets wrong."""
 
 import errno
+import re
 import shutil
 import subprocess
 import sys
@@ -121,6 +122,35 @@ def test_the_command_line_itself(capsys):
     assert "argument --labels: must be a number, 0 or above, got '-20'; see `lautum split --help`" in message
     assert "the following arguments are required: --task, --labels, --seed" in fails(capsys, "split")
     assert "the following arguments are required: STEP" in fails(capsys)
+
+
+@pytest.mark.parametrize(
+    ("kind", "command", "remedy"),
+    [("tuning-mnist-notmnist-small", name, "`lautum trials` makes all") for name in ("report", "table", "plot")]
+    + [("universes-mnist", name, "`lautum report` makes all") for name in ("table", "plot")]
+    + [
+        (kind, name, "`trial_of` for each method")
+        for kind in ("universes-mnist", "published")
+        for name in ("trials", "rung")
+    ],
+)
+def test_what_another_command_shows_is_refused_and_left_as_it_was(campaign, capsys, kind, command, remedy):
+    shutil.copytree(ROOT / f"reports/{kind}", f"reports/{kind}")
+    before = {path: path.read_bytes() for path in Path("reports").rglob("*") if path.is_file()}
+    number = ["1"] if command == "rung" else []
+    message = fails(capsys, command, *number, "--config", str(ROOT / f"config/{kind}.yaml"))
+    assert remedy in message and len(message) < 300
+    assert {path: path.read_bytes() for path in Path("reports").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [("lautm-u03", "did you mean 'lautum-u03'?"), ("x", "unknown method 'x'; allowed: standard, ")],
+)
+def test_a_name_that_is_none_of_hundreds_takes_one_readable_line(campaign, capsys, method, message):
+    cell = ["--task", "mnist-notmnist-small", "--labels", "50", "--seed", "200", "--method", method]
+    told = fails(capsys, "transfer", "--config", str(ROOT / "config/universes-mnist.yaml"), *cell)
+    assert message in told and re.search(r" and \d{3} more$", told) and len(told) < 800
 
 
 def test_a_changed_setting_stops_a_planned_job(campaign, capsys):

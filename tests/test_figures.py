@@ -66,11 +66,11 @@ def test_no_two_points_share_a_place_and_nothing_joins_them(built):
     assert list(axes.lines) == []
 
 
-def test_accuracy_figure_says_what_is_missing_and_which_part(built):
+def test_accuracy_figure_says_what_is_missing(built):
     table = rows(built, "accuracy", "digits-letters")
-    figure = figures.accuracy_figure(table, synthetic.METHODS, "task", part="validation")
+    figure = figures.accuracy_figure(table, synthetic.METHODS, "task")
     axes = figure.axes[0]
-    assert axes.get_ylabel() == "Target validation accuracy (%)"
+    assert axes.get_ylabel() == "Target test accuracy (%)"
     assert "no results: Lautum at 200" in axes.get_xlabel()
     assert "n = 0 to 5 seeds" in axes.get_title()
     assert "paper" not in legend(figure) and len(marks(axes, filled=False)) == 0
@@ -107,7 +107,7 @@ def test_intervals_and_the_papers_figures_are_told_apart_in_grey(built):
 
 
 def test_the_answer_has_a_panel_for_each_task(built):
-    figure = figures.build_figures(built, "test")["answer"]
+    figure = figures.build_figures(built)["answer"]
     assert [axes.get_title().split(",")[0] for axes in figure.axes] == ["MNIST → notMNIST (10", "digits → letters"]
     for axes, task in zip(figure.axes, synthetic.TASKS, strict=True):
         table = rows(built, "differences", task)
@@ -203,7 +203,7 @@ def test_a_figure_of_a_page_has_no_more_elements_than_its_picture_needs():
 def test_figures_of_an_experiment_without_results():
     results = synthetic.results(synthetic.records().iloc[:0])
     built = tables.build_tables(results, synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)
-    built_figures = figures.build_figures(built, "test")
+    built_figures = figures.build_figures(built)
     assert set(built_figures) == {
         f"{task}-{kind}" for task in synthetic.TASKS for kind in ("accuracy", "differences")
     } | {"answer"}
@@ -302,7 +302,7 @@ def test_a_legend_stays_inside_the_figure_whatever_the_names():
 
 
 def test_no_title_or_label_is_cut_off(built, training):
-    for name, figure in (figures.build_figures(built, "validation") | training).items():
+    for name, figure in (figures.build_figures(built) | training).items():
         figure.draw_without_rendering()
         texts = [
             figure._suptitle,

@@ -530,9 +530,7 @@ def test_an_unfinished_selection_is_refused(campaign):
 
 
 def test_an_ordinary_campaign_is_no_selection():
-    with pytest.raises(
-        LautumError, match="is no selection: it needs .* `trial_of` for each method, missing for standard"
-    ):
+    with pytest.raises(LautumError, match="selects no hyper-parameters: that needs .* `trial_of` for each method"):
         selection.write_trials(ROOT / "config/quickstart.yaml")
 
 

@@ -32,7 +32,7 @@ def campaign(**changes) -> origin.Campaign:
     runs = tables.grid(results.runs, expected)
     built = tables.build_tables(results, expected, tasks, comparisons)
     pair = comparisons[0] if comparisons else None
-    drawn = figures.build_figures(built, tables.part_of(runs))
+    drawn = figures.build_figures(built)
     if changes.pop("power", False):
         drawn |= power_figures.build_figures(built["differences"].numbers, table_text.transfers(built["accuracy"]))
     else:  # drawing it takes the longest
@@ -171,7 +171,7 @@ def test_data_environment_and_hyperparameters(shown):
     assert "No search for hyper-parameters belongs to this experiment." in shown.text
 
 
-def test_trials_and_validation_part(tmp_path):
+def test_trials_are_shown_with_the_campaign_that_they_chose_for(tmp_path):
     trials = pd.DataFrame(
         {
             "task": "digits-letters",
@@ -185,14 +185,10 @@ def test_trials_and_validation_part(tmp_path):
             "selected": [True, False],
         }
     )
-    results = synthetic.results(synthetic.records("validation"))
     other = trials.assign(method="standard")
-    read = write(tmp_path, results=results, trials={"../first": trials, "../o": other}, trials_missing=["second"])
+    read = write(tmp_path, trials={"../first": trials, "../o": other}, trials_missing=["second"])
     assert "first : 2 trials" in flat(read) and {"href": "../first/index.html"} in read.all("a")
     assert "second is missing: this search has not been run to its end." in read.text
-    assert "These are validation accuracies, not test accuracies." in read.text
-    assert "Target validation accuracy: mean over n seeds" in read.text
-    assert "target, validation images" in read.text
     assert len(read.all("svg")) == 13  # both searches in one picture
 
 
@@ -242,7 +238,7 @@ def test_findings_say_no_more_than_interval_and_test():
         "900 labels, +0.8 points on average (in the paper +14.0). Of the paper’s 4 orders: 2 unresolved (1 of them "
         "practically equivalent at every number of labels), 2 contradicted."
     )
-    assert answers.question(rows, "test") == (
+    assert answers.question(rows) == (
         "With few labelled target images, does Lautum reach a higher test accuracy than entropy, as the paper reports?"
     )
     assert answers.sentence(rows.assign(low=np.nan), claims, "A → B") == (

@@ -81,5 +81,5 @@ def test_classes_are_found_by_name_in_the_given_order():
     names = ("apple", "bowl", "chair")
     assert splits.class_numbers(names, None, "fruit") == [0, 1, 2]
     assert splits.class_numbers(names, ("chair", "apple"), "fruit") == [2, 0]
-    with pytest.raises(LautumError, match="fruit has no class 'pear'; it has apple, bowl, chair"):
+    with pytest.raises(LautumError, match="fruit has no class 'pear'; allowed: apple, bowl, chair"):
         splits.class_numbers(names, ("pear", "apple"), "fruit")

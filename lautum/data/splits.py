@@ -16,7 +16,7 @@ from pydantic import Field
 
 from lautum import schema
 from lautum.data.datasets import Images
-from lautum.errors import Damaged, LautumError
+from lautum.errors import Damaged, LautumError, nearest
 from lautum.files import sha256_of_arrays
 
 Indices = list[Annotated[int, Field(ge=0, lt=2**31)]]
@@ -91,7 +91,7 @@ def class_numbers(class_names: tuple[str, ...], wanted: Sequence[str] | None, da
         return list(range(len(class_names)))
     for name in wanted:
         if name not in class_names:
-            raise LautumError(f"{dataset} has no class {name!r}; it has {', '.join(class_names)}")
+            raise LautumError(f"{dataset} has no class {name!r}{nearest(name, class_names)}")
     return [class_names.index(name) for name in wanted]
 
 

@@ -55,13 +55,13 @@ def title(differences: pd.DataFrame, runs: pd.DataFrame, transfers: dict[str, st
     return f"{paper.method_name(rows['method'].iloc[0])} against {_listed(others + rest)}: {where}"
 
 
-def question(differences: pd.DataFrame, part: str) -> str:
+def question(differences: pd.DataFrame) -> str:
     """What the first comparison asks."""
     if differences.empty:
-        return f"Which {part} accuracy does each method reach?"
+        return "Which test accuracy does each method reach?"
     rows = leading(differences)
     first, others = paper.method_name(rows["method"].iloc[0]), _listed(_names(rows["baseline"].unique()), "or")
-    asked = f"With few labelled target images, does {first} reach a higher {part} accuracy than {others}"
+    asked = f"With few labelled target images, does {first} reach a higher test accuracy than {others}"
     return asked + (", as the paper reports?" if (rows["paper"] > 0).all() else "?")
 
 

@@ -21,10 +21,12 @@ Run = tuple[str, str, int, int]  # task, method, labels, seed
 def read(layout: Layout) -> tuple[Results, list[Run], dict[str, Table]]:
     """The collected results, the runs that the configuration asks for, and the tables of these.
 
-    Raises LautumError as `records.read` and `tables.grid`.
+    Raises LautumError as `records.read` and `tables.grid`, and for a campaign that other commands show.
     """
     if layout.config.universes:
         raise LautumError(f"{layout.config.name} is a campaign over universes: `lautum report` makes all that it has")
+    if layout.config.evaluate.part == "validation":
+        raise LautumError(f"{layout.config.name} selects hyper-parameters: `lautum trials` makes all that it has")
     results = records.read(layout)
     expected = [(cell.task, cell.method, cell.labels, cell.seed) for cell in layout.cells()]
     wanted = layout.config
@@ -36,7 +38,7 @@ def draw(layout: Layout, results: Results, expected: list[Run], built: Mapping[s
     """The figures by name; the arguments are what `read` returns."""
     runs, transfers = tables.grid(results.runs, expected), table_text.transfers(built["accuracy"])
     pair = next((pair for pair in layout.config.comparisons if set(pair) <= set(layout.config.grid.methods)), None)
-    drawn = figures.build_figures(built, layout.config.evaluate.part)
+    drawn = figures.build_figures(built)
     drawn |= power_figures.build_figures(built["differences"].numbers, transfers)
     return drawn | training_figures.build_figures(runs, results, transfers, pair)
 

@@ -7,7 +7,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from lautum import paper
-from lautum.report import answers, differences_page, origin, page, table_text, tables
+from lautum.report import answers, differences_page, origin, page, table_text
 from lautum.report.origin import Campaign, whole
 from lautum.report.page import Section, parts
 from lautum.report.table_text import Table
@@ -34,7 +34,7 @@ EXAMPLES = (
 def write(folder: Path, campaign: Campaign) -> Path:
     """Write `folder`/index.html and return its path. Raises LautumError when the folder cannot be written to."""
     runs, built = campaign.runs, campaign.built
-    part, transfers = tables.part_of(runs), table_text.transfers(built["accuracy"])
+    transfers = table_text.transfers(built["accuracy"])
     differences, claims = built["differences"].numbers, built["claims"].numbers
     sentences = [
         answers.sentence(differences[differences["task"] == task], claims[claims["task"] == task], transfer)
@@ -43,20 +43,20 @@ def write(folder: Path, campaign: Campaign) -> Path:
     return page.write(
         Path(folder) / "index.html",
         title=answers.title(differences, runs, transfers),
-        question=answers.question(differences, part),
+        question=answers.question(differences),
         line=" ".join(sentences),
         card=_card(campaign, sentences, transfers),
         about=campaign.about,
-        notices=_notices(runs, part),
+        notices=_notices(runs),
         sections=[
-            *(_task_section(campaign, task, transfers[task], part) for task in transfers),
+            *(_task_section(campaign, task, transfers[task]) for task in transfers),
             *origin.sections(campaign),
         ],
         thumbnail="answer.png" if "answer" in campaign.drawn else f"{next(iter(transfers))}-accuracy.png",
     )
 
 
-def _notices(runs: pd.DataFrame, part: str) -> list[str]:
+def _notices(runs: pd.DataFrame) -> list[str]:
     missing = int(runs["accuracy"].isna().sum())
     notices = []
     if missing:
@@ -64,8 +64,6 @@ def _notices(runs: pd.DataFrame, part: str) -> list[str]:
             f"{missing} of {len(runs)} runs are missing; their cells say so, and means are over the seeds that are "
             "there."
         )
-    if part != "test":
-        notices.append(f"These are {part} accuracies, not test accuracies.")
     return notices
 
 
@@ -123,7 +121,7 @@ def _state(cells: pd.DataFrame, labels: int) -> Markup | str:
     return table_text.NONE
 
 
-def _task_section(campaign: Campaign, task: str, transfer: str, part: str) -> Section:
+def _task_section(campaign: Campaign, task: str, transfer: str) -> Section:
     """All that there is of one task; what few look for on demand."""
     runs, info = campaign.runs[campaign.runs["task"] == task], campaign.tasks[task]
     accuracy, differences, pretraining, powers = (
@@ -140,7 +138,7 @@ def _task_section(campaign: Campaign, task: str, transfer: str, part: str) -> Se
     ]
     if info.looks:
         facts.insert(3, ("Looked at", f"after {', '.join(map(str, info.looks))} seeds, before the last"))
-    caption = f"Mean {part} accuracy and its 95 % interval; no bar: no interval (n = 1)."
+    caption = "Mean test accuracy and its 95 % interval; no bar: no interval (n = 1)."
     caption += " Stars: the paper’s figures." if source else ""
     pieces = [
         parts().definitions(facts),

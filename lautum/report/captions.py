@@ -1,12 +1,12 @@
 """What stands below each table: what its columns are and by which rule a word follows."""
 
 CAPTIONS = {
-    "accuracy": "Target {part} accuracy: mean over n seeds and 95 % Student t interval of that mean. Bold: the "
+    "accuracy": "Target test accuracy: mean over n seeds and 95 % Student t interval of that mean. Bold: the "
     "highest mean measured for a task and number of labels, which need not be a resolved difference. "
     "One run: 95 % prediction interval for the accuracy of one further seed. "
     "Paper: its figure for that cell, one number without an interval, of networks and training that its main text does "
     "not name.",
-    "differences": "Differences of target {part} accuracy in percentage points over the n seeds that both methods "
+    "differences": "Differences of target test accuracy in percentage points over the n seeds that both methods "
     "have. 95 % CI: Student t interval over seeds. BCa: bias-corrected and accelerated bootstrap over seeds, at a "
     "level expanded for n; it cannot leave the range of the observed differences, so below about 7 seeds it is too "
     "short. Seeds and images: interval for other seeds and other test images. Sign-flip p: two-sided test (exact up "

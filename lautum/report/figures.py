@@ -20,7 +20,7 @@ ROW = 0.2  # inches of a row of differences
 PAPER_MARK = {"marker": "*", "facecolor": "none", "edgecolor": "0.25", "linewidth": 1, "s": 70}
 
 
-def accuracy_figure(table: pd.DataFrame, methods: Sequence[str], transfer: str, part: str = "test") -> Figure:
+def accuracy_figure(table: pd.DataFrame, methods: Sequence[str], transfer: str) -> Figure:
     """Accuracy against number of labelled images, a mark per method, for the rows of one task of `accuracy_table`.
 
     `methods` are all of the campaign, `transfer` is the task's name for readers. Marks stand side by side, so that they
@@ -54,14 +54,14 @@ def accuracy_figure(table: pd.DataFrame, methods: Sequence[str], transfer: str, 
     axes.set_xticks(range(len(labels)), [str(count) for count in labels])
     axes.set_xlim(-0.5, len(labels) - 0.5)
     axes.set_xlabel(f"Labelled target images{_missing(table)}")
-    axes.set_ylabel(f"Target {part} accuracy (%)")
+    axes.set_ylabel("Target test accuracy (%)")
     axes.set_title(f"{transfer}\nmean and 95 % t interval, {_seeds(table['n'])}", fontsize="medium")
     add_grid(axes, "y")
     add_legend(figure, handles, "small")
     return figure
 
 
-def difference_figure(table: pd.DataFrame, methods: Sequence[str], transfer: str, part: str = "test") -> Figure:
+def difference_figure(table: pd.DataFrame, methods: Sequence[str], transfer: str) -> Figure:
     """Forest plot of the paired differences, for the rows of one task of `difference_table`.
 
     A row is marked as its first method is everywhere; `methods` are all of the campaign, `transfer` is the task's name
@@ -71,15 +71,13 @@ def difference_figure(table: pd.DataFrame, methods: Sequence[str], transfer: str
     figure = Figure(figsize=(WIDTH, 1.5 + ROW * (rows["place"].max() + 1)), layout="constrained")
     axes = figure.subplots()
     _draw_differences(axes, rows, methods)
-    axes.set_xlabel(f"Difference of {part} accuracy (points)", fontsize="small")
+    axes.set_xlabel("Difference of test accuracy (points)", fontsize="small")
     axes.set_title(f"{transfer}\nmean over {_seeds(table['n'])} that both methods have", fontsize="medium")
     _difference_legend(figure, table)
     return figure
 
 
-def answer_figure(
-    differences: pd.DataFrame, methods: Sequence[str], transfers: Mapping[str, str], part: str = "test"
-) -> Figure | None:
+def answer_figure(differences: pd.DataFrame, methods: Sequence[str], transfers: Mapping[str, str]) -> Figure | None:
     """The differences that answer the question: of the first method compared and the others, a panel for each task.
 
     `differences` is `difference_table`, `transfers` the tasks' names for readers. None without comparisons.
@@ -93,7 +91,7 @@ def answer_figure(
     for axes, (task, rows) in zip(panels, tasks, strict=True):
         _draw_differences(axes, rows, methods)
         axes.set_title(f"{transfers[task]}, {_seeds(rows['n'])}", fontsize="medium")
-    panels[-1].set_xlabel(f"Difference of {part} accuracy (points)", fontsize="small")
+    panels[-1].set_xlabel("Difference of test accuracy (points)", fontsize="small")
     _difference_legend(figure, pd.concat([rows for _, rows in tasks]))
     return figure
 
@@ -103,7 +101,7 @@ def leading(differences: pd.DataFrame) -> pd.DataFrame:
     return differences.loc[differences["method"] == differences["method"].iloc[0]]
 
 
-def build_figures(tables: Mapping[str, Table], part: str) -> dict[str, Figure]:
+def build_figures(tables: Mapping[str, Table]) -> dict[str, Figure]:
     """The figure `{task}-accuracy` of every task, and with comparisons `{task}-differences` and `answer`.
 
     `tables` comes from `tables.build_tables`.
@@ -111,12 +109,12 @@ def build_figures(tables: Mapping[str, Table], part: str) -> dict[str, Figure]:
     accuracy, differences = tables["accuracy"].numbers, tables["differences"].numbers
     methods, transfers = list(accuracy["method"].unique()), table_text.transfers(tables["accuracy"])
     figures = {
-        f"{task}-accuracy": accuracy_figure(rows, methods, transfers[task], part)
+        f"{task}-accuracy": accuracy_figure(rows, methods, transfers[task])
         for task, rows in accuracy.groupby("task", sort=False)
     }
     for task, rows in differences.groupby("task", sort=False):
-        figures[f"{task}-differences"] = difference_figure(rows, methods, transfers[task], part)
-    answer = answer_figure(differences, methods, transfers, part)
+        figures[f"{task}-differences"] = difference_figure(rows, methods, transfers[task])
+    answer = answer_figure(differences, methods, transfers)
     return figures | ({} if answer is None else {"answer": answer})
 
 

@@ -9,14 +9,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from lautum import paper
-from lautum.report import page, selection_figures, table_text, tables
+from lautum.report import page, selection_figures, table_text
 from lautum.report.page import Section, parts
 from lautum.report.table_text import Table
 
 DATA = {
     "source_train_sha256": "source, training images",
     "target_train_sha256": "target, training images",
-    "target_eval_sha256": "target, {part} images",
+    "target_eval_sha256": "target, test images",
 }
 MACHINE = {
     "device": "Device",
@@ -49,7 +49,7 @@ class Campaign(NamedTuple):
 
 def sections(campaign: Campaign) -> list[Section]:
     """From what it was made: methods, hyper-parameters and their trials, costs, campaigns, data, environment."""
-    done, part = campaign.runs.dropna(subset="accuracy"), tables.part_of(campaign.runs)
+    done = campaign.runs.dropna(subset="accuracy")
     shown = campaign.runs["method"].unique()
     about = [(paper.method_name(method), campaign.methods[method]) for method in shown]
     machines = done.groupby(list(MACHINE), sort=False).size().reset_index(name="Runs")
@@ -68,7 +68,7 @@ def sections(campaign: Campaign) -> list[Section]:
             folded=True,
         ),
         Section("cost", "Cost", whole(campaign.built["costs"], folded=False), folded=True),
-        Section("data", "Data", _data(done, part), folded=True),
+        Section("data", "Data", _data(done), folded=True),
         Section(
             "environment",
             "Environment and command",
@@ -107,9 +107,9 @@ def _trials(campaign: Campaign) -> Markup:
     return page.join(*pieces) or parts().paragraphs(["No search for hyper-parameters belongs to this experiment."])
 
 
-def _data(done: pd.DataFrame, part: str) -> Markup:
+def _data(done: pd.DataFrame) -> Markup:
     rows = [
-        [task, title.format(part=part), rows[column].iloc[0]]
+        [task, title, rows[column].iloc[0]]
         for task, rows in done.groupby("task", sort=False)
         for column, title in DATA.items()
     ]

@@ -28,8 +28,8 @@ TRUE = np.arange(11) / 100  # differences whose power is tabulated
 def grid(records: pd.DataFrame, expected: Iterable[tuple[str, str, int, int]]) -> pd.DataFrame:
     """One row per expected run, in the order of the tables, with its record; NaN where that is missing.
 
-    Raises LautumError when records cannot be compared: a run twice, both parts of the data, different data within a
-    task, or different labelled images or kinds of device for the same task, label count and seed.
+    Raises LautumError when records cannot be compared: a run twice, runs scored on validation images, different data
+    within a task, or different labelled images or kinds of device for the same task, label count and seed.
     """
     expected = pd.DataFrame(list(expected), columns=RUN).astype({"labels": "int64", "seed": "int64"})
     # By task, then labels, then method as the paper does; tasks and methods in the order of the configuration.
@@ -40,15 +40,10 @@ def grid(records: pd.DataFrame, expected: Iterable[tuple[str, str, int, int]]) -
     twice = records[records.duplicated(RUN)]
     if len(twice):
         raise LautumError(f"two records for {_name(twice[RUN])}, made with different settings; keep one of them")
-    if records["part"].nunique() > 1:
-        raise LautumError("the records mix test and validation accuracies; tabulate one part at a time")
+    if not records["part"].eq("test").all():
+        raise LautumError("some records are of validation images, which only select; run `lautum collect --drop`")
     require_comparable(records, "run the older ones again")
     return expected.merge(records, on=RUN, how="left")
-
-
-def part_of(runs: pd.DataFrame) -> str:
-    """The part of the target data that `runs`, from `grid`, were evaluated on; "test" as long as there is no record."""
-    return next(iter(runs["part"].dropna()), "test")
 
 
 def accuracy_table(runs: pd.DataFrame, tasks: Mapping) -> pd.DataFrame:
@@ -236,7 +231,6 @@ def build_tables(
     `titles` as in `table_text.transfer_name`. Raises LautumError as `grid` does.
     """
     runs = grid(results.runs, expected)
-    part = part_of(runs)
     accuracy, differences = accuracy_table(runs, tasks), difference_table(runs, results, tasks, comparisons)
     powers, looked = power_table(differences), {task for task in differences["task"].unique() if tasks[task].looks}
     claims, pretraining, costs = claim_table(differences), pretraining_table(runs, results), cost_table(runs)
@@ -248,7 +242,7 @@ def build_tables(
         "pretraining": (pretraining, table_text.pretraining_cells(pretraining)),
         "costs": (costs, table_text.cost_cells(costs)),
     }
-    below = {name: captions.CAPTIONS[name].format(part=part, seen=", ".join(equivalence.SEEN)) for name in tables}
+    below = {name: captions.CAPTIONS[name].format(seen=", ".join(equivalence.SEEN)) for name in tables}
     below["differences"] += captions.E_VALUES * bool(looked)
     return {name: Table(*table, below[name]) for name, table in tables.items()}
 

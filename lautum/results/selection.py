@@ -173,12 +173,10 @@ def _text(values: dict[str, dict]) -> str:
 
 
 def _require_trials(layout: Layout, path: Path | str) -> None:
-    methods = layout.config.methods
-    plain = [name for name in layout.config.grid.methods if methods[name].trial_of is None]
-    if plain or layout.config.evaluate.part != "validation":
+    if layout.config.evaluate.part != "validation":
         raise LautumError(
-            f"{path} is no selection: it needs `evaluate: {{part: validation, ...}}` and `search`, or `trial_of` for "
-            "each method" + (f", missing for {', '.join(plain)}" if plain else "")
+            f"{path} selects no hyper-parameters: that needs `evaluate: {{part: validation, ...}}` and `search`, or "
+            "`trial_of` for each method"
         )
 
 
