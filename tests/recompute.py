@@ -39,10 +39,10 @@ def overview(maps: dict[str, Universes]) -> list[str]:
         gains = [paper_gain(some.source, count, "lautum", "standard") for count in some.labels]
         papers = ", ".join(f"{gain:+.1f}" for gain in gains)
         if not found:
-            return f"0 of {len(distances)}; at best {min(distances.values()):.1f} points away"
+            return f"0 of {len(distances)}; nearest {min(distances.values()):.1f}"
         paired = some.differences("lautum", "standard")
         there = some.over_choices({key: differences for key, differences in paired.items() if key[:2] in found})
-        return f"{len(found)} of {len(distances)}; lead {points(there)}, the paper's {papers}"
+        return f"{len(found)} of {len(distances)}; lead {points(there)} (the paper's {papers})"
 
     def sides(some: Universes) -> str:
         above, below = some.sides()
@@ -61,7 +61,7 @@ def overview(maps: dict[str, Universes]) -> list[str]:
         "Lautum − Lautum of source images": lambda some: lead(some, "lautum", "lautum_source"),
         "Mk-MMD − Standard": lambda some: lead(some, "mk_mmd", "standard"),
         "Standard − no pre-training": lambda some: lead(some, "standard", "target_only"),
-        "Standard as accurate as in the paper": near,
+        "Standard within 5 points of the paper (setting × steps)": near,
         "Standard above the paper at every label count; at none": sides,
     }
     head = ["| " + " | ".join(["", *maps]) + " |", "|" + "---|" * (1 + len(maps))]
