@@ -23,17 +23,17 @@ class Damaged(LautumError):
         self.path = Path(path)
 
 
-def some(names: Iterable[str], most: int = 30) -> str:
+def listed(names: Iterable[str], most: int = 30) -> str:
     """The names, or the first of many and how many more there are: nobody reads the hundreds that universes have."""
     names = list(names)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def nearest(name: object, allowed: Iterable[str]) -> str:
-    """'; did you mean ...? allowed: ...' for appending to a message about `name`; the names as in `some`."""
+    """'; did you mean ...? allowed: ...' for appending to a message about `name`; the names as in `listed`."""
     allowed = list(allowed)
     match = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.5)
-    return f"{f'; did you mean {match[0]!r}?' if match else ';'} allowed: {some(allowed)}"
+    return f"{f'; did you mean {match[0]!r}?' if match else ';'} allowed: {listed(allowed)}"
 
 
 def require_known(what: str, name: str, allowed: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from lautum import files
 from lautum.cli import COMMANDS, main
+from lautum.errors import listed
 
 ROOT = Path(__file__).parent.parent
 CELL = ["--task", "digits-letters", "--labels", "20", "--seed", "0"]
@@ -151,6 +152,13 @@ def test_a_name_that_is_none_of_hundreds_takes_one_readable_line(campaign, capsy
     cell = ["--task", "mnist-notmnist-small", "--labels", "50", "--seed", "200", "--method", method]
     told = fails(capsys, "transfer", "--config", str(ROOT / "config/universes-mnist.yaml"), *cell)
     assert message in told and re.search(r" and \d{3} more$", told) and len(told) < 800
+
+
+def test_names_beyond_thirty_are_counted():
+    names = [f"n{number}" for number in range(32)]
+    assert listed(names[:30]) == ", ".join(names[:30])
+    assert listed(names[:31]) == ", ".join(names[:30]) + " and 1 more"
+    assert listed(iter(names), most=2) == "n0, n1 and 30 more"
 
 
 def test_a_changed_setting_stops_a_planned_job(campaign, capsys):

@@ -54,6 +54,11 @@ def write(folder: Path, **changes) -> Path:
     return path
 
 
+def test_held_out_images_without_trials_are_refused(tmp_path):
+    with pytest.raises(LautumError, match="validation needs a search, or trial_of for standard, lautum"):
+        config.load(write(tmp_path, search=None))
+
+
 def test_every_method_gets_as_many_trials_within_its_declared_space(tmp_path):
     loaded = config.load(write(tmp_path))
     assert Counter(loaded.methods[name].trial_of for name in loaded.grid.methods) == {"standard": 4, "lautum": 4}

@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from lautum.errors import LautumError, nearest, require_known, some
+from lautum.errors import LautumError, listed, nearest, require_known
 from lautum.experiment import designs
 from lautum.experiment.catalogue import Catalogue
 from lautum.experiment.space import MethodOutline, Outline, Range, Variant, expanded, is_whole, require_allowed
@@ -70,7 +70,7 @@ def require_selectable(config) -> None:
     if evaluate.part == "validation":
         plain = [name for name in grid.methods if config.methods[name].trial_of is None]
         if plain:
-            raise ValueError(f"evaluate.part: validation needs a search, or trial_of for {some(plain)}")
+            raise ValueError(f"evaluate.part: validation needs a search, or trial_of for {listed(plain)}")
         for task in grid.tasks:
             classes, fewest = config.tasks[task].class_count, min(config.tasks[task].label_counts)
             if evaluate.validation_images % classes:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from lautum.errors import listed
 from lautum.results import statistics
 from lautum.results.collected import RUN, Results
 
@@ -98,7 +99,7 @@ def text(first: Results, second: Results, names: Sequence[str]) -> str:
     if in_both.any():
         lines += ["", *_setting_lines(first, second)]
     for column, (before, after) in circumstances(first, second).items():
-        lines.append(f"runs differ in {column}: {_some(before)} -> {_some(after)}")
+        lines.append(f"runs differ in {column}: {_short(before)} -> {_short(after)}")
     return "\n".join(lines)
 
 
@@ -143,9 +144,8 @@ def _setting_lines(first: Results, second: Results) -> list[str]:
 
 def _where(some: pd.DataFrame) -> str:
     methods, labels = dict.fromkeys(some["method"]), dict.fromkeys(map(str, some["labels"]))
-    return f"{', '.join(methods)} at {', '.join(labels)}"
+    return f"{listed(methods)} at {listed(labels)}"
 
 
-def _some(values: list[str]) -> str:
-    shown = ", ".join(value[:12] if len(value) >= 40 else value for value in values[:3])
-    return f"{shown} and {len(values) - 3} more" if len(values) > 3 else shown
+def _short(values: list[str]) -> str:
+    return listed((value[:12] if len(value) >= 40 else value for value in values), most=3)
