@@ -258,8 +258,12 @@ def _replaced(value: object, rng: random.Random) -> object:
 
 
 def _dumped(value: object) -> bytes:
-    sys.set_int_max_str_digits(10000)
-    return json.dumps(value).encode()
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(10000)  # to write the long numbers of VALUES; they are read under the usual limit
+    try:
+        return json.dumps(value).encode()
+    finally:
+        sys.set_int_max_str_digits(limit)
 
 
 def _json(content: bytes, suffix: str, rng: random.Random) -> tuple[bytes, bool] | None:
