@@ -1,5 +1,6 @@
 """A page read back, with the rules that hold for every page: `Page`."""
 
+import re
 from html.parser import HTMLParser
 
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
@@ -58,7 +59,11 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
     def require_accessible(self) -> None:
-        """What can be told without a browser: one title, headings in order, ids and anchors, texts of pictures."""
+        """What can be told without a browser: one title, headings in order, ids and anchors, texts of pictures.
+
+        And that nothing unknown is shown as a number.
+        """
+        assert "nan" not in re.findall(r"\w+", self.text.lower())
         levels = [level for level, _ in self.headings]
         assert levels[0] == 1 and levels.count(1) == 1
         assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))

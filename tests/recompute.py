@@ -32,7 +32,9 @@ def overview(maps: dict[str, Universes]) -> list[str]:
         return f"{len(blocks)}: ahead in {ahead}, behind in {behind} of {number}"
 
     def lead(some: Universes, arm: str, baseline: str) -> str:
-        return points(some.over_choices(some.differences(arm, baseline)))
+        values = some.over_choices(some.differences(arm, baseline))
+        ways = f" ({len(values)} ways)" if len(values) < len(some.blocks) else ""
+        return f"{points(values)}{ways}" if len(values) else "not run"
 
     def near(some: Universes) -> str:
         found, distances = some.near(), some.distances()
@@ -59,7 +61,9 @@ def overview(maps: dict[str, Universes]) -> list[str]:
         "the other ways": lambda some: apart(some, False),
         "Lautum − Standard": lambda some: lead(some, "lautum", "standard"),
         "Lautum − Lautum of source images": lambda some: lead(some, "lautum", "lautum_source"),
+        "Lautum − Lautum of shuffled images": lambda some: lead(some, "lautum", "lautum_shuffled"),
         "Mk-MMD − Standard": lambda some: lead(some, "mk_mmd", "standard"),
+        "TE − Standard, after the last step": lambda some: lead(some, "temporal_ensembling", "standard"),
         "Standard − no pre-training": lambda some: lead(some, "standard", "target_only"),
         "Standard within 5 points of the paper (setting × steps)": near,
         "Standard above the paper at every label count; at none": sides,

@@ -70,7 +70,8 @@ class Universes:
             return [[np.nan, np.nan]] * 2
         drawn = np.random.default_rng(2).choice(len(blocks), (resamples, len(blocks)))
         sums = blocks[drawn].sum(axis=1)
-        return [np.percentile(100 * sums[:, side] / sums[:, 2], [2.5, 97.5]).tolist() for side in (0, 1)]
+        ends = [np.percentile(100 * sums[:, side] / sums[:, 2], [2.5, 97.5]).tolist() for side in (0, 1)]
+        return [[low, high] if low < high else [np.nan, np.nan] for low, high in ends]
 
     def by_universe(self, arm: str, budget: int) -> dict[int, float]:
         """The mean difference from Standard in each universe, after one number of steps."""
@@ -238,7 +239,39 @@ class Universes:
                 f"variance lies between them, {within:.0%} between the post-transfer choices within them."
             )
         among = f", of the choices that so few universes tell apart (all but {len(unclear)})," if unclear else ""
-        return f"What decides most{among} is the {first} ({shares[first]:.0%} of the variance)."
+        by_chance = holm(self.by_chance(values, [*gains], columns, shares) | dict.fromkeys(unclear, 1.0))
+        chance = "" if by_chance[first] < 0.05 else ", no more than chance gives"
+        return f"What decides most{among} is the {first} ({shares[first]:.0%} of the variance{chance})."
+
+    def by_chance(
+        self,
+        values: np.ndarray,
+        places: list[tuple[int, int]],
+        columns: dict[str, np.ndarray],
+        shares: dict[str, float],
+    ) -> dict[str, float]:
+        """How often each choice would explain its share of the variance if it had no effect; random."""
+        total, rng, found = ((values - values.mean()) ** 2).sum(), np.random.default_rng(3), {}
+        before = {name for name, one in self.declared["factors"].items() if one["stage"] == "pretrain"}
+        for name, share in shares.items():
+            others = [some for other, some in columns.items() if other != name]
+            rest = orth(np.hstack([np.ones((len(values), 1)), *others]))
+            as_large, repeats = 1, 499
+            for _ in range(repeats):
+                if name == "budget":
+                    keys = [(universe, rng.random()) for universe, _ in places]
+                    order = sorted(range(len(keys)), key=keys.__getitem__)
+                else:
+                    units = [universe // self.crossed if name in before else universe for universe, _ in places]
+                    first = {unit: units.index(unit) for unit in units}
+                    to = dict(zip(first, rng.permutation([*first]).tolist(), strict=True))
+                    order = [first[to[unit]] for unit in units]
+                drawn = columns[name][order]
+                drawn = drawn - rest @ (rest.T @ drawn)
+                explained = np.linalg.pinv(drawn) @ values
+                as_large += ((drawn @ explained) ** 2).sum() >= share * total * (1 - 1e-9)
+            found[name] = as_large / (repeats + 1)
+        return found
 
     def between_and_within(self, gains: dict[tuple[int, int], list[float]]) -> tuple[float, float]:
         """Shares of the variance of mean gains that lie between pre-transfer choices, and between universes in them."""

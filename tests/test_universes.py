@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pages
 import pandas as pd
 import pytest
 import recompute
@@ -282,6 +283,17 @@ def test_every_committed_campaign_says_what_other_code_finds_in_its_runs():
     for path in sorted(ROOT.glob("reports/universes-*/universes.csv")):
         page = (path.parent / "index.html").read_text(encoding="utf-8")
         recompute_agrees(recompute.declared(path), path.parent, page)
+
+
+@pytest.mark.parametrize("finished", [3, 6, 18])
+def test_the_page_of_a_beginning_has_no_hole(finished, declared):
+    """Of one way of pre-training nothing has an interval; what is not known is not written as a number."""
+    path = declared.report / universes.FILE
+    table = pd.read_csv(path)
+    table[table["universe"] < finished].to_csv(path, index=False)
+    html = universes_page.write_all(declared, "declared.yaml").read_text(encoding="utf-8")
+    assert f"{finished} of 24 declared universes" in html
+    pages.Page(html).require_accessible()
 
 
 def test_a_universe_with_a_missing_run_is_left_out_and_said(declared):

@@ -67,13 +67,18 @@ def question(differences: pd.DataFrame) -> str:
 
 def sentence(differences: pd.DataFrame, claims: pd.DataFrame, transfer: str) -> str:
     """The answer for one task, from its rows of `difference_table` and `claim_table`."""
-    known = differences.dropna(subset="low")
-    if known.empty:
-        return f"{transfer}: no comparison has two seeds that differ yet."
-    rows = known[(known["method"] == known["method"].iloc[0]) & (known["baseline"] == known["baseline"].iloc[0])]
-    first, other = (paper.method_name(rows[name].iloc[0]) for name in ("method", "baseline"))
+    if differences.empty:
+        return f"{transfer}: no two methods are compared."
+    asked = differences[
+        (differences[["method", "baseline"]] == differences[["method", "baseline"]].iloc[0]).all(axis=1)
+    ]
+    first, other = (paper.method_name(asked[name].iloc[0]) for name in ("method", "baseline"))
+    rows, unknown = asked.dropna(subset="low"), asked.loc[asked["low"].isna(), "labels"]
+    if rows.empty:
+        return f"{transfer}: {first} and {other} have no two seeds that differ yet."
     text = f"{transfer}: {first} is {_states(rows, other)}, {_points(rows['mean'])} points on average"
     text += f" (in the paper {_points(rows['paper'])})" if rows["paper"].notna().all() else ""
+    text += f"; at {_listed(unknown)} labels no two seeds differ yet" if len(unknown) else ""
     if len(claims) > 1:
         cells = claims[list(statistics.ORDERS.values())].sum(axis=1)
         everywhere = int((claims[list(equivalence.COLUMNS.values())].sum(axis=1) == cells).sum())
@@ -128,11 +133,18 @@ def accuracies(table: pd.DataFrame) -> str:
 
 
 def _states(rows: pd.DataFrame, other: str) -> str:
-    """E.g. "better than Standard at 100 labels and practically equivalent to it at 200 labels (within 2 points)"."""
+    """E.g. "better than Standard at 100 labels and practically equivalent to it at 200 labels (within 2 points)".
+
+    A difference that the test, corrected, does not show is said to be none that is significant, as in `finding`.
+    """
     places: dict[str, dict[str, list[int]]] = {}
     for row in rows.itertuples():
-        word = state(row)
-        places.setdefault(word, {}).setdefault(margin(row) if word == EQUIVALENT else "", []).append(row.labels)
+        word, more = state(row), ""
+        if word == EQUIVALENT:
+            more = margin(row)
+        elif word != UNDECIDED and not row.p_holm < 0.05:
+            more = "not significant after Holm’s correction"
+        places.setdefault(word, {}).setdefault(more, []).append(row.labels)
     texts = []
     for word, labels in places.items():
         name = "it" if texts else other
@@ -140,7 +152,7 @@ def _states(rows: pd.DataFrame, other: str) -> str:
             EQUIVALENT: f"{EQUIVALENT} to {name}",
             UNDECIDED: f"neither told apart from {name} nor shown to be equivalent",
         }.get(word, f"{word} than {name}")
-        where = [f"at {_listed(some)} labels" + f" ({within})" * bool(within) for within, some in labels.items()]
+        where = [f"at {_listed(some)} labels" + f" ({more})" * bool(more) for more, some in labels.items()]
         texts.append(f"{said} {_listed(where)}")
     return _listed(texts)
 

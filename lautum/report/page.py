@@ -110,7 +110,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence], caption: str = "", kind
 
 
 def data_frame(frame: pd.DataFrame, caption: str = "") -> Markup:
-    """All of a data frame: texts as they stand, numbers with up to four digits."""
+    """All of a data frame: texts as they stand, numbers with up to four digits, a dash for what is not known."""
     return table(list(frame.columns), _texts(frame).itertuples(index=False), caption, "whole")
 
 
@@ -157,4 +157,5 @@ def _environment() -> Environment:
 
 
 def _texts(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.map(lambda value: format(value, ".4g") if isinstance(value, float) else str(value))
+    texts = frame.map(lambda value: format(value, ".4g") if isinstance(value, float) else str(value))
+    return texts.where(frame.notna(), NONE)

@@ -16,7 +16,7 @@ from lautum.report import page, style, table_text, universes_figures
 from lautum.report.page import Section, parts
 from lautum.results import universes
 from lautum.results.equivalence import HALF, LEVEL, MARGINS
-from lautum.results.multiverse import CLAIM, Analysis
+from lautum.results.multiverse import CLAIM, Analysis, signed
 
 QUESTION = "Under which of the choices that the paper’s main text leaves open does its claim hold?"
 CURVE = (
@@ -53,7 +53,8 @@ SHARES = (
 )
 DECIDES = (
     "Of the variance of Lautum’s lead over universes and budgets, the part that each choice explains beside all "
-    "others, and what no choice explains by itself. What lies between ways of pre-training, and within them, divides "
+    "others, and how probable so large a part is if the choice has no effect (its levels exchanged at random; after "
+    "Holm); then what no choice explains by itself. What lies between ways of pre-training, and within them, divides "
     "the same variance once more: the lines do not add up to 100."
 )
 AVERAGE = (
@@ -184,13 +185,16 @@ def _shares(frame: pd.DataFrame) -> Markup:
 
 
 def _decides(analysis: Analysis, drawn: Mapping[str, Figure], frame: pd.DataFrame) -> Markup:
-    rows = [[row.factor, f"{100 * row.share:.0f}"] for row in frame.dropna().itertuples()]
+    rows = [
+        [row.factor, f"{100 * row.share:.0f}", "" if np.isnan(row.holm) else f"{row.holm:.2g}"]
+        for row in frame.dropna(subset="share").itertuples()
+    ]
     unclear = ", ".join(frame.loc[frame["share"].isna(), "factor"])
     untold = f" Those that so few universes do not tell apart: {unclear}." if unclear else ""
     names = [name for name in drawn if name.startswith("map-")]
     found = ", ".join(f"{row.holm:.2g} at {row.labels} labels" for row in analysis.joint.itertuples())
     return page.join(
-        page.table(["Choice", "Share (%)"], rows, DECIDES + untold),
+        page.table(["Choice", "Share (%)", "By chance (p)"], rows, DECIDES + untold),
         page.picture(drawn["levels"], "levels", LEVELS, LEVELS),
         *(page.picture(drawn[name], name, MAP, MAP) for name in names),
         parts().paragraphs([CHANCE.format(found)]),
@@ -205,11 +209,11 @@ def _average(analysis: Analysis) -> Markup:
     yes, no = page.verdict("yes", "=", "good"), page.verdict("not shown", "?", "open")
     rows = [
         [
-            f"{row['labels']} labels, {row['budget']} steps",
-            f"{100 * row['gain']:+.1f} [{100 * row['low']:+.1f}, {100 * row['high']:+.1f}]",
+            f"{row['labels']:.0f} labels, {row['budget']:.0f} steps",
+            signed(row),
             *(yes if row[name] < LEVEL else no for name in margins),
         ]
-        for row in table.to_dict("records")
+        for _, row in table.iterrows()
     ]
     head = ["Setting", "Lead (points)", *margins.values()]
     return page.table(head, rows, AVERAGE.format(int(table["n"].max())))
@@ -218,7 +222,7 @@ def _average(analysis: Analysis) -> Markup:
 def _why(drawn: Mapping[str, Figure], frame: pd.DataFrame, choices: int) -> Markup:
     budgets = frame["budget"].unique()
     rows = [
-        [measure, *(f"{row.correlation:+.2f}" for row in some.itertuples())]
+        [measure, *("" if np.isnan(row.correlation) else f"{row.correlation:+.2f}" for row in some.itertuples())]
         for measure, some in frame.groupby("measure", sort=False)
     ]
     return page.join(
@@ -231,8 +235,7 @@ def _others(layout: Layout, analysis: Analysis, figure: Figure) -> Markup:
     rows = []
     for pair in analysis.comparisons:
         found, budgets = analysis.overall(pair), analysis.paired[pair]["budget"].nunique()
-        lead = f"{100 * found.gain:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
-        rows.append([paper.comparison_name(*pair), lead, f"{found.n:.0f}", str(budgets)])
+        rows.append([paper.comparison_name(*pair), signed(found), f"{found.n:.0f}", str(budgets)])
     arms = dict.fromkeys(arm for pair in analysis.comparisons for arm in pair)
     about = {method.arm: method.about for method in layout.config.methods.values()}
     return page.join(

@@ -156,7 +156,9 @@ class Analysis:
     @cached_property
     def decomposition(self) -> pd.DataFrame:
         """Which factor explains how much of the claim's gain."""
-        return specifications.decomposition(self.gains[CLAIM], self.levels, self.paired[CLAIM], self.design.crossed)
+        return specifications.decomposition(
+            self.gains[CLAIM], self.levels, self.paired[CLAIM], self.design.crossed, np.random.default_rng(SEED)
+        )
 
     @cached_property
     def left(self) -> pd.DataFrame:
@@ -204,7 +206,7 @@ class Analysis:
         if self.joint["holm"].min() >= LEVEL and practically_zero:
             return f"In the settings examined, Lautum’s pre-training makes no practical difference: {shares}."
         return (
-            f"The settings examined do not decide it: Lautum’s lead was {_signed(overall)} points on average; {shares}."
+            f"The settings examined do not decide it: Lautum’s lead was {signed(overall)} points on average; {shares}."
         )
 
     def _decides(self) -> str:
@@ -219,7 +221,8 @@ class Analysis:
                 f"between them, {within:.0%} between the post-transfer choices within them."
             )
         among = f", of the choices that so few universes tell apart (all but {unclear})," if unclear else ""
-        return f"What decides most{among} is the {first['factor']} ({first['share']:.0%} of the variance)."
+        chance = "" if first["holm"] < LEVEL else ", no more than chance gives"
+        return f"What decides most{among} is the {first['factor']} ({first['share']:.0%} of the variance{chance})."
 
     def _level(self) -> str:
         near = self.selections["near the paper"]
@@ -236,13 +239,13 @@ class Analysis:
         gains = ", ".join(f"{100 * (row['lautum'] - row['standard']):.1f}" for row in self.figures.values())
         pairs = f"{of} pair{'s' * (of != 1)} of universe and budget"
         return (
-            f"Where Standard is as accurate as in the paper ({pairs}), Lautum’s lead was {_signed(found)} points on "
+            f"Where Standard is as accurate as in the paper ({pairs}), Lautum’s lead was {signed(found)} points on "
             f"average; the paper’s gains are {gains}."
         )
 
     def _reason(self) -> str:
         found = self.overall(TARGET)
-        p, worth = equivalence_p(found.gain, found.sd, int(found.n), MARGINS["2 points"]), _signed(found)
+        p, worth = equivalence_p(found.gain, found.sd, int(found.n), MARGINS["2 points"]), signed(found)
         if found.low > 0:
             return f"It is the target’s images that help: they are worth {worth} points over source images."
         if p < LEVEL:
@@ -250,8 +253,8 @@ class Analysis:
         return f"Whether the target’s images help is not decided: they are worth {worth} points over source images."
 
 
-def _signed(found: pd.Series) -> str:
-    """A mean with its interval, in points."""
+def signed(found: pd.Series) -> str:
+    """A mean with its interval, if it has one, in points: of `average_gains` a row, or of `Analysis.overall`."""
     if np.isnan(found.low):
         return f"{100 * found.gain:+.1f}"
     return f"{100 * found.gain:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"

@@ -5,15 +5,17 @@ computed and why; nothing here chooses. All functions take `runs`, a frame with 
 budget and accuracy (`lautum.results.universes.long`), accuracies as fractions.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lautum.lazy import stats
-from lautum.results.statistics import Interval, deviation, mean_interval
+from lautum.results.statistics import Interval, deviation, holm, mean_interval
 
 RESAMPLES = 9999
+PERMUTATIONS = 999
 NEAR = 0.05  # root mean square distance to the paper's figures, declared before the results
 SPECIFICATION = ["universe", "budget", "labels"]
 FEWEST = 5  # pre-transfer choices: a resample of fewer has hardly any values to take
@@ -69,7 +71,8 @@ class Shares(NamedTuple):
 def shares(table: pd.DataFrame, crossed: int, rng: np.random.Generator) -> Shares:
     """Of `gains`; the intervals resample pre-transfer choices, which `crossed` universes each share.
 
-    NaN where there are fewer than FEWEST of these.
+    NaN where there are fewer than FEWEST of these, and where no resample differs from another, as where no interval
+    lies on a side: what was seen nowhere may still be somewhere.
     """
     above, below = table["low"] > 0, table["high"] < 0
     if table.empty:
@@ -80,6 +83,7 @@ def shares(table: pd.DataFrame, crossed: int, rng: np.random.Generator) -> Share
     if len(blocks) >= FEWEST:
         sums = blocks[rng.integers(len(blocks), size=(RESAMPLES, len(blocks)))].sum(axis=1)
         low, high = np.quantile(sums[:, :2] / sums[:, 2:], [0.025, 0.975], axis=0)
+        low, high = np.where(low < high, [low, high], np.nan)
     return Shares(
         len(table),
         float(above.mean()),
@@ -115,45 +119,96 @@ def average_gains(paired: pd.DataFrame, crossed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["budget", "labels", "n", "gain", "low", "high", "sd"])
 
 
-def decomposition(table: pd.DataFrame, levels: pd.DataFrame, paired: pd.DataFrame, crossed: int) -> pd.DataFrame:
-    """Which factor explains how much of the variance of the gain (mean over label counts): factor, share.
+def decomposition(
+    table: pd.DataFrame, levels: pd.DataFrame, paired: pd.DataFrame, crossed: int, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Which factor explains how much of the variance of the gain (mean over label counts): factor, share, holm.
 
     An analysis of variance with main effects only, type II: of each factor the sum of squares that it adds to all
-    others, as a share of the total; NaN for one that too few universes tell from the others. Then what lies between the
-    means of pre-transfer choices, which `crossed` universes each share, and between universes within them; what the
-    model leaves; and what the noise of the seeds alone would leave on average.
+    others, as a share of the total; NaN for one that too few universes tell from the others. `holm` is how often a
+    factor without effect would explain as much, its levels exchanged at random, after Holm's correction over the
+    factors: between pre-transfer choices if universes that share one have it in common, between budgets within each
+    universe if it is the budget, else between universes. Then, without a p, what lies between the means of
+    pre-transfer choices, which `crossed` universes each share, and between universes within them; what the model
+    leaves; and how much of that the noise of the seeds leaves on average.
 
     Args:
         table: of `gains`.
         levels: a row for each universe, a column for each factor, categorical.
-        paired: the `differences` behind the gains.
+        paired: the `differences` behind the gains, the same seeds in each.
     """
-    means = table.groupby(["universe", "budget"])["gain"].mean().reset_index()
-    design = levels.loc[means["universe"]].reset_index(drop=True).assign(budget=means["budget"].astype(str).to_numpy())
+    means = table.groupby(["universe", "budget"])["gain"].mean()
+    universe, budget = (means.index.get_level_values(name) for name in ("universe", "budget"))
+    places = pd.DataFrame({"universe": universe, "choice": universe // crossed, "budget": budget})
+    design = levels.loc[universe].reset_index(drop=True).assign(budget=budget.astype(str))
     factors = [name for name in design if design[name].nunique() > 1]
     codes = {name: pd.get_dummies(design[name].astype(str), drop_first=True).to_numpy(float) for name in factors}
-    values = means["gain"].to_numpy() - means["gain"].mean()
-
-    def left(names: list[str]) -> tuple[float, int]:
-        """The sum of squares that these factors do not explain, and how many columns tell them apart."""
-        matrix = np.column_stack([np.ones(len(values)), *(codes[name] for name in names)])
-        found, _, rank, _ = np.linalg.lstsq(matrix, values, rcond=None)
-        return float(((values - matrix @ found) ** 2).sum()), int(rank)
-
-    total, (rest, rank) = float((values**2).sum()), left(factors)
+    values = means.to_numpy() - means.mean()
+    total = float((values**2).sum())
+    everything = _basis([codes[name] for name in factors], len(values))
     rows = []
     for name in factors:
-        without, fewer = left([other for other in factors if other != name])
-        told_apart = rank - fewer == codes[name].shape[1]
-        rows.append([name, (without - rest) / total if told_apart else np.nan])
-    of_universes, choice = pd.Series(values).groupby(means["universe"]).transform("mean"), means["universe"] // crossed
-    of_choices = pd.Series(values).groupby(choice).transform("mean")
-    between = [[BETWEEN, (of_choices**2).sum() / total], [WITHIN, ((of_universes - of_choices) ** 2).sum() / total]]
-    by_seed = paired.groupby(["universe", "budget", "seed"])["difference"].mean()
-    noise = by_seed.groupby(["universe", "budget"]).agg(lambda some: some.var(ddof=1) / len(some)).mean()
+        others = _basis([codes[other] for other in factors if other != name], len(values))
+        if everything.shape[1] - others.shape[1] < codes[name].shape[1]:
+            rows.append([name, np.nan, np.nan])
+            continue
+        found = _added(codes[name], others, values)
+        by_chance = [_added(codes[name][order], others, values) for order in _exchanged(places, design[name], rng)]
+        as_large = (np.array(by_chance) >= found * (1 - 1e-12)).sum()
+        rows.append([name, found / total, (1 + as_large) / (PERMUTATIONS + 1)])
+    adjusted = holm(np.array([p for _, _, p in rows]))
+    rows = [[name, share, p] for (name, share, _), p in zip(rows, adjusted, strict=True)]
     rows.sort(key=lambda row: (np.isnan(row[1]), -row[1]))
-    rows += [*between, ["not explained", rest / total], ["of it, noise of the seeds", noise * len(values) / total]]
-    return pd.DataFrame(rows, columns=["factor", "share"])
+
+    of_universes, of_choices = (
+        pd.Series(values).groupby(places[name]).transform("mean") for name in ("universe", "choice")
+    )
+    by_seed = paired.groupby(["universe", "budget", "seed"])["difference"].mean().unstack("seed").loc[means.index]
+    noise = by_seed.sub(by_seed.mean(axis=1), axis=0).to_numpy()
+    seeds = noise.shape[1]
+    rest = {
+        BETWEEN: (of_choices**2).sum(),
+        WITHIN: ((of_universes - of_choices) ** 2).sum(),
+        "not explained": (_left(everything, values) ** 2).sum(),
+        "of it, noise of the seeds": (_left(everything, noise) ** 2).sum() / (seeds * (seeds - 1))
+        if seeds > 1
+        else np.nan,
+    }
+    rows += [[name, part / total, np.nan] for name, part in rest.items()]
+    return pd.DataFrame(rows, columns=["factor", "share", "holm"])
+
+
+def _basis(codes: list[np.ndarray], length: int) -> np.ndarray:
+    """An orthonormal basis (length, rank) of what a constant and these columns span."""
+    left, sizes, _ = np.linalg.svd(np.column_stack([np.ones(length), *codes]), full_matrices=False)
+    return left[:, sizes > 1e-9 * sizes[0]]
+
+
+def _left(basis: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """What an orthonormal basis leaves of values (length,) or (length, m)."""
+    return values - basis @ (basis.T @ values)
+
+
+def _added(codes: np.ndarray, others: np.ndarray, values: np.ndarray) -> float:
+    """The sum of squares of values that columns explain beside an orthonormal basis."""
+    columns = _left(others, codes)
+    found, *_ = np.linalg.lstsq(columns, _left(others, values), rcond=None)
+    return float(((columns @ found) ** 2).sum())
+
+
+def _exchanged(places: pd.DataFrame, levels: pd.Series, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """PERMUTATIONS times, rows in an order that exchanges a factor's levels between the units that chose them.
+
+    `places` is in order of universes.
+    """
+    if levels.name == "budget":
+        for _ in range(PERMUTATIONS):
+            yield np.lexsort((rng.random(len(places)), places["universe"]))
+        return
+    shared = (levels.groupby(places["choice"]).nunique() == 1).all()
+    _, first, unit = np.unique(places["choice" if shared else "universe"], return_index=True, return_inverse=True)
+    for _ in range(PERMUTATIONS):
+        yield rng.permutation(first)[unit]
 
 
 def correlation(one: pd.Series, other: pd.Series) -> tuple[float, int]:
