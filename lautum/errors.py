@@ -23,6 +23,11 @@ class Damaged(LautumError):
         self.path = Path(path)
 
 
+def in_one_line(error: OSError) -> str:
+    """What the system refused, and of which file."""
+    return f"{error.filename}: {error.strerror}; check that you may use it, and every folder above it"
+
+
 def listed(names: Iterable[str], most: int = 30) -> str:
     """The names, or the first of many and how many more there are: nobody reads the hundreds that universes have."""
     names = list(names)

@@ -48,7 +48,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        remedy = "free some space" if full else "check the folder's owner and permissions, or name another in `folders`"
+        remedy = "free some space" if full else "check the folder's owner and permissions, or name another"
         if path.is_dir():
             remedy = "a folder is where the file belongs: move it away"
         reason = "no space left on the device" if full else (getattr(error, "strerror", None) or error)
@@ -61,16 +61,20 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def require_folder(folder: Path) -> None:
-    """Raise LautumError when something else is where a folder is to be made, or lies in the way to it."""
+    """Raise LautumError when something else is where a folder is to be made, or in the way to it.
+
+    And OSError when the folder may not be entered.
+    """
     for part in (folder, *folder.parents):
         if part.is_dir():
+            os.stat(part / ".")
             return
         if part.is_symlink():
             raise LautumError(
                 f"{part} is a link to {os.readlink(part)}, where there is no folder; create it, or remove the link"
             )
         if part.exists():
-            raise LautumError(f"{part} is where a folder belongs; move it away, or name another in `folders`")
+            raise LautumError(f"{part} is where a folder belongs; move it away, or name another folder")
 
 
 def remove_litter(folder: Path) -> None:
@@ -134,12 +138,12 @@ def read_arrays(path: Path, remedy: str = "run again", sealed: bool = True) -> t
     metadata is what its entry "json" holds, None without one.
 
     Raises LautumError when the file is missing, Damaged when it is truncated, altered or of another kind, with `remedy`
-    as the advice.
+    as the advice; OSError as `read_bytes`.
     """
     _require_file(path, remedy)
     try:
         if Path(path).suffix == ".gz":
-            content = gzip.decompress(Path(path).read_bytes())
+            content = gzip.decompress(read_bytes(path, remedy))
             arrays, header = load(content), json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
             text = header.get("__metadata__", {}).get("json")
         else:
@@ -148,6 +152,8 @@ def read_arrays(path: Path, remedy: str = "run again", sealed: bool = True) -> t
                 text = (file.metadata() or {}).get("json")
     # TypeError and AttributeError: NumPy lacks the type, e.g. float8; the rest for what is no such file.
     except (SafetensorError, OSError, EOFError, zlib.error, ValueError, TypeError, AttributeError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not the format's
+            raise
         raise Damaged(path, f"{path} cannot be read ({error}); {remedy}") from error
     try:
         metadata = None if text is None else from_json(text)
@@ -166,26 +172,31 @@ def read_arrays(path: Path, remedy: str = "run again", sealed: bool = True) -> t
 def read_bytes(path: Path, remedy: str = "run again") -> bytes:
     """The content of a file.
 
-    Raises LautumError when it is missing, Damaged when it is no file or cannot be read, with `remedy` as the advice.
+    Raises LautumError when it is missing, Damaged when it is no file, with `remedy` as the advice; OSError, with the
+    file's name, when the system refuses to read it, which says nothing of its content: that may be whole.
     """
     _require_file(path, remedy)
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise Damaged(path, f"{path} cannot be read ({error.strerror}); {remedy}") from error
+        error.filename = str(path)
+        raise
 
 
 def _require_file(path: Path, remedy: str) -> None:
-    """Before a file is opened: of a named pipe, for one, that would never come to an end."""
+    """Before a file is read: of a named pipe, for one, that would never come to an end."""
     try:
         mode = os.stat(path).st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise LautumError(f"{path} does not exist; {remedy}") from None
-    except OSError as error:  # e.g. a loop of links
+    except OSError as error:
+        if error.errno != errno.ELOOP:  # links in a circle are no file
+            raise
         raise Damaged(path, f"{path} cannot be read ({error.strerror}); {remedy}") from error
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "something else"
         raise Damaged(path, f"{path} is {what} where a file belongs; {remedy}")
+    os.close(os.open(path, os.O_RDONLY))  # whether it may be read: of libraries' own errors that cannot be told
 
 
 def set_aside(path: Path) -> str:

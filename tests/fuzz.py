@@ -126,12 +126,15 @@ def kinds(folder: Path) -> dict[str, Kind]:
     for cell in selection.rung_cells(searched, 1):
         write_record(searched, cell, 5)
     rung = selection.write_rung(search / "search.yaml", 1)
-    several = {"extends": str(ROOT / "config/quickstart-universes.yaml"), "name": "several", "universes": {"count": 2}}
+    several = yaml.safe_load((ROOT / "config/quickstart-universes.yaml").read_text(encoding="utf-8"))
+    several |= {"extends": str(ROOT / "config/config.yaml"), "name": "several"}
+    several["universes"]["count"] = 2
     several["folders"] = {"results": f"{folder}/several", "reports": f"{folder}/reports"}
     (folder / "several.yaml").write_text(yaml.safe_dump(several))
     many = Layout(config.load(folder / "several.yaml"))
     made_of(many)
     universes.collect(many)
+    campaigns = [folder / "trial.yaml", search / "search.yaml", folder / "several.yaml"]
     batches = folder / "cifar-10-binary.tar.gz"
     with tarfile.open(batches, "w:gz") as file:
         for name in ("data_batch_1.bin", "test_batch.bin"):
@@ -200,7 +203,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
             [network], lambda: weights(network_file.load(network, expected, "conv16-32-fc128", "float32", "none", cpu))
         ),
         "collected": Kind(report, lambda: records.read(layout), sums=layout.report),
-        "configuration": Kind([folder / "trial.yaml"], lambda: config.load(folder / "trial.yaml"), meaning=False),
+        "configuration": Kind(campaigns, lambda: [*map(config.load, campaigns)], meaning=False),
     }
 
 

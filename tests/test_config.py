@@ -1,5 +1,6 @@
 """The configuration at the door: what ships is accepted, what is wrong is refused in one line that says why."""
 
+import copy
 import datetime
 import math
 import re
@@ -365,3 +366,38 @@ def test_studies_have_the_names_that_campaigns_may_not_have():
     assert set(fields.STUDIES) <= made
     rules = (ROOT / "workflow/rules/studies.smk").read_text()
     assert set(re.findall(r"\breports/([a-z_]+)/", rules)) == set(fields.STUDIES)
+
+
+def nodes(value, path=()):
+    """Every place below a mapping or list."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in items:
+        yield (*path, key)
+        yield from nodes(below, (*path, key))
+
+
+@pytest.mark.parametrize("name", ["quickstart", "quickstart-universes", "tuning-mnist-notmnist10k"])
+def test_whatever_stands_anywhere_is_taken_or_refused_in_one_line(name, tmp_path):
+    """An ordinary campaign, one over universes and a search; also where nothing stood, of a method and its stages."""
+    text = (ROOT / f"config/{name}.yaml").read_text(encoding="utf-8")
+    values = yaml.safe_load(text)
+    bases = values["extends"] if isinstance(values["extends"], list) else [values["extends"]]
+    values["extends"] = [str(ROOT / "config" / base) for base in bases]
+    (task,) = values["grid"]["tasks"][:1]
+    values.setdefault("tasks", {}).setdefault(task, {}).setdefault("methods", {}).setdefault("lautum", {})
+    values["tasks"][task]["methods"]["lautum"] |= {"pretrain": {}, "transfer": {}, "seeds": [0]}
+    path, refused = tmp_path / "odd.yaml", 0
+    for place in nodes(values):
+        for odd in (None, 3, "x", [3], {"x": None}):
+            changed = copy.deepcopy(values)
+            inside = changed
+            for key in place[:-1]:
+                inside = inside[key]
+            inside[place[-1]] = odd
+            path.write_text(yaml.safe_dump(changed, allow_unicode=True), encoding="utf-8")
+            try:
+                Layout(config.load(path)).cells()
+            except LautumError as error:
+                refused += 1
+                assert "\n" not in str(error)
+    assert refused > 100

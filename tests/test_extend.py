@@ -3,13 +3,16 @@
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lautum import starts
 from lautum.cli import main
 from lautum.errors import LautumError
+from lautum.experiment import config
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
@@ -65,6 +68,38 @@ def test_a_new_campaign_is_accepted_as_it_is_written(tmp_path, monkeypatch, caps
     names["test_the_grid_has_all_its_cells"]()
 
 
+@pytest.mark.parametrize("name", ["MY_CONFIG", "SNAKEFILE", "SHA256", "x.2026"])
+def test_whatever_name_is_taken_is_accepted_in_what_is_written(name, tmp_path, monkeypatch):
+    """In a folder that YAML and a shell would take for something else."""
+    folder = tmp_path / "my #place, x: 'y'"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert starts.write("campaign", name, Path("."))
+    assert config.load(f"{name}.yaml").name == name
+    assert starts.write("dataset", f"{name}-images", Path("."))
+    values = {"extends": [f"{name}.yaml", f"{name}-images.yaml"], "grid": {"tasks": [f"digits-{name}-images"]}}
+    values |= {"name": "both", "tasks": {f"digits-{name}-images": {"label_counts": [6]}}}
+    Path("both.yaml").write_text(yaml.safe_dump(values))
+    assert main(["prepare", f"{name}-images", "--config", "both.yaml"]) == 0
+
+
+@pytest.mark.parametrize("kind", ["objective", "dataset", "campaign"])
+def test_a_folder_that_cannot_be_written_to_is_named(kind, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main(["new", kind, "mine", "--folder", str(tmp_path / "file")]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"{tmp_path}/file is where a folder belongs" in told
+
+
+def test_without_a_clone_or_the_benchmarks_packages_the_command_says_what_is_needed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(starts, "CONFIG", tmp_path / "config/config.yaml")
+    assert main(["new", "campaign", "mine", "--folder", str(tmp_path)]) == 1
+    assert f"{tmp_path}/config/config.yaml, which a campaign extends, is not there" in capsys.readouterr().err
+    code = "import sys; sys.modules['pydantic'] = None; import lautum.cli"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 1 and "pip install '.[benchmark]'" in ran.stderr and ran.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
@@ -77,6 +112,12 @@ def test_a_new_campaign_is_accepted_as_it_is_written(tmp_path, monkeypatch, caps
         ("objective", "lautum", "there is an objective 'lautum' already; choose another name"),
         ("dataset", "mnist", "there is a dataset 'mnist' already"),
         ("campaign", "a/b", "the name of a campaign may hold letters, digits, '_', '.' and '-'"),
+        ("campaign", "2026", "a configuration takes '2026' for 2026, which is no text; choose another name"),
+        ("campaign", "1e3", "a configuration takes '1e3' for 1000.0, which is no text"),
+        ("dataset", "null", "a configuration takes 'null' for None, which is no text"),
+        ("campaign", "estimator", "name 'estimator' is another file or folder of the reports; choose another name"),
+        ("campaign", "index.html", "name 'index.html' is another file or folder of the reports; choose another name"),
+        ("objective", "class", "'class' is a word of Python's own; choose another name for an objective"),
     ],
 )
 def test_names_that_cannot_be_used_are_refused(kind, name, message, tmp_path, capsys):

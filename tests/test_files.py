@@ -1,14 +1,17 @@
 """Files are there whole or not at all, and nothing is left beside them."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from lautum.errors import LautumError
-from lautum.files import remove_litter, write_text
+from lautum.cli import main
+from lautum.errors import Damaged, LautumError
+from lautum.files import read_arrays, read_bytes, remove_litter, require_folder, write_arrays, write_text
 
 WRITER = """
 import sys, time
@@ -52,3 +55,42 @@ def test_a_folder_that_cannot_be_made_is_named_with_what_is_in_its_place(tmp_pat
     (tmp_path / "link").symlink_to("folder")
     write_text(tmp_path / "link/b/a.txt", "through a link")
     assert (tmp_path / "folder/b/a.txt").read_text() == "through a link"
+
+
+@pytest.mark.parametrize("refusal", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+@pytest.mark.parametrize("name", ["a.safetensors", "a.safetensors.gz"])
+def test_what_the_system_refuses_to_read_is_not_called_damaged(name, refusal, tmp_path, monkeypatch):
+    path = tmp_path / name
+    write_arrays(path, {"x": np.zeros(3)}, {})
+    actual = os.open
+
+    def refusing(file, *arguments, **named):
+        if os.fspath(file) == str(path):
+            raise OSError(refusal, os.strerror(refusal), str(file))
+        return actual(file, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refusing)
+    for read in (read_arrays, read_bytes):
+        with pytest.raises(OSError, match=os.strerror(refusal)) as caught:
+            read(path)
+        assert caught.value.filename == str(path)
+
+
+def test_what_is_not_there_is_missing_whatever_is_in_its_place(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "no.json", tmp_path / "file/below/no.json"):
+        with pytest.raises(LautumError, match="does not exist") as caught:
+            read_bytes(path)
+        assert not isinstance(caught.value, Damaged)
+
+
+def test_a_closed_folder_is_named_by_whatever_command_meets_it(tmp_path, monkeypatch, capsys):
+    def closed(path, *arguments, **named):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "stat", closed)
+    with pytest.raises(PermissionError, match=str(tmp_path)):
+        require_folder(tmp_path / "results")
+    assert main(["compare", str(tmp_path / "one"), str(tmp_path / "two")]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and f"lautum: error: {tmp_path}" in told and "Permission denied" in told

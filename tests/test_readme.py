@@ -188,7 +188,7 @@ def test_the_result_in_the_readme_is_that_of_the_records():
         ),
     )
     leading, papers = tenths(lautum["mean"].max()).lstrip("+"), lautum["paper"].map(tenths).str.lstrip("+")
-    assert f"by at most {leading} points, where the paper has {min(papers, key=float)} to" in result
+    assert f"is at most {leading} points, where the paper has {min(papers, key=float)} to" in result
     assert f" to {max(papers, key=float)}. In untuned settings" in result
     apart = lautum[(lautum["low"] > 0) | (lautum["high"] < 0)]
     assert len(lautum) == 6 and [*apart[["task", "labels"]].itertuples(index=False, name=None)] == [

@@ -23,7 +23,7 @@ from lautum.files import sha256_of_arrays, write_arrays
 from lautum.pipeline.run_record import Predictions, RunRecord, Snapshot
 from lautum.report import campaign as campaigns
 from lautum.report import universes_figures, universes_page
-from lautum.results import multiverse, universes
+from lautum.results import collected, multiverse, universes
 from lautum.results.collected import IN_COMMON
 
 ROOT = Path(__file__).parent.parent
@@ -134,6 +134,14 @@ def test_some_methods_are_run_in_some_universes_and_the_reference_with_more_seed
         ({"nearness": NEAR | {"seeds": [4]}}, r"further seeds \[4\] must be distinct, and others than the task's"),
         ({"factors": {"rate": RATE, "again": RATE}}, "factors again and rate both set pretrain.learning_rate"),
         (
+            {"factors": {"lambda": WEIGHT, "strength": {key: WEIGHT[key] for key in WEIGHT if key != "methods"}}},
+            "factors lambda and strength both set pretrain.weight",
+        ),
+        (
+            {"factors": {"a": {key: WEIGHT[key] for key in WEIGHT if key != "methods"}, "lambda": WEIGHT}},
+            "factors a and lambda both set pretrain.weight",
+        ),
+        (
             {"factors": {"head": HEAD | {"levels": {"kept": {}, "fresh": {"head": "renew"}}}}},
             "universes.factors.head, method standard: Input should be 'keep' or 'reinitialise', got renew",
         ),
@@ -237,6 +245,15 @@ def test_the_page_says_what_the_table_says(declared):
     assert len({marks.get_paths()[0].vertices.tobytes() for marks in axes.collections}) == 3
     te = gains[gains["comparison"] == "TE − Standard"]
     assert set(te["budget"]) == {1000} and set(te["universe"]) == set(range(0, 24, 4))
+    assert collected.summary(declared.report) == {
+        "Campaign": "declared",
+        "Part": "test",
+        "Tasks": "mnist-notmnist-small",
+        "Methods": 7,
+        "Seeds": "200–205",
+        "Runs": len(table),
+        "Code": "abc",
+    }
 
 
 def other_code(declared: Layout) -> recompute_universes.Universes:
@@ -409,6 +426,21 @@ def test_collected_runs_stay_until_they_are_dropped(small):
     made_of(fewer)
     done = universes.collect(fewer, drop=True)
     assert len(done.dropped) == len(table) / 2 and len(pd.read_csv(done.path)) == len(table) / 2
+
+
+def test_what_a_damaged_table_alone_had_is_not_lost(small, capsys):
+    layout = small(count=2)
+    made_of(layout)
+    path = universes.collect(layout).path
+    path.write_bytes(path.read_bytes() + b"garbage")
+    damaged, lost = path.read_bytes(), layout.record(layout.cells()[0])
+    lost.unlink()
+    with pytest.raises(LautumError, match="restore it, or leave out what only it has with `lautum collect --drop`"):
+        universes.collect(layout)
+    assert path.read_bytes() == damaged
+    assert universes.collect(layout, drop=True).missing == [layout.cells()[0]]
+    assert path.with_name(f"{path.name}.damaged").read_bytes() == damaged
+    assert "(it is now universes.csv.damaged)" in capsys.readouterr().err
 
 
 def test_runs_with_other_settings_or_data_do_not_enter_the_table(small):

@@ -96,7 +96,7 @@ KINDS = [
 
 def test_an_undisturbed_campaign_is_whole(layout):
     # Data 3, splits 2, and for each of four cells 2 networks with costs, a record and a receipt.
-    assert verify(layout) == (3 + 2 + 4 * 6, {}, {})
+    assert verify(layout) == (3 + 2 + 4 * 6, {}, [], {})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -208,6 +208,27 @@ def test_a_damaged_file_in_a_folder_that_must_not_be_written_to_is_named(layout,
         assert main(command) == 1
         told = capsys.readouterr().err
         assert str(path) in told and "(it cannot be renamed (Permission denied): remove it by hand)" in told
+
+
+def test_a_file_that_may_not_be_read_stays_and_is_named(layout, monkeypatch, capsys):
+    """It may be whole, and another user's."""
+    paths = [layout.prepared("letters", "train"), layout.record(layout.cells()[0])]
+    before = [path.read_bytes() for path in paths]
+    actual = os.open
+
+    def refusing(file, *arguments, **named):
+        if Path(file) in paths:
+            raise PermissionError(13, "Permission denied", str(file))
+        return actual(file, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refusing)
+    assert main(["verify", "--config", "mine.yaml"]) == 1
+    told = capsys.readouterr()
+    assert all(f"{path}: Permission denied" in told.err for path in paths) and ", 0 damaged" in told.out
+    assert "files could not be read" in told.err
+    assert main(["collect", "--config", "mine.yaml"]) == 1
+    assert f"lautum: error: {paths[0]}: Permission denied" in capsys.readouterr().err
+    assert [path.read_bytes() for path in paths] == before
 
 
 def outdated(layout: Layout) -> list[Path]:

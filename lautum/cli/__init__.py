@@ -12,9 +12,13 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lautum.cli import new, results, steps
+from lautum.errors import Damaged, LautumError, in_one_line, require_known
+
+try:
+    from lautum.cli import new, results, steps
+except ModuleNotFoundError as error:  # e.g. after `pip install .`, which is enough for the regulariser
+    sys.exit(f"lautum: error: {error}: the command needs the benchmark's packages, `pip install '.[benchmark]'`")
 from lautum.cli.log import Log, is_full
-from lautum.errors import Damaged, LautumError, require_known
 from lautum.files import set_aside
 from lautum.lazy import ship_matplotlib
 
@@ -59,10 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if not is_full(error):
+        if is_full(error):
+            print("lautum: error: no space left on the device for what this prints; free some space", file=sys.stderr)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        if error.filename is None:
             raise
-        print("lautum: error: no space left on the device for what this prints; free some space", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"lautum: error: {in_one_line(error)}", file=sys.stderr)
         return 1
 
 

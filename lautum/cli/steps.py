@@ -137,9 +137,13 @@ def _verify(options: Namespace) -> None:
         print(f"damaged: {path} ({done})", file=sys.stderr)
     for path, done in found.dated.items():
         print(f"dated in the future: {path} ({done})", file=sys.stderr)
+    for said in found.refused:
+        print(said, file=sys.stderr)
     print(f"{found.whole} files are whole, {len(found.damaged)} damaged")
     if found.damaged:
         raise LautumError("run the campaign again to make the damaged files anew")
+    if found.refused:
+        raise LautumError(f"{len(found.refused)} files could not be read")
     sums.require_whole(layout.report)  # perhaps the only copy of some runs: not set aside
 
 

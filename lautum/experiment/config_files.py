@@ -60,6 +60,8 @@ def _require_heard_seeds(files: list[tuple[Path, dict]], merged: dict) -> None:
     grid = setter("grid", "seeds")
     tasks = _at(merged, ("grid", "tasks"))
     for task in tasks if isinstance(tasks, tuple) else ():
+        if not isinstance(task, str):
+            continue  # as malformed as it is, refused by the configuration's own check
         own = setter("tasks", task, "seeds")
         if 0 <= own < grid and _at(merged, ("tasks", task, "seeds")) is not None:
             raise LautumError(

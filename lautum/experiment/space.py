@@ -92,8 +92,13 @@ class MethodOutline(BaseModel):
         }
 
 
+class _OwnOutline(BaseModel):
+    pretrain: dict[str, Any] = {}
+    transfer: dict[str, Any] = {}
+
+
 class _TaskOutline(BaseModel):
-    methods: dict[str, dict[str, Any]] = {}
+    methods: dict[str, _OwnOutline] = {}
 
 
 class GridOutline(BaseModel):

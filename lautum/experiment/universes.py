@@ -109,7 +109,7 @@ class Universes(Strict):
             raise ValueError(f"only must be one of the universes, 0 to {self.count - 1}, got {self.only}")
         if "budget" in self.factors:
             raise ValueError("a factor must not be called budget: that is what snapshots measure")
-        taken: dict[tuple[str, str, str | None], str] = {}
+        taken: dict[tuple[str, str], dict[str | None, str]] = {}
         for name, factor in self.factors.items():
             settings = factor.levels.values() if factor.levels is not None else [{factor.setting: None}]
             for setting in dict.fromkeys(key for level in settings for key in level):
@@ -117,10 +117,12 @@ class Universes(Strict):
                     raise ValueError(
                         f"factor {name}: {setting} is no choice; transfer.snapshots measure shorter stages"
                     )
+                before = taken.setdefault((factor.stage, str(setting)), {})  # by method; None: all of them
                 for method in factor.methods or (None,):
-                    other = taken.setdefault((factor.stage, str(setting), method), name)
-                    if other != name:
-                        raise ValueError(f"factors {other} and {name} both set {factor.stage}.{setting}")
+                    for other in before.values() if method is None else (before.get(method), before.get(None)):
+                        if other is not None:
+                            raise ValueError(f"factors {other} and {name} both set {factor.stage}.{setting}")
+                before |= dict.fromkeys(factor.methods or (None,), name)
         return self
 
     def numbers(self, method: str) -> Sequence[int]:
@@ -151,6 +153,7 @@ class Universes(Strict):
 
 class _Outline(Outline):
     universes: Universes
+    comparisons: list[list[str]] = []
 
 
 def expand(values: dict, catalogue: Catalogue) -> dict:
@@ -168,7 +171,7 @@ def expand(values: dict, catalogue: Catalogue) -> dict:
     alone = universes.only is not None  # then a campaign need not have every method that the space is about
     if len(grid.tasks) != 1:
         raise LautumError(f"a campaign over universes has one task, got {', '.join(grid.tasks)}")
-    if not alone and [*CLAIM] not in [[*pair] for pair in values.get("comparisons", ())]:
+    if not alone and [*CLAIM] not in outline.comparisons:
         raise LautumError(f"comparisons of a campaign over universes must hold [{', '.join(CLAIM)}], which it is about")
     named = {
         "universes.every": universes.every,

@@ -46,9 +46,14 @@ def read(path: Path) -> object:
     if len(content) > LARGEST:
         raise LautumError(f"it has more than {LARGEST} bytes")
     try:
-        return _Document(yaml.parse(content.decode("utf-8"), Loader=LOADER)).content()
+        return parse(content.decode("utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise LautumError(" ".join(str(error).split())) from None
+
+
+def parse(text: str) -> object:
+    """The values of a text. Raises yaml.YAMLError where it is no YAML, LautumError for what is not supported."""
+    return _Document(yaml.parse(text, Loader=LOADER)).content()
 
 
 class _Document:

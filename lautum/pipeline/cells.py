@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from lautum import schema
-from lautum.errors import Damaged, LautumError
+from lautum.errors import Damaged, LautumError, in_one_line
 from lautum.experiment.layout import Batch, Layout
 from lautum.files import set_aside, sha256_of_file
 from lautum.pipeline.evaluate import evaluate
@@ -45,6 +45,11 @@ def finish(layout: Layout, batch: Batch) -> Path:
                 failed += 1
                 aside = f" ({set_aside(error.path)})" if isinstance(error, Damaged) else ""
                 print(f"lautum: error: {error}{aside}", file=sys.stderr, flush=True)
+            except OSError as error:
+                if error.filename is None:
+                    raise
+                failed += 1
+                print(f"lautum: error: {in_one_line(error)}", file=sys.stderr, flush=True)
     if failed:
         raise LautumError(f"{failed} of {len(batch.cells)} cells failed; the others are finished")
     schema.write(batch.receipt, Receipt(key=batch.key, seed=batch.cells[0].seed, records=records))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lautum import schema
-from lautum.errors import Damaged, LautumError
+from lautum.errors import Damaged, LautumError, in_one_line
 from lautum.experiment.layout import Cell, Layout
 from lautum.files import read_arrays, set_aside
 from lautum.pipeline import loading, receipt, run_record
@@ -22,6 +22,7 @@ class Verified(NamedTuple):
 
     whole: int  # files
     damaged: dict[Path, str]  # what has become of each
+    refused: list[str]  # what the system said of those that it did not let be read
     dated: dict[Path, str]  # likewise, of those from the future
 
 
@@ -34,7 +35,7 @@ def verify(layout: Layout, others: Iterable[Path] = ()) -> Verified:
     What is dated in the future would make Snakemake refuse, for ever, whatever is made from it: it gets the time of
     what it was made from itself; so do collected files and `others`, e.g. of the configuration.
     """
-    whole, damaged, made_from = 0, {}, {}
+    whole, damaged, refused, made_from = 0, {}, [], {}
     for path, check, inputs in _Files(layout).all():
         try:
             check()
@@ -44,8 +45,10 @@ def verify(layout: Layout, others: Iterable[Path] = ()) -> Verified:
             damaged[error.path] = set_aside(error.path)
         except LautumError:  # missing
             pass
+        except OSError as error:
+            refused.append(in_one_line(error))
     collected = sorted(layout.report.iterdir()) if layout.report.is_dir() else []
-    return Verified(whole, damaged, _redate(made_from | dict.fromkeys([*collected, *others], ())))
+    return Verified(whole, damaged, refused, _redate(made_from | dict.fromkeys([*collected, *others], ())))
 
 
 def _redate(made_from: Mapping[Path, Iterable[Path]]) -> dict[Path, str]:

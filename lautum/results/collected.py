@@ -206,7 +206,13 @@ def require_comparable(runs: pd.DataFrame, remedy: str) -> None:
 
 def summary(folder: Path) -> dict:
     """What a campaign's records hold, in words: one row of the report's list of campaigns."""
-    if not (folder / "records.csv").exists():
+    universes = folder / "universes.csv"
+    if universes.exists():  # which are always of the test images
+        runs = read_csv(universes, ["task", "arm", "seed", "commit"], ["seed"], REMEDY, {"commit": str})
+        runs = runs.rename(columns={"arm": "method"}).assign(part="test")
+    elif (folder / "records.csv").exists():
+        runs = read_runs(folder)
+    else:
         return {
             "Campaign": folder.name,
             "Part": "not run",
@@ -216,7 +222,6 @@ def summary(folder: Path) -> dict:
             "Runs": 0,
             "Code": "",
         }
-    runs = read_runs(folder)
     return {
         "Campaign": folder.name,
         "Part": ", ".join(runs["part"].unique()),

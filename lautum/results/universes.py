@@ -6,6 +6,7 @@ right after each number of post-transfer steps. The predictions themselves stay 
 
 import hashlib
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lautum.errors import LautumError
 from lautum.experiment.config import Config
 from lautum.experiment.layout import Cell, Layout
 from lautum.experiment.universes import CLAIM
+from lautum.files import set_aside
 from lautum.pipeline import run_record
 from lautum.pipeline.run_record import RunRecord
 from lautum.results import sums
@@ -50,7 +52,8 @@ def collect(layout: Layout, drop: bool = False) -> Collected:
     """Write the table of all finished runs.
 
     A run that the table has and the results folder has not stays, also one that is no longer in the grid; with `drop`
-    it goes, as do those that were made with other settings or from other data, which nothing can be compared with.
+    it goes, as do those that were made with other settings or from other data, which nothing can be compared with; a
+    table that cannot be read is then set aside.
 
     Raises Damaged for a record that is not whole, LautumError when nothing is finished, or what is to stay cannot.
     """
@@ -58,8 +61,8 @@ def collect(layout: Layout, drop: bool = False) -> Collected:
     for cell in cells:
         if layout.record(cell).exists():
             rows[cell] = _row(layout, cell, run_record.read(layout, cell)[0])
-    before = {} if drop or not path.exists() else {_cell(row): row for row in _table(path).to_dict("records")}
-    kept = [cell for cell in before if cell not in rows]
+    before = _collected_before(path, drop)
+    kept = [] if drop else [cell for cell in before if cell not in rows]
     rows |= {cell: before[cell] for cell in kept}
     if not rows:
         raise LautumError(f"there is nothing to collect: no run of the campaign is finished in {layout.results}")
@@ -68,7 +71,7 @@ def collect(layout: Layout, drop: bool = False) -> Collected:
     _require_comparable(layout, table, path, "run those again, or leave them out with `lautum collect --drop`")
     counts = sorted((name for name in table if name not in COLUMNS), key=lambda name: int(name.removeprefix("after_")))
     table = table[[*COLUMNS, *counts]].astype(dict.fromkeys(counts, "Int64"))
-    dropped = [] if not (drop and path.exists()) else [cell for cell in _cells_of(path) if cell not in rows]
+    dropped = [cell for cell in before if cell not in rows]
     text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
     sums.write(layout.report, {FILE: text.encode()})
     return Collected(path, kept, dropped, [cell for cell in cells if cell not in rows])
@@ -86,26 +89,31 @@ def read(layout: Layout) -> pd.DataFrame:
     return table
 
 
-def _table(path: Path) -> pd.DataFrame:
+def _table(path: Path, remedy: str = REMEDY) -> pd.DataFrame:
     """The file, of whatever runs it has."""
     numbers = ["universe", "labels", "seed", "n_images", "correct", "source_accuracy", "logit_scale", "clipped_share"]
     texts: dict[Any, type] = {name: str for name in ("settings", "data", "predictions", "commit")}
-    table = read_csv(path, COLUMNS, numbers, REMEDY, texts)
+    table = read_csv(path, COLUMNS, numbers, remedy, texts)
     for name in (name for name in table if str(name).startswith("after_")):
         counts = pd.to_numeric(table[name], errors="coerce")
         wrong = table[name].notna() & ~(counts.between(0, table["n_images"]) & (counts % 1 == 0))
         if wrong.any() or not str(name).removeprefix("after_").isdecimal():
-            raise LautumError(f"{path}: column {name} has no numbers of test images; {REMEDY}")
+            raise LautumError(f"{path}: column {name} has no numbers of test images; {remedy}")
         table[name] = counts
     return table
 
 
-def _cells_of(path: Path) -> list[Cell]:
-    """The runs of a file; none where it cannot be read."""
+def _collected_before(path: Path, drop: bool) -> dict[Cell, dict[str, Any]]:
+    """The rows of the file, by cell. With `drop`, a table that cannot be read is set aside."""
+    if not path.exists():
+        return {}
     try:
-        return [_cell(row) for row in _table(path).to_dict("records")]
-    except LautumError:
-        return []
+        return {_cell(row): row for row in _table(path, sums.RESTORE).to_dict("records")}
+    except LautumError as error:
+        if not drop:
+            raise
+        print(f"{error} ({set_aside(path)})", file=sys.stderr, flush=True)
+        return {}
 
 
 def _require_comparable(layout: Layout, table: pd.DataFrame, path: Path, remedy: str) -> None:

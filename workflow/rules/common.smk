@@ -13,7 +13,7 @@ from lautum.results import collected, selection, status, universes
 from lautum.experiment.layout import Layout
 from lautum.experiment.config_files import files as config_files
 from lautum.experiment.config import load
-from lautum.errors import LautumError
+from lautum.errors import LautumError, in_one_line
 from lautum.files import remove_litter, require_folder, set_aside
 from lautum.pipeline import processor, receipt
 
@@ -46,6 +46,8 @@ try:
         )
 except LautumError as error:
     raise WorkflowError(str(error))
+except OSError as error:
+    raise WorkflowError(in_one_line(error))
 
 CONFIG = CONFIG_FILES[0]
 # Not a parameter of the rules: which file a setting stands in is no reason to run a job again, the key in the paths is.
