@@ -34,7 +34,7 @@ def overview(maps: dict[str, Universes]) -> list[str]:
     def lead(some: Universes, arm: str, baseline: str) -> str:
         values = some.over_choices(some.differences(arm, baseline))
         ways = f" ({len(values)} ways)" if len(values) < len(some.blocks) else ""
-        return f"{points(values)}{ways}" if len(values) else "not run"
+        return f"{signed(values)}{ways}" if len(values) else "not run"
 
     def near(some: Universes) -> str:
         found, distances = some.near(), some.distances()
@@ -44,7 +44,7 @@ def overview(maps: dict[str, Universes]) -> list[str]:
             return f"0 of {len(distances)}; nearest {min(distances.values()):.1f}"
         paired = some.differences("lautum", "standard")
         there = some.over_choices({key: differences for key, differences in paired.items() if key[:2] in found})
-        return f"{len(found)} of {len(distances)}; lead {points(there)} (the paper's {papers})"
+        return f"{len(found)} of {len(distances)}; lead {signed(there)} (the paper's {papers})"
 
     def sides(some: Universes) -> str:
         above, below = some.sides()
@@ -90,11 +90,6 @@ def confirmation(campaign: str) -> list[str]:
         cells = [f"{accuracy:.1f} ({PAPER[source, labels][0]:.1f})", f"{difference(gain)} ({gain['paper']:+.1f})"]
         lines.append("| " + " | ".join([campaign, str(labels), *cells, verdict(gain), *compared]) + " |")
     return lines
-
-
-def points(values: np.ndarray) -> str:
-    """As `signed`, as it is printed."""
-    return signed(values).replace("-", "−")
 
 
 def confirmations() -> list[str]:

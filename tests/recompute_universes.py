@@ -339,4 +339,5 @@ class Universes:
 def signed(values: np.ndarray) -> str:
     """A mean with its interval."""
     low, high = interval(values)
-    return f"{values.mean():+.1f}" + ("" if np.isnan(low) else f" [{low:+.1f}, {high:+.1f}]")
+    text = f"{values.mean():+.1f}" + ("" if np.isnan(low) else f" [{low:+.1f}, {high:+.1f}]")
+    return text.replace("-", "−")

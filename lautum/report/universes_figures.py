@@ -196,7 +196,7 @@ def map_figure(analysis: Analysis, one: str, other: str) -> Figure:
             axes.text(
                 column + 0.5,
                 row + 0.5,
-                f"{value:+.1f}",
+                f"{value:+.1f}".replace("-", "−"),
                 ha="center",
                 va="center",
                 fontsize="small",

@@ -255,6 +255,5 @@ class Analysis:
 
 def signed(found: pd.Series) -> str:
     """A mean with its interval, if it has one, in points: of `average_gains` a row, or of `Analysis.overall`."""
-    if np.isnan(found.low):
-        return f"{100 * found.gain:+.1f}"
-    return f"{100 * found.gain:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+    mean, low, high = (f"{100 * found[name]:+.1f}".replace("-", "−") for name in ("gain", "low", "high"))
+    return mean if np.isnan(found.low) else f"{mean} [{low}, {high}]"
