@@ -48,8 +48,8 @@ MECHANISM = (
 )
 SHARES = (
     "Share of specifications in which the interval of Lautum’s lead lies above or below zero, at each label "
-    "count; in brackets 95 % intervals that resample pre-transfer choices, where there are enough and any would differ. By chance alone, "
-    "2.5 % would lie on each side."
+    "count; in brackets 95 % intervals that resample pre-transfer choices, where there are enough and they differ. "
+    "By chance alone, 2.5 % would lie on each side."
 )
 DECIDES = (
     "Of the variance of Lautum’s lead over universes and budgets, the part that each choice explains beside all "
@@ -222,13 +222,7 @@ def _average(analysis: Analysis) -> Markup:
 def _why(drawn: Mapping[str, Figure], frame: pd.DataFrame, choices: int) -> Markup:
     budgets = frame["budget"].unique()
     rows = [
-        [
-            measure,
-            *(
-                "" if np.isnan(row.correlation) else f"{row.correlation:+.2f}".replace("-", "−")
-                for row in some.itertuples()
-            ),
-        ]
+        [measure, *("" if np.isnan(one) else f"{one:+.2f}".replace("-", "−") for one in some["correlation"])]
         for measure, some in frame.groupby("measure", sort=False)
     ]
     return page.join(
