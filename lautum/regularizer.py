@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from lautum.averaging import effective_samples
 from lautum.information import canonical_correlations, lautum_information
+from lautum.precision import wide
 
 
 class LautumRegularizer(nn.Module):
@@ -36,7 +37,8 @@ class LautumRegularizer(nn.Module):
         loss = cross_entropy(network(source), labels) - weight * regularizer(target, network(target))  # Eq. 2
 
     Args:
-        pool: all unlabelled target inputs, (N, ...), floating point, scaled as the network sees them.
+        pool: all unlabelled target inputs, (N, ...), floating point, scaled as the network sees them. What has 16 bits
+            is taken as float32, also inside `torch.autocast`.
         pool_outputs: the network's outputs (logits) on the pool before training, (N, K).
         rank: number r of principal components of x that are kept.
         decay: weight alpha in [0, 1) of the past in the moving average.
@@ -45,13 +47,14 @@ class LautumRegularizer(nn.Module):
 
     Calling it with inputs (B, ...) and their outputs (B, K) returns a float64 scalar in nats; in training mode
     (`nn.Module.train`) it also advances the moving average. Buffers (whitening map, EMA) are part of `state_dict`, so
-    a run can be resumed exactly.
+    a run can be resumed exactly; they follow a module to another device, but keep their precision.
 
     Raises:
         ValueError: fewer pool samples than rank + K + 1, a rank below 1 or above what the pool spans, a decay outside
-            [0, 1); and, when called, fewer than 2 inputs, not as many outputs, or a batch too small for the decay:
-            B (1 + alpha) / (1 - alpha), the number of samples that the average effectively holds, must exceed rank + K
-            or the conditional covariance becomes singular.
+            [0, 1), a pool that is not floating point or not finite; and, when called, fewer than 2 inputs, other sizes
+            than the pool's, values that are not finite (the average stays as it was), or a batch too small for the
+            decay: B (1 + alpha) / (1 - alpha), the number of samples that the average effectively holds, must exceed
+            rank + K or the conditional covariance becomes singular.
     """
 
     whitening: Tensor  # (D, r)
@@ -74,7 +77,14 @@ class LautumRegularizer(nn.Module):
             raise ValueError(f"rank must be at least 1, got {rank}")
         if ridge <= 0:
             raise ValueError(f"ridge must be positive, got {ridge}")
-        pool, pool_outputs = pool.detach().flatten(1), pool_outputs.detach()
+        if not (pool.is_floating_point() and pool_outputs.is_floating_point()) or pool_outputs.ndim != 2:
+            raise ValueError(
+                f"pool and pool_outputs must be floating point, (N, ...) and (N, K), got {pool.dtype} "
+                f"{tuple(pool.shape)} and {pool_outputs.dtype} {tuple(pool_outputs.shape)}"
+            )
+        pool, pool_outputs = wide(pool.detach()).flatten(1), pool_outputs.detach()
+        if not (pool.isfinite().all() and pool_outputs.isfinite().all()):
+            raise ValueError("pool and pool_outputs must be finite")
         if len(pool) != len(pool_outputs):
             raise ValueError(f"{len(pool)} pool inputs but {len(pool_outputs)} pool outputs; they must be in pairs")
         if len(pool) <= rank + pool_outputs.shape[1]:
@@ -83,14 +93,22 @@ class LautumRegularizer(nn.Module):
                 f"need more than {rank + pool_outputs.shape[1]}; lower the rank"
             )
         self.rank, self.decay, self.ridge, self.information = rank, decay, ridge, information
-        mean, whitening = principal_whitening(pool, rank)
+        with torch.autocast(pool.device.type, enabled=False):
+            mean, whitening = principal_whitening(pool, rank)
+            offset = mean @ whitening
         self.register_buffer("whitening", whitening)
-        self.register_buffer("offset", mean @ whitening)
+        self.register_buffer("offset", offset)
         self.register_buffer("covariance", self._joint_covariance(pool, pool_outputs))
 
     def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
         if len(inputs) != len(outputs) or len(inputs) < 2:
             raise ValueError(f"need at least 2 inputs and as many outputs, got {len(inputs)} and {len(outputs)}")
+        sizes = len(self.whitening), len(self.covariance) - self.rank
+        if (inputs[0].numel(), *outputs.shape[1:]) != sizes:
+            raise ValueError(
+                f"inputs must hold {sizes[0]} values each and outputs be (B, {sizes[1]}), as the pool's, "
+                f"got {tuple(inputs.shape)} and {tuple(outputs.shape)}"
+            )
         effective = effective_samples(len(inputs), self.decay)
         if effective <= self.rank + outputs.shape[1]:
             raise ValueError(
@@ -100,9 +118,23 @@ class LautumRegularizer(nn.Module):
             )
         batch = self._joint_covariance(inputs.flatten(1), outputs)
         average = torch.lerp(batch.detach(), self.covariance, self.decay)
+        try:
+            information = self.information(*self._blocks(average + (batch - batch.detach())))
+        except ValueError:
+            if batch.isfinite().all():
+                raise
+            raise ValueError("inputs and outputs must be finite; the moving average stays as it was") from None
         if self.training:
             self.covariance = average
-        return self.information(*self._blocks(average + (batch - batch.detach())))
+        return information
+
+    def _apply(self, *arguments, **named):
+        # A module that is cast, e.g. by `.half()`, takes all buffers along: covariances would be worth nothing.
+        before = dict(self.named_buffers())
+        super()._apply(*arguments, **named)
+        for name, buffer in before.items():
+            setattr(self, name, buffer.to(getattr(self, name).device))
+        return self
 
     def canonical_correlations(self) -> Tensor:
         """The canonical correlations of the current average, largest (rho_max) first, float64 (min(r, K),)."""
@@ -111,7 +143,8 @@ class LautumRegularizer(nn.Module):
     def _joint_covariance(self, inputs: Tensor, outputs: Tensor) -> Tensor:
         """Unbiased covariance of [whitened inputs, outputs], (r + K, r + K), float64."""
         # The wide product stays in the inputs' precision; everything after it is small and in float64.
-        whitened = inputs @ self.whitening - self.offset
+        with torch.autocast(inputs.device.type, enabled=False):
+            whitened = inputs.to(self.whitening.dtype) @ self.whitening - self.offset
         joint = torch.cat([whitened, outputs], dim=1).double()
         joint = joint - joint.mean(dim=0)
         return joint.T @ joint / (len(joint) - 1)

@@ -15,8 +15,8 @@ from lautum.errors import Damaged, LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.objectives import supervised
+from lautum.pipeline import cells, loading, receipt
 from lautum.pipeline import evaluate as evaluating
-from lautum.pipeline import loading, receipt
 from lautum.pipeline.cells import finish
 from lautum.pipeline.split import split
 from lautum.pipeline.train import pretrain
@@ -144,6 +144,22 @@ def test_a_cell_that_fails_stops_no_other(campaign, capsys):
     assert [campaign.record(cell).exists() for cell in batch.cells] == [
         cell.labels != lost.labels for cell in batch.cells
     ]
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("out of memory"), OSError("no number")])
+def test_whatever_ends_a_cell_stops_no_other(error, campaign, monkeypatch, capsys):
+    (batch,) = campaign.batches(campaign.cells())
+
+    def failing(layout, cell):
+        if cell == batch.cells[0]:
+            raise error
+        return evaluating.evaluate(layout, cell)
+
+    monkeypatch.setattr(cells, "evaluate", failing)
+    with pytest.raises(LautumError, match="1 of 4 cells failed; the others are finished"):
+        finish(campaign, batch)
+    assert type(error).__name__ in capsys.readouterr().err
+    assert [campaign.record(cell).exists() for cell in batch.cells] == [False, True, True, True]
 
 
 def test_another_version_of_the_data_is_trained_on_anew(campaign):

@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import json
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import yaml
 from PIL import Image
 
 from lautum.cli import main
-from lautum.data import datasets
+from lautum.data import by_path, datasets
 from lautum.errors import LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
@@ -181,6 +183,62 @@ def test_folders_that_are_not_what_was_declared_are_refused_by_prepare(spoil, me
     assert message in line and not list(Path("data").rglob("mine*"))
 
 
+def png(depth: int, kind: int, rows: bytes, more: bytes = b"") -> bytes:
+    """A PNG of 8 x 6 pixels; `kind` 0: grey, 2: colour; `more` chunks before the pixels, which are rows of bytes."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 6, depth, kind, 0, 0, 0))
+    pixels = zlib.compress(b"".join(b"\0" + rows for _ in range(6)))
+    return b"\x89PNG\r\n\x1a\n" + head + more + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+TRANSPARENT = struct.pack(">I", 2) + b"tRNS" + bytes(2) + struct.pack(">I", zlib.crc32(b"tRNS" + bytes(2)))
+
+
+@pytest.mark.parametrize(
+    ("colour", "content", "mode"),
+    [
+        ("grey", png(2, 0, bytes(2)), "L;2"),
+        ("grey", png(4, 0, bytes(4)), "L;4"),
+        ("grey", png(16, 0, bytes(16)), "I;16B"),
+        ("grey", png(8, 0, bytes(8), TRANSPARENT), "L with transparency"),
+        ("colour", png(16, 2, bytes(48)), "RGB;16B"),
+    ],
+)
+def test_images_that_would_have_to_be_converted_are_refused(colour, content, mode, tmp_path):
+    path = declare(tmp_path, "folder", colour)
+    (path.parent / "train/dot/00.png").write_bytes(content)
+    with pytest.raises(LautumError, match=f"00.png is 8 x 6 of mode {mode}, expected"):
+        prepare(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_whole_images_of_8_bits_are_read_in_every_format(suffix, mode, tmp_path):
+    shape = (6, 8, 3)[: 2 + (mode == "RGB")]
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    (tmp_path / "a").mkdir()
+    Image.fromarray(pixels).save(tmp_path / f"a/x{suffix}")
+    images, _ = by_path.read_folder(tmp_path, (3 if mode == "RGB" else 1, 6, 8), ("a",))
+    found = images[0].transpose(1, 2, 0) if mode == "RGB" else images[0, 0]
+    assert (found == np.asarray(Image.open(tmp_path / f"a/x{suffix}"))).all()
+    assert suffix == ".jpg" or (found == pixels).all()
+
+
+def test_suffixes_of_arrays_may_be_upper_case_and_must_agree(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 4, 4), np.uint8))
+    np.save(tmp_path / "y.npy", np.arange(2))
+    for name in "xy":
+        (tmp_path / f"{name}.npy").rename(tmp_path / f"{name.upper()}.NPY")
+    images, labels = by_path.read_pair(tmp_path / "X.NPY", tmp_path / "Y.NPY", 2)
+    assert images.shape == (2, 1, 4, 4) and labels.tolist() == [0, 1]
+    (tmp_path / "y.gz").write_bytes(b"")
+    with pytest.raises(LautumError, match="must both be .npy, or both gzipped idx"):
+        by_path.read_pair(tmp_path / "X.NPY", tmp_path / "y.gz", 2)
+
+
 @pytest.mark.parametrize(
     ("kind", "file", "content", "message"),
     [
@@ -192,6 +250,7 @@ def test_folders_that_are_not_what_was_declared_are_refused_by_prepare(spoil, me
         ("arrays", "y.npy", np.array([{}], dtype=object), "y.npy is no NumPy array (Object arrays cannot be loaded"),
         ("arrays", "y.npy", b"\x93NUMPY", "y.npy is no NumPy array"),
         ("arrays", "y.npy", None, "y.npy does not exist"),
+        ("arrays", "y.npy", {"labels": np.zeros(12)}, "y.npy is no NumPy array but an archive of several (.npz)"),
         ("idx", "y.gz", b"", "y.gz is not an idx file of this kind"),
     ],
 )
@@ -201,6 +260,9 @@ def test_arrays_that_are_not_what_was_declared_are_refused(kind, file, content, 
     spoilt.unlink()
     if isinstance(content, np.ndarray):
         np.save(spoilt, content, allow_pickle=True)
+    elif isinstance(content, dict):
+        with open(spoilt, "wb") as archive:
+            np.savez(archive, **content)
     elif content is not None:
         spoilt.write_bytes(content)
     with pytest.raises(LautumError) as refused:

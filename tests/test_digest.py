@@ -51,6 +51,7 @@ DEPENDENTS = {
     "information": LAUTUM,
     "regularizer": LAUTUM,
     "averaging": LAUTUM,
+    "precision": LAUTUM | {"mk_mmd"},
     "seeds": EVALUATED,
     "data/__init__": LOADING,
     "data/splits": LOADING,

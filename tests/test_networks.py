@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from lautum.training import networks
 
@@ -95,3 +96,26 @@ def test_dropout_draws_from_its_generator_and_keeps_the_mean():
     networks.set_dropout_generator(network, torch.Generator().manual_seed(3))
     assert torch.equal(network.dropout(ones), dropped)
     assert torch.equal(network.eval().dropout(ones), ones)
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm1d, nn.BatchNorm2d])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("trained", ["all", "hidden", "head"])
+def test_batch_normalisation_moves_only_where_it_is_trained(kind, affine, trained):
+    class Normalised(networks.Network):
+        precision = "float32"
+
+        def __init__(self):
+            super().__init__()
+            self.norm, self.scale, self.hidden = kind(4, affine=affine), nn.Conv1d(4, 4, 1), nn.Linear(4, 4)
+            self.head = nn.Linear(4, 2)
+
+        def body(self, x):
+            x = self.norm(x if kind is nn.BatchNorm1d else x[..., None, None])
+            return self.hidden(self.scale(x.flatten(1)[..., None]).flatten(1))
+
+    network = Normalised()
+    network.set_trained(trained)
+    before = network.norm.running_mean.clone()
+    network.train()(torch.randn(8, 4) + 1)
+    assert torch.equal(network.norm.running_mean, before) == (trained != "all")

@@ -8,10 +8,12 @@ import pytest
 import yaml
 
 from lautum.errors import LautumError
-from lautum.experiment import config
+from lautum.experiment import config, digest
 from lautum.experiment.layout import Layout
+from lautum.pipeline import train
 
 ROOT = Path(__file__).parent.parent
+GRID = {"tasks": ["digits-letters"], "methods": ["standard"], "seeds": 1}
 OBJECTIVE = '''
 """An objective."""
 
@@ -247,3 +249,60 @@ def test_what_is_no_plugin_is_refused(plugins, message, tmp_path, monkeypatch):
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"plugins": plugins}))
     with pytest.raises(LautumError, match=re.escape(message)):
         config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('what="mean"', 'what="variance"'),
+        ("remedy=1.0", "remedy=2.0"),
+        ("ValueError(0.5)", "ValueError(0.25)"),
+        ("print(x.append(1))", "print(x.append(2))"),
+    ],
+)
+def test_in_a_plugin_nothing_that_runs_is_taken_for_talk(old, new, tmp_path):
+    more = """
+
+def helper(x, what, remedy=1.0):
+    print(x.append(1))
+    raise ValueError(0.5)
+
+
+def use(x):
+    return helper(x, what="mean")
+"""
+    write(tmp_path, mine2=OBJECTIVE + more)
+    before = keys(tmp_path, "mine2.py")
+    sys.modules.pop(next(name for name in sys.modules if name.endswith(".mine2")))
+    digest.code_digest.cache_clear()
+    digest._module.cache_clear()
+    assert old in more
+    write(tmp_path, mine2=OBJECTIVE + more.replace(old, new))
+    after = keys(tmp_path, "mine2.py")
+    assert after["standard"] == before["standard"] and after["mine"][1] != before["mine"][1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("self.head = nn.Linear(8, num_classes)", "self.head = nn.Linear(8, num_classes, False)", "with a bias"),
+        ("self.head = nn.Linear(8, num_classes)", "self.head = nn.Linear(8, 7)", "an output for each class"),
+        (
+            "self.head = nn.Linear(8, num_classes)",
+            "self.head = nn.Linear(9, num_classes)",
+            "gives .2, 8., .head. takes .2, 9.",
+        ),
+        ("self.head = nn.Linear(8, num_classes)", "self.last = None", "AttributeError"),
+        ("def body(", "def bodies(", "NotImplementedError"),
+        ("image_shape, num_classes):", "image_shape):", "TypeError"),
+    ],
+)
+def test_a_network_that_cannot_work_is_refused_before_any_job(old, new, message, tmp_path):
+    assert NETWORK.count(old) == 1
+    write(tmp_path, mine=NETWORK.replace(old, new))
+    path = campaign(tmp_path, "mine.py", tasks={"digits-letters": {"network": "mine"}}, methods={}, grid=GRID)
+    with pytest.raises(LautumError, match=f"network mine, 10 classes, images .1, 16, 16.: .*{message}"):
+        train.try_networks(Layout(config.load(path)))
+    write(tmp_path / "whole", mine=NETWORK)
+    path = campaign(tmp_path / "whole", "mine.py", tasks={"digits-letters": {"network": "mine"}}, methods={}, grid=GRID)
+    train.try_networks(Layout(config.load(path)))

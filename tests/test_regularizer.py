@@ -5,6 +5,7 @@ are too few.
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import lautum
 from lautum.information import lautum_information, mutual_information
@@ -153,3 +154,55 @@ def test_too_few_samples_are_refused_by_name():
     for ridge in (0.0, -1e-3):
         with pytest.raises(ValueError, match="ridge must be positive, got"):
             LautumRegularizer(x, w, rank=5, ridge=ridge)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("of", ["inputs", "outputs"])
+def test_a_batch_that_is_not_finite_is_named_and_leaves_the_average(value, of):
+    pool, outputs = torch.randn(400, 6), torch.randn(400, 3)
+    regularizer = LautumRegularizer(pool, outputs, rank=4, decay=0.9)
+    before, batch = regularizer.covariance.clone(), {"inputs": pool[:50].clone(), "outputs": outputs[:50].clone()}
+    batch[of][0, 0] = value
+    with pytest.raises(ValueError, match="must be finite; the moving average stays as it was"):
+        regularizer(**batch)
+    assert torch.equal(regularizer.covariance, before)
+    assert regularizer(pool[:50], outputs[:50]).isfinite()
+    with pytest.raises(ValueError, match="pool and pool_outputs must be finite"):
+        LautumRegularizer(pool, outputs.clone().fill_(value), rank=4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_images_of_16_bits_are_taken_as_float32_also_under_autocast(dtype):
+    generator = torch.Generator().manual_seed(0)
+    pool = (30 * torch.randn(3000, 6, generator=generator)).to(dtype)  # whose sums of squares overflow in float16
+    outputs = torch.randn(3000, 3, generator=generator).to(dtype)
+    plain = LautumRegularizer(pool.float(), outputs.float(), rank=4, decay=0.9)
+    narrow = LautumRegularizer(pool, outputs, rank=4, decay=0.9)
+    with torch.autocast("cpu", dtype):
+        within = LautumRegularizer(pool.float(), outputs, rank=4, decay=0.9)
+        found = within(pool[:60], outputs[:60])
+    assert plain(pool[:60].float(), outputs[:60].float()) == narrow(pool[:60], outputs[:60]) == found
+
+
+@pytest.mark.parametrize("cast", [nn.Module.float, nn.Module.half, nn.Module.bfloat16, nn.Module.double])
+def test_a_module_that_is_cast_leaves_the_covariances_as_they_are(cast):
+    pool, outputs = torch.randn(400, 6), torch.randn(400, 3)
+    module = nn.Module()
+    module.term = LautumRegularizer(pool, outputs, rank=4, decay=0.9)
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    cast(module)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in module.named_buffers())
+    assert module.term(pool[:50], outputs[:50]).dtype == torch.float64
+    assert {buffer.device.type for buffer in module.to("meta").buffers()} == {"meta"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs"), [((50, 5), (50, 3)), ((50, 6), (50, 4)), ((50, 6), (50,)), ((50, 6), (50, 3, 1))]
+)
+def test_other_sizes_than_the_pools_are_named(inputs, outputs):
+    regularizer = LautumRegularizer(torch.randn(400, 6), torch.randn(400, 3), rank=4, decay=0.9)
+    with pytest.raises(ValueError, match=r"inputs must hold 6 values each and outputs be \(B, 3\)"):
+        regularizer(torch.zeros(inputs), torch.zeros(outputs))
+    for pool, scores in ((torch.zeros(9, 2).long(), torch.zeros(9, 2)), (torch.zeros(9, 2), torch.zeros(9))):
+        with pytest.raises(ValueError, match="pool and pool_outputs must be floating point"):
+            LautumRegularizer(pool, scores, rank=1)

@@ -49,8 +49,10 @@ def read_pair(images: Path, labels: Path, class_count: int) -> tuple[np.ndarray,
     for path in (images, labels):
         if not path.is_file():
             raise LautumError(f"{path} does not exist")
-    if {images.suffix, labels.suffix} != {".npy"}:
+    if ".npy" not in (kinds := {images.suffix.lower(), labels.suffix.lower()}):
         return read_idx_pair(images, labels, class_count)
+    if len(kinds) > 1:
+        raise LautumError(f"{images} and {labels} must both be .npy, or both gzipped idx")
     pixels, numbers = _array(images), _array(labels)
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4):
         raise LautumError(f"{images} holds {pixels.dtype} {pixels.shape}, expected uint8 (N, C, H, W) or (N, H, W)")
@@ -61,9 +63,13 @@ def read_pair(images: Path, labels: Path, class_count: int) -> tuple[np.ndarray,
 
 def _array(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            array = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:  # the last two: of the header's literal
         raise LautumError(f"{path} is no NumPy array ({' '.join(str(error).split())})") from error
+    if not isinstance(array, np.ndarray):
+        raise LautumError(f"{path} is no NumPy array but an archive of several (.npz)")
+    return array
 
 
 def _pixels(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
@@ -73,7 +79,7 @@ def _pixels(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     channels, height, width = shape
     try:
         with Image.open(path, formats=FORMATS) as image:
-            mode, size = image.mode, image.size  # from the header: an absurd size costs no memory
+            mode, size = _mode(image), image.size  # from the header: an absurd size costs no memory
             if (mode, size) == (MODES[channels], (width, height)):
                 pixels = np.asarray(image)
                 return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
@@ -82,3 +88,11 @@ def _pixels(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
     raise LautumError(
         f"{path} is {size[0]} x {size[1]} of mode {mode}, expected {width} x {height} of mode {MODES[channels]}"
     )
+
+
+def _mode(image) -> str:
+    """Pillow's mode, with what it would lose without a word: other depths than 8 bits, and transparency."""
+    stored = image.tile[0][3] if image.tile else ""
+    stored = stored if isinstance(stored, str) else str(stored[0])
+    mode = stored if ";" in stored else image.mode  # e.g. RGB;16B, of which the lower halves would be cut off
+    return f"{mode} with transparency" if "transparency" in image.info else mode

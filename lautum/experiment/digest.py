@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from lautum.experiment.syntax import WithoutTalk, canonical
+from lautum.experiment.syntax import WithoutNotes, WithoutTalk, canonical
 
 PACKAGE = Path(__file__).parents[1]
 # What the packages are called that `lautum.experiment.plugins` makes of folders: this and a hash of the folder's path.
@@ -42,9 +42,9 @@ def code_digest(*modules: str) -> str:
     (`import lautum.a`, `from lautum import a`, a relative import, a name that a package takes from elsewhere, an import
     inside a function), the numeric environment among them (threads, determinism, precision of matrix products).
 
-    Not in it: comments, docstrings, layout, annotations of functions; the texts of errors, assertions and advice, and
-    what is printed; declarations of hyper-parameters (`setting(...)`), whose values are in a key themselves; the
-    modules of `NOT_CODE_OF_A_RESULT`; other packages (a record has the versions of
+    Not in it: comments, docstrings, layout, annotations of functions; declarations of hyper-parameters
+    (`setting(...)`), whose values are in a key themselves; of this package the texts of errors, assertions and advice,
+    and what is printed, and the modules of `NOT_CODE_OF_A_RESULT`; other packages (a record has the versions of
     Python and PyTorch). What is looked up by a name
     that is computed (`getattr`) is not followed.
 
@@ -75,7 +75,8 @@ def _module(name: str) -> tuple[str, tuple[str, ...]]:
     tree = _tree(name)
     imported = [] if name == BY_NAME else dict.fromkeys(_imported(name, tree))
     needed = (*imported, *_packages(name))
-    return hashlib.sha256(canonical(WithoutTalk().visit(tree)).encode()).hexdigest(), needed
+    without = WithoutTalk() if name.split(".")[0] == "lautum" else WithoutNotes()
+    return hashlib.sha256(canonical(without.visit(tree)).encode()).hexdigest(), needed
 
 
 def _imported(module: str, tree: ast.Module) -> Iterator[str]:

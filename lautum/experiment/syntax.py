@@ -18,8 +18,8 @@ def canonical(node: object) -> str:
     return f"{type(node).__name__}({','.join(shown)})"
 
 
-class WithoutTalk(ast.NodeTransformer):
-    """Takes out of a tree what no number depends on."""
+class WithoutNotes(ast.NodeTransformer):
+    """Takes out of a tree what is written for readers: docstrings, annotations, declarations of hyper-parameters."""
 
     def visit_Module(self, node: ast.Module) -> ast.AST:
         return self._without_docstring(node)
@@ -38,6 +38,31 @@ class WithoutTalk(ast.NodeTransformer):
     def visit_arg(self, node: ast.arg) -> ast.AST:
         node.annotation = None
         return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        called = node.value.func if isinstance(node.value, ast.Call) else None
+        return None if isinstance(called, ast.Name) and called.id == "setting" else self.generic_visit(node)
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        # "a" f"{b}" "c" is one string or three parts of one, which differs between versions.
+        self.generic_visit(node)
+        parts: list[ast.expr] = []
+        for part in node.values:
+            if isinstance(part, ast.Constant) and parts and isinstance(parts[-1], ast.Constant):
+                parts[-1] = ast.Constant(f"{parts[-1].value}{part.value}")
+            elif not (isinstance(part, ast.Constant) and part.value == ""):
+                parts.append(part)
+        node.values = parts
+        return node
+
+    def _without_docstring(self, node):
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+        return self.generic_visit(node)
+
+
+class WithoutTalk(WithoutNotes):
+    """And what the program only says. Of the package's own code: in a user's, `what` may be more than a name."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         node.keywords = [keyword for keyword in node.keywords if keyword.arg not in TALK]
@@ -63,24 +88,3 @@ class WithoutTalk(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         called = node.value.func if isinstance(node.value, ast.Call) else None
         return None if isinstance(called, ast.Name) and called.id == "print" else self.generic_visit(node)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        called = node.value.func if isinstance(node.value, ast.Call) else None
-        return None if isinstance(called, ast.Name) and called.id == "setting" else self.generic_visit(node)
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
-        # "a" f"{b}" "c" is one string or three parts of one, which differs between versions.
-        self.generic_visit(node)
-        parts: list[ast.expr] = []
-        for part in node.values:
-            if isinstance(part, ast.Constant) and parts and isinstance(parts[-1], ast.Constant):
-                parts[-1] = ast.Constant(f"{parts[-1].value}{part.value}")
-            elif not (isinstance(part, ast.Constant) and part.value == ""):
-                parts.append(part)
-        node.values = parts
-        return node
-
-    def _without_docstring(self, node):
-        if ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-        return self.generic_visit(node)

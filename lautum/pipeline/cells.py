@@ -7,6 +7,7 @@ a lost or damaged cell, or one that was added to the grid, is made by itself.
 """
 
 import sys
+import traceback
 from pathlib import Path
 
 from lautum import schema
@@ -45,11 +46,12 @@ def finish(layout: Layout, batch: Batch) -> Path:
                 failed += 1
                 aside = f" ({set_aside(error.path)})" if isinstance(error, Damaged) else ""
                 print(f"lautum: error: {error}{aside}", file=sys.stderr, flush=True)
-            except OSError as error:
-                if error.filename is None:
-                    raise
+            except Exception as error:  # a plugin's, say, or a device's that has no more memory
                 failed += 1
-                print(f"lautum: error: {in_one_line(error)}", file=sys.stderr, flush=True)
+                if isinstance(error, OSError) and error.filename is not None:
+                    print(f"lautum: error: {in_one_line(error)}", file=sys.stderr, flush=True)
+                else:
+                    traceback.print_exc()
     if failed:
         raise LautumError(f"{failed} of {len(batch.cells)} cells failed; the others are finished")
     schema.write(batch.receipt, Receipt(key=batch.key, seed=batch.cells[0].seed, records=records))

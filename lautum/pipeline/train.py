@@ -29,6 +29,15 @@ from lautum.training.networks import Network, sha256_of_weights
 from lautum.training.optimiser import SGD, Adam, Optimiser
 
 
+def try_networks(layout: Layout) -> None:
+    """Build the networks that plugins bring as the jobs will. Raises LautumError for one that cannot work."""
+    config = layout.config
+    for task, name in dict.fromkeys((cell.task, config.network(cell.task, cell.method)) for cell in layout.cells()):
+        if name in config.catalogue.networks:
+            source = config.catalogue.datasets[config.tasks[task].source]
+            networks.build(name, source.image_shape, len(source.class_names), 0, plugins=config.catalogue.networks)
+
+
 def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> Path:
     """Pre-transfer stage: a fresh network on the labelled source and, for some objectives, the unlabelled target.
 

@@ -7,9 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lautum.errors import LautumError
 from lautum.files import sha256_of_arrays
 from lautum.seeds import derive
 from lautum.training.architectures import ARCHITECTURES, TORCHVISION
+
+BATCH_NORMALISATION = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Dropout(nn.Module):
@@ -70,9 +73,12 @@ class Network(nn.Module):
     def train(self, mode: bool = True) -> "Network":
         """As PyTorch's, but batch normalisation that is frozen keeps its statistics."""
         super().train(mode)
+        everything = all(weight.requires_grad for weight in self.parameters())
         for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
-                module.eval()
+            if isinstance(module, BATCH_NORMALISATION):
+                # One without weights is as frozen as what is around it.
+                trained = everything if module.weight is None else module.weight.requires_grad
+                module.train(mode and trained)
         return self
 
 
@@ -162,12 +168,12 @@ def build(
     """The named network, initialised from `seed` alone (the caller's random state is untouched).
 
     `initialisation`: "pytorch" or "truncated-normal", see `truncated_normal`. `plugins` are classes by name of networks
-    that are not the suite's own.
+    that are not the suite's own. Raises LautumError for one of these that is not as `Network` says.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive("initialisation", name, seed))
         if name in plugins:
-            network = plugins[name](image_shape, num_classes)
+            network = _plugin(name, plugins[name], image_shape, num_classes)
         elif name.startswith(TORCHVISION):
             from lautum.training.torchvision_networks import TorchvisionNetwork  # which imports this module
 
@@ -179,6 +185,29 @@ def build(
             truncated_normal(network)
     network.precision = precision
     return network
+
+
+@torch.no_grad()
+def _plugin(name: str, kind: type[Network], image_shape: tuple[int, int, int], num_classes: int) -> Network:
+    """A network of a plugin, tried on two images as they come: channels last."""
+    where = f"network {name}, {num_classes} classes, images {image_shape}"
+    try:
+        network = kind(image_shape, num_classes)
+        network.precision = "float32"
+        images = torch.zeros(2, *image_shape).to(memory_format=torch.channels_last)
+        features = network.eval().to(memory_format=torch.channels_last).features(images)
+        head = network.head
+        if not isinstance(head, nn.Linear) or head.bias is None or head.out_features != num_classes:
+            raise LautumError(f"{where}: `head` must be a torch.nn.Linear with a bias and an output for each class")
+        if features.shape != (2, head.in_features):
+            raise LautumError(
+                f"{where}: of 2 images `body` gives {tuple(features.shape)}, `head` takes (2, {head.in_features})"
+            )
+    except LautumError:
+        raise
+    except Exception as error:
+        raise LautumError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    return network.train()
 
 
 @torch.no_grad()

@@ -36,6 +36,10 @@ try:
             "--config is not supported; put the change in a file with `extends: config.yaml` and give it as --configfile"
         )
     LAYOUT = Layout(load(CONFIG_FILES[0]))
+    if workflow.is_main_process and LAYOUT.config.catalogue.networks:
+        from lautum.pipeline import train  # imports torch, as the plugins do
+
+        train.try_networks(LAYOUT)
     for folder in (LAYOUT.config.folders.data, LAYOUT.results, LAYOUT.report):
         require_folder(Path(folder))
     if braces := [
