@@ -4,6 +4,7 @@ The command line prints the message on one line and exits with code 1; anything 
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,9 +24,20 @@ class Damaged(LautumError):
         self.path = Path(path)
 
 
+# What a system refuses for reasons that lie outside a file, whose content may be whole, and outside the program.
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+REFUSALS = (*FORBIDDEN, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
+
+
 def in_one_line(error: OSError) -> str:
     """What the system refused, and of which file."""
-    return f"{error.filename}: {error.strerror}; check that you may use it, and every folder above it"
+    remedy = "; check that you may use it, and every folder above it" if error.errno in FORBIDDEN else ""
+    return f"{error.filename}: {error.strerror}{remedy}" if error.filename else str(error)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether it is the system that refused, and not the content of a file that is wrong."""
+    return isinstance(error, OSError) and error.errno in REFUSALS
 
 
 def listed(names: Iterable[str], most: int = 30) -> str:

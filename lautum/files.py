@@ -19,7 +19,7 @@ from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
-from lautum.errors import Damaged, LautumError
+from lautum.errors import Damaged, LautumError, is_refusal
 
 PARTIAL = ".partial-"
 
@@ -48,7 +48,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        remedy = "free some space" if full else "check the folder's owner and permissions, or name another"
+        remedy = "free some space" if full else "check the folder's owner and permissions, or name another folder"
         if path.is_dir():
             remedy = "a folder is where the file belongs: move it away"
         reason = "no space left on the device" if full else (getattr(error, "strerror", None) or error)
@@ -152,7 +152,7 @@ def read_arrays(path: Path, remedy: str = "run again", sealed: bool = True) -> t
                 text = (file.metadata() or {}).get("json")
     # TypeError and AttributeError: NumPy lacks the type, e.g. float8; the rest for what is no such file.
     except (SafetensorError, OSError, EOFError, zlib.error, ValueError, TypeError, AttributeError, KeyError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the system's, not the format's
+        if is_refusal(error):
             raise
         raise Damaged(path, f"{path} cannot be read ({error}); {remedy}") from error
     try:

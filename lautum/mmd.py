@@ -62,7 +62,7 @@ class _KernelSum(torch.autograd.Function):
     """sum_v exp(-d / (2 v)), elementwise over squared distances d.
 
     The derivative is a second sum of the same exponentials: collecting both in one pass keeps two matrices for the
-    backward step instead of nineteen.
+    backward step instead of nineteen: the distances, for a derivative that is differentiated itself, and the sum.
 
     On a CPU, exp is up to 200 times slower where its result is 0 or subnormal, as the narrow kernels' mostly is. None
     of these results is needed to get the plain loop's sums to the last bit: what rounds to 0 is set to 0; and where a

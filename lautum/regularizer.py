@@ -43,7 +43,8 @@ class LautumRegularizer(nn.Module):
         rank: number r of principal components of x that are kept.
         decay: weight alpha in [0, 1) of the past in the moving average.
         ridge: added to the diagonal of Sw, as a fraction of tr(Sw) / K; bounds rho_max, hence L, away from infinity.
-        information: `lautum_information`, or `mutual_information` for the variant of Jakubovitz et al. 2023.
+        information: `lautum_information`, or `mutual_information` for the variant of Jakubovitz et al. 2023; raises
+            ValueError of covariances that are not positive definite or not finite.
 
     Calling it with inputs (B, ...) and their outputs (B, K) returns a float64 scalar in nats; in training mode
     (`nn.Module.train`) it also advances the moving average. Buffers (whitening map, EMA) are part of `state_dict`, so
@@ -77,7 +78,8 @@ class LautumRegularizer(nn.Module):
             raise ValueError(f"rank must be at least 1, got {rank}")
         if ridge <= 0:
             raise ValueError(f"ridge must be positive, got {ridge}")
-        if not (pool.is_floating_point() and pool_outputs.is_floating_point()) or pool_outputs.ndim != 2:
+        floating = pool.is_floating_point() and pool_outputs.is_floating_point()
+        if not floating or pool.ndim < 2 or pool_outputs.ndim != 2:
             raise ValueError(
                 f"pool and pool_outputs must be floating point, (N, ...) and (N, K), got {pool.dtype} "
                 f"{tuple(pool.shape)} and {pool_outputs.dtype} {tuple(pool_outputs.shape)}"
@@ -130,10 +132,12 @@ class LautumRegularizer(nn.Module):
 
     def _apply(self, *arguments, **named):
         # A module that is cast, e.g. by `.half()`, takes all buffers along: covariances would be worth nothing.
-        before = dict(self.named_buffers())
+        before = dict(self.named_buffers(recurse=False))
         super()._apply(*arguments, **named)
         for name, buffer in before.items():
-            setattr(self, name, buffer.to(getattr(self, name).device))
+            moved = getattr(self, name)
+            if moved.dtype != buffer.dtype:
+                setattr(self, name, buffer.to(moved.device))
         return self
 
     def canonical_correlations(self) -> Tensor:

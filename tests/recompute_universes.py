@@ -240,7 +240,7 @@ class Universes:
             )
         among = f", of the choices that so few universes tell apart (all but {len(unclear)})," if unclear else ""
         by_chance = holm(self.by_chance(values, [*gains], columns, shares) | dict.fromkeys(unclear, 1.0))
-        chance = "" if by_chance[first] < 0.05 else ", no more than chance gives"
+        chance = "" if by_chance[first] < 0.05 else ", not shown to be more than chance gives"
         return f"What decides most{among} is the {first} ({shares[first]:.0%} of the variance{chance})."
 
     def by_chance(

@@ -1,6 +1,8 @@
 """Files are there whole or not at all, and nothing is left beside them."""
 
+import builtins
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from lautum.cli import main
+from lautum.data import by_path, formats, notmnist
 from lautum.errors import Damaged, LautumError
 from lautum.files import read_arrays, read_bytes, remove_litter, require_folder, write_arrays, write_text
 
@@ -93,4 +96,32 @@ def test_a_closed_folder_is_named_by_whatever_command_meets_it(tmp_path, monkeyp
         require_folder(tmp_path / "results")
     assert main(["compare", str(tmp_path / "one"), str(tmp_path / "two")]) == 1
     told = capsys.readouterr().err
-    assert told.count("\n") == 1 and f"lautum: error: {tmp_path}" in told and "Permission denied" in told
+    assert told.count("\n") == 1 and f"lautum: error: {tmp_path}" in told and "Permission denied; check that" in told
+
+
+@pytest.mark.parametrize("kind", ["image", "array", "idx", "cifar", "notmnist"])
+def test_original_data_that_may_not_be_read_is_not_called_damaged(kind, tmp_path, monkeypatch):
+    name = {"image": "a/x.png", "array": "x.npy", "idx": "x.gz", "cifar": "x.tar.gz", "notmnist": "x.zip"}[kind]
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x")
+    read = {
+        "image": lambda: by_path.read_folder(tmp_path, (1, 4, 4), ("a",)),
+        "array": lambda: by_path.read_pair(path, path, 2),
+        "idx": lambda: formats.read_idx(path, 3),
+        "cifar": lambda: formats.read_tar(path, ["x"]),
+        "notmnist": lambda: notmnist.read(path, notmnist.Published({"A": 1}, "")),
+    }[kind]
+    with pytest.raises(LautumError):
+        read()
+    actual = builtins.open
+
+    def refusing(file, *arguments, **named):
+        if str(file) == str(path):
+            raise PermissionError(13, "Permission denied", str(file))
+        return actual(file, *arguments, **named)
+
+    monkeypatch.setattr(builtins, "open", refusing)
+    monkeypatch.setattr(io, "open", refusing)
+    with pytest.raises(PermissionError):
+        read()

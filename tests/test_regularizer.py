@@ -194,6 +194,7 @@ def test_a_module_that_is_cast_leaves_the_covariances_as_they_are(cast):
     assert all(torch.equal(buffer, before[name]) for name, buffer in module.named_buffers())
     assert module.term(pool[:50], outputs[:50]).dtype == torch.float64
     assert {buffer.device.type for buffer in module.to("meta").buffers()} == {"meta"}
+    assert {buffer.device.type for buffer in module.to_empty(device="cpu").buffers()} == {"cpu"}
 
 
 @pytest.mark.parametrize(

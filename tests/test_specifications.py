@@ -200,7 +200,7 @@ def test_shares_of_few_ways_of_pretraining_have_no_interval(rng):
         (
             {"head": 0.6, "budget": 0.1},
             0.05,
-            "What decides most is the head (60% of the variance, no more than chance gives).",
+            "What decides most is the head (60% of the variance, not shown to be more than chance gives).",
         ),
         (
             {"head": 0.6, "lambda": np.nan, "scaling": np.nan},

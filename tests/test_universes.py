@@ -439,8 +439,15 @@ def test_what_a_damaged_table_alone_had_is_not_lost(small, capsys):
         universes.collect(layout)
     assert path.read_bytes() == damaged
     assert universes.collect(layout, drop=True).missing == [layout.cells()[0]]
-    assert path.with_name(f"{path.name}.damaged").read_bytes() == damaged
+    aside = path.with_name(f"{path.name}.damaged")
+    assert aside.read_bytes() == damaged
     assert "(it is now universes.csv.damaged)" in capsys.readouterr().err
+    # Without anything to put in its place it stays.
+    aside.replace(path)
+    shutil.rmtree("results")
+    with pytest.raises(LautumError, match="nothing to collect"):
+        universes.collect(layout, drop=True)
+    assert path.read_bytes() == damaged
 
 
 def test_runs_with_other_settings_or_data_do_not_enter_the_table(small):

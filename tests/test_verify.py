@@ -212,7 +212,8 @@ def test_a_damaged_file_in_a_folder_that_must_not_be_written_to_is_named(layout,
 
 def test_a_file_that_may_not_be_read_stays_and_is_named(layout, monkeypatch, capsys):
     """It may be whole, and another user's."""
-    paths = [layout.prepared("letters", "train"), layout.record(layout.cells()[0])]
+    receipt = next(batch.receipt for batch in layout.batches(layout.cells()) if batch.receipt.exists())
+    paths = [layout.prepared("letters", "train"), layout.record(layout.cells()[0]), receipt]
     before = [path.read_bytes() for path in paths]
     actual = os.open
 
@@ -224,7 +225,7 @@ def test_a_file_that_may_not_be_read_stays_and_is_named(layout, monkeypatch, cap
     monkeypatch.setattr(os, "open", refusing)
     assert main(["verify", "--config", "mine.yaml"]) == 1
     told = capsys.readouterr()
-    assert all(f"{path}: Permission denied" in told.err for path in paths) and ", 0 damaged" in told.out
+    assert all(f"{path}: Permission denied" in told.err for path in paths) and "whole, 0 damaged" in told.out
     assert "files could not be read" in told.err
     assert main(["collect", "--config", "mine.yaml"]) == 1
     assert f"lautum: error: {paths[0]}: Permission denied" in capsys.readouterr().err

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lautum.errors import Damaged, LautumError, in_one_line, require_known
+from lautum.errors import Damaged, LautumError, in_one_line, is_refusal, require_known
 
 try:
     from lautum.cli import new, results, steps
 except ModuleNotFoundError as error:  # e.g. after `pip install .`, which is enough for the regulariser
+    if (error.name or "").split(".")[0] == "lautum":
+        raise
     sys.exit(f"lautum: error: {error}: the command needs the benchmark's packages, `pip install '.[benchmark]'`")
 from lautum.cli.log import Log, is_full
 from lautum.files import set_aside
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("lautum: error: no space left on the device for what this prints; free some space", file=sys.stderr)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        if error.filename is None:
+        if not is_refusal(error):
             raise
         print(f"lautum: error: {in_one_line(error)}", file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ import numpy as np
 
 from lautum.data.formats import read_idx_pair
 from lautum.data.notmnist import UNREADABLE
-from lautum.errors import LautumError, nearest
+from lautum.errors import LautumError, is_refusal, nearest
 
 FORMATS = ("PNG", "JPEG", "BMP")
 MODES = {1: "L", 3: "RGB"}  # what Pillow calls grey and colour images of 8 bits, by their channels
@@ -66,6 +66,8 @@ def _array(path: Path) -> np.ndarray:
         with open(path, "rb") as file:
             array = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:  # the last two: of the header's literal
+        if is_refusal(error):
+            raise
         raise LautumError(f"{path} is no NumPy array ({' '.join(str(error).split())})") from error
     if not isinstance(array, np.ndarray):
         raise LautumError(f"{path} is no NumPy array but an archive of several (.npz)")
@@ -84,6 +86,8 @@ def _pixels(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
                 pixels = np.asarray(image)
                 return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
     except (*UNREADABLE, Image.DecompressionBombError) as error:
+        if is_refusal(error):
+            raise
         raise LautumError(f"{path} is no readable image, {' or '.join(FORMATS)} ({error})") from error
     raise LautumError(
         f"{path} is {size[0]} x {size[1]} of mode {mode}, expected {width} x {height} of mode {MODES[channels]}"
@@ -91,8 +95,9 @@ def _pixels(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def _mode(image) -> str:
-    """Pillow's mode, with what it would lose without a word: other depths than 8 bits, and transparency."""
+    """Pillow's mode, with what it would lose without a word: other depths than 8 bits, transparency, more frames."""
     stored = image.tile[0][3] if image.tile else ""
     stored = stored if isinstance(stored, str) else str(stored[0])
     mode = stored if ";" in stored else image.mode  # e.g. RGB;16B, of which the lower halves would be cut off
-    return f"{mode} with transparency" if "transparency" in image.info else mode
+    mode += " with transparency" * ("transparency" in image.info)
+    return mode + " in several frames" * getattr(image, "is_animated", False)

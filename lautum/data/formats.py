@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lautum.errors import LautumError
+from lautum.errors import LautumError, is_refusal
 
 LARGEST_MEMBER = 2**28  # bytes; the largest file of CIFAR's archives has 153,700,000
 
@@ -25,6 +25,8 @@ def read_idx(path: Path, dimensions: int) -> np.ndarray:
         with gzip.open(path) as file:
             content = file.read()
     except (EOFError, OSError, zlib.error) as error:
+        if is_refusal(error):
+            raise
         raise LautumError(f"{path} is truncated, not gzip or cannot be read ({error}); fetch it again") from error
     magic, found = bytes([0, 0, 8, dimensions]), content[:4]
     if found != magic:
@@ -77,6 +79,8 @@ def read_tar(path: Path, names: Sequence[str]) -> list[bytes]:
     except LautumError:  # is a ValueError
         raise
     except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError) as error:
+        if is_refusal(error):
+            raise
         raise LautumError(f"{path} cannot be read ({error}); fetch it again") from error
 
 

@@ -20,7 +20,7 @@ from typing import IO
 import numpy as np
 
 from lautum.data import download
-from lautum.errors import LautumError
+from lautum.errors import LautumError, is_refusal
 
 SIDE = 28  # pixels
 LARGEST_PNG = 2**16  # bytes; the largest that was published has 875
@@ -109,6 +109,8 @@ def _png_files(path: Path, published: Published) -> dict[tuple[str, str], bytes]
                 files[key] = member.read(LARGEST_PNG)  # a limit, because what is declared need not be true
     # RuntimeError: encrypted, or compressed in a way that zipfile does not know.
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, UnicodeError) as error:
+        if is_refusal(error):
+            raise
         raise LautumError(f"{path} cannot be read ({error}); fetch it again") from error
     return files
 

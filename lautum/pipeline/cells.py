@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 
 from lautum import schema
-from lautum.errors import Damaged, LautumError, in_one_line
+from lautum.errors import Damaged, LautumError, in_one_line, is_refusal
 from lautum.experiment.layout import Batch, Layout
 from lautum.files import set_aside, sha256_of_file
 from lautum.pipeline.evaluate import evaluate
@@ -25,8 +25,8 @@ def finish(layout: Layout, batch: Batch) -> Path:
     """Train and evaluate the cells of a batch that are not finished; write its receipt and return its path.
 
     With `pretrainings_per_job` the pre-trainings that are not finished, too, each before the first cell that needs it.
-    A cell that fails does not keep the others from being finished. Raises LautumError when one failed, Interrupted when
-    the process was asked to stop.
+    A cell that fails, whatever the exception, does not keep the others from being finished. Raises LautumError when one
+    failed, Interrupted when the process was asked to stop.
     """
     records, failed = {}, 0
     own = layout.networks(batch.cells).values() if layout.config.pretrainings_per_job else ()
@@ -48,7 +48,7 @@ def finish(layout: Layout, batch: Batch) -> Path:
                 print(f"lautum: error: {error}{aside}", file=sys.stderr, flush=True)
             except Exception as error:  # a plugin's, say, or a device's that has no more memory
                 failed += 1
-                if isinstance(error, OSError) and error.filename is not None:
+                if isinstance(error, OSError) and is_refusal(error):
                     print(f"lautum: error: {in_one_line(error)}", file=sys.stderr, flush=True)
                 else:
                     traceback.print_exc()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lautum import schema
-from lautum.errors import Damaged, LautumError, in_one_line
+from lautum.errors import Damaged, LautumError, in_one_line, is_refusal
 from lautum.experiment.layout import Cell, Layout
 from lautum.files import read_arrays, set_aside
 from lautum.pipeline import loading, receipt, run_record
@@ -46,6 +46,8 @@ def verify(layout: Layout, others: Iterable[Path] = ()) -> Verified:
         except LautumError:  # missing
             pass
         except OSError as error:
+            if not is_refusal(error):
+                raise
             refused.append(in_one_line(error))
     collected = sorted(layout.report.iterdir()) if layout.report.is_dir() else []
     return Verified(whole, damaged, refused, _redate(made_from | dict.fromkeys([*collected, *others], ())))
@@ -169,7 +171,7 @@ class _Files:
     def _records(self, path: Path) -> list[Path]:
         try:
             names = schema.read(path, Receipt, "the receipt of a batch").records
-        except LautumError:
+        except (LautumError, OSError):  # the check will say it
             return []
         return [self.layout.results / name for name in names]
 

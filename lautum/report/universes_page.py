@@ -14,7 +14,8 @@ from lautum.experiment.layout import Layout
 from lautum.files import write_text
 from lautum.report import page, style, table_text, universes_figures
 from lautum.report.page import Section, parts
-from lautum.results import universes
+from lautum.report.table_text import NONE
+from lautum.results import specifications, universes
 from lautum.results.equivalence import HALF, LEVEL, MARGINS
 from lautum.results.multiverse import CLAIM, Analysis, signed
 
@@ -53,9 +54,9 @@ SHARES = (
 )
 DECIDES = (
     "Of the variance of Lautum’s lead over universes and budgets, the part that each choice explains beside all "
-    "others, and how probable so large a part is if the choice has no effect (its levels exchanged at random; after "
-    "Holm); then what no choice explains by itself. What lies between ways of pre-training, and within them, divides "
-    "the same variance once more: the lines do not add up to 100."
+    "others, and how probable so large a part is if the choice has no effect (its levels exchanged at random, 999 "
+    "times; after Holm); then what no choice explains by itself. What lies between ways of pre-training, and within "
+    "them, divides the same variance once more: the lines do not add up to 100."
 )
 AVERAGE = (
     "Lautum’s mean lead over {} pre-transfer choices with its 95 % t interval, and whether it is practically "
@@ -189,7 +190,8 @@ def _decides(analysis: Analysis, drawn: Mapping[str, Figure], frame: pd.DataFram
         [row.factor, f"{100 * row.share:.0f}", "" if np.isnan(row.holm) else f"{row.holm:.2g}"]
         for row in frame.dropna(subset="share").itertuples()
     ]
-    unclear = ", ".join(frame.loc[frame["share"].isna(), "factor"])
+    choices = frame.iloc[: list(frame["factor"]).index(specifications.BETWEEN)]
+    unclear = ", ".join(choices.loc[choices["share"].isna(), "factor"])
     untold = f" Those that so few universes do not tell apart: {unclear}." if unclear else ""
     names = [name for name in drawn if name.startswith("map-")]
     found = ", ".join(f"{row.holm:.2g} at {row.labels} labels" for row in analysis.joint.itertuples())
@@ -222,7 +224,7 @@ def _average(analysis: Analysis) -> Markup:
 def _why(drawn: Mapping[str, Figure], frame: pd.DataFrame, choices: int) -> Markup:
     budgets = frame["budget"].unique()
     rows = [
-        [measure, *("" if np.isnan(one) else f"{one:+.2f}".replace("-", "−") for one in some["correlation"])]
+        [measure, *(NONE if np.isnan(one) else f"{one:+.2f}".replace("-", "−") for one in some["correlation"])]
         for measure, some in frame.groupby("measure", sort=False)
     ]
     return page.join(

@@ -211,7 +211,7 @@ class Analysis:
 
     def _decides(self) -> str:
         table = self.decomposition.set_index("factor")["share"]
-        first, unclear = self.decomposition.iloc[0], int(table.isna().sum())
+        first, unclear = self.decomposition.iloc[0], int(table.loc[: specifications.BETWEEN].isna().sum())
         # What more than half of all that is explained is due to, no other choice can surpass.
         if unclear and not first["share"] > (1 - table["not explained"]) / 2:
             choices = self.table["universe"].floordiv(self.design.crossed).nunique()
@@ -221,7 +221,7 @@ class Analysis:
                 f"between them, {within:.0%} between the post-transfer choices within them."
             )
         among = f", of the choices that so few universes tell apart (all but {unclear})," if unclear else ""
-        chance = "" if first["holm"] < LEVEL else ", no more than chance gives"
+        chance = "" if first["holm"] < LEVEL else ", not shown to be more than chance gives"
         return f"What decides most{among} is the {first['factor']} ({first['share']:.0%} of the variance{chance})."
 
     def _level(self) -> str:

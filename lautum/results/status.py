@@ -149,7 +149,7 @@ def _seconds(stage: Stage) -> float | None:
         return None
     try:
         return _cost(stage.network.with_suffix(".json"), stage.network.stat().st_mtime_ns)
-    except (LautumError, FileNotFoundError):
+    except (LautumError, OSError):
         return None
 
 

@@ -61,7 +61,7 @@ def collect(layout: Layout, drop: bool = False) -> Collected:
     for cell in cells:
         if layout.record(cell).exists():
             rows[cell] = _row(layout, cell, run_record.read(layout, cell)[0])
-    before = _collected_before(path, drop)
+    before, damaged = _collected_before(path, drop)
     kept = [] if drop else [cell for cell in before if cell not in rows]
     rows |= {cell: before[cell] for cell in kept}
     if not rows:
@@ -73,6 +73,8 @@ def collect(layout: Layout, drop: bool = False) -> Collected:
     table = table[[*COLUMNS, *counts]].astype(dict.fromkeys(counts, "Int64"))
     dropped = [cell for cell in before if cell not in rows]
     text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    if damaged:
+        print(f"{damaged} ({set_aside(path)})", file=sys.stderr, flush=True)
     sums.write(layout.report, {FILE: text.encode()})
     return Collected(path, kept, dropped, [cell for cell in cells if cell not in rows])
 
@@ -103,17 +105,16 @@ def _table(path: Path, remedy: str = REMEDY) -> pd.DataFrame:
     return table
 
 
-def _collected_before(path: Path, drop: bool) -> dict[Cell, dict[str, Any]]:
-    """The rows of the file, by cell. With `drop`, a table that cannot be read is set aside."""
+def _collected_before(path: Path, drop: bool) -> tuple[dict[Cell, dict[str, Any]], LautumError | None]:
+    """The rows of the file, by cell; with `drop`, of a table that cannot be read none, and what is wrong with it."""
     if not path.exists():
-        return {}
+        return {}, None
     try:
-        return {_cell(row): row for row in _table(path, sums.RESTORE).to_dict("records")}
+        return {_cell(row): row for row in _table(path, sums.RESTORE).to_dict("records")}, None
     except LautumError as error:
         if not drop:
             raise
-        print(f"{error} ({set_aside(path)})", file=sys.stderr, flush=True)
-        return {}
+        return {}, error
 
 
 def _require_comparable(layout: Layout, table: pd.DataFrame, path: Path, remedy: str) -> None:

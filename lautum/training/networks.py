@@ -1,6 +1,8 @@
 """Networks by name: images (B, C, H, W) -> penultimate `features` (B, F) -> `head` -> logits (B, K)."""
 
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -206,7 +208,9 @@ def _plugin(name: str, kind: type[Network], image_shape: tuple[int, int, int], n
     except LautumError:
         raise
     except Exception as error:
-        raise LautumError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        frame = [frame for frame in traceback.extract_tb(error.__traceback__) if "/torch/" not in frame.filename][-1]
+        place = f"{Path(frame.filename).name}, line {frame.lineno}"
+        raise LautumError(f"{where}: {place}: {type(error).__name__}: {' '.join(str(error).split())}") from error
     return network.train()
 
 

@@ -51,7 +51,7 @@ try:
 except LautumError as error:
     raise WorkflowError(str(error))
 except OSError as error:
-    raise WorkflowError(in_one_line(error))
+    raise WorkflowError(in_one_line(error)) from error
 
 CONFIG = CONFIG_FILES[0]
 # Not a parameter of the rules: which file a setting stands in is no reason to run a job again, the key in the paths is.
@@ -104,6 +104,8 @@ for rung, ranking in enumerate(rankings, start=1):
             if file.exists():
                 print(f"{file}: {set_aside(file)}", file=sys.stderr)
         break
+    except OSError as error:
+        raise WorkflowError(in_one_line(error)) from error
 
 
 COLLECTED_FILES = [universes.FILE] if LAYOUT.config.universes else collected.FILES
