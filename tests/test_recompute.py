@@ -336,10 +336,9 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
         f"between these ways, {within:.0f} % between the post-transfer choices within them",
         f"only the number of steps is shown to explain more than chance gives "
         f"({100 * more.loc['budget', 'share']:.0f} %; "
-        f"p = {more.loc['budget', 'holm']:.2g} after Holm's correction, the smallest that 999 exchanges can give",
+        f"p = {more.loc['budget', 'holm']:.2g} after Holm's correction; looked at",
     ):
         assert text in FINDINGS
-    assert more.loc["budget", "holm"] == pytest.approx(what_decides["holm"].notna().sum() / 1000)
     placebo = mnist.differences("lautum_shuffled", "standard")
     worth = mnist.over_choices(placebo)
     low, high = recompute_tables.interval(worth)
