@@ -7,6 +7,7 @@ import difflib
 import errno
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeGuard
 
 
 class LautumError(ValueError):
@@ -35,7 +36,7 @@ def in_one_line(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}{remedy}" if error.filename else str(error)
 
 
-def is_refusal(error: BaseException) -> bool:
+def is_refusal(error: BaseException) -> TypeGuard[OSError]:
     """Whether it is the system that refused, and not the content of a file that is wrong."""
     return isinstance(error, OSError) and error.errno in REFUSALS
 

@@ -48,7 +48,7 @@ def finish(layout: Layout, batch: Batch) -> Path:
                 print(f"lautum: error: {error}{aside}", file=sys.stderr, flush=True)
             except Exception as error:  # a plugin's, say, or a device's that has no more memory
                 failed += 1
-                if isinstance(error, OSError) and is_refusal(error):
+                if is_refusal(error):
                     print(f"lautum: error: {in_one_line(error)}", file=sys.stderr, flush=True)
                 else:
                     traceback.print_exc()

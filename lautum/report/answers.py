@@ -135,7 +135,7 @@ def accuracies(table: pd.DataFrame) -> str:
 def _states(rows: pd.DataFrame, other: str) -> str:
     """E.g. "better than Standard at 100 labels and practically equivalent to it at 200 labels (within 2 points)".
 
-    A difference that the test, corrected, does not show is said to be none that is significant, as in `finding`.
+    A method that is better or worse without a significant test, corrected, is said to be so, as in `finding`.
     """
     places: dict[str, dict[str, list[int]]] = {}
     for row in rows.itertuples():

@@ -208,7 +208,9 @@ def _plugin(name: str, kind: type[Network], image_shape: tuple[int, int, int], n
     except LautumError:
         raise
     except Exception as error:
-        frame = [frame for frame in traceback.extract_tb(error.__traceback__) if "/torch/" not in frame.filename][-1]
+        torchs = str(Path(torch.__file__).parent)
+        frames = traceback.extract_tb(error.__traceback__)  # the first is this function's
+        frame = [frame for frame in frames if not frame.filename.startswith(torchs)][-1]
         place = f"{Path(frame.filename).name}, line {frame.lineno}"
         raise LautumError(f"{where}: {place}: {type(error).__name__}: {' '.join(str(error).split())}") from error
     return network.train()
