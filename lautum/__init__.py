@@ -21,6 +21,7 @@ The benchmark, from the bottom up; each folder imports only what stands above it
     lautum.results      records, statistics, selection of hyper-parameters
     lautum.report       tables, figures, the page
     lautum.studies      programs of their own: theorem, estimator, coverage, benchmark
+    lautum.starts       beginnings of an objective, a data set and a campaign, for `lautum new` to copy
     lautum.cli          the command line
 """
 

@@ -94,7 +94,7 @@ def confirmation(campaign: str) -> list[str]:
 
 def confirmations() -> list[str]:
     """The campaigns that ran one universe again and are finished."""
-    names = [f"{which}-{task}" for task in ("mnist", "cifar") for which in ("nearest", "largest")]
+    names = [f"{which}-{task}" for task in ("mnist", "cifar") for which in ("nearest", "largest", "largest-of-48")]
     return [name for name in names if (ROOT / "reports" / name).exists()]
 
 

@@ -91,11 +91,10 @@ def test_the_headline_is_that_of_the_records():
     tasks = ("mnist-notmnist-small", "cifar10-cifar100")
     assert found["told apart"] == [(task, "lautum", "standard", 100) for task in tasks]
     assert found["practically equivalent"] == 6 - len(found["told apart"])
-    sentence = f"other {NUMBERS[found['practically equivalent']]} label counts the two are practically equivalent"
-    assert sentence in result
-    assert f"within 2 points at {NUMBERS[found['of them within 2 points']]}" in result
-    left = found["practically equivalent"] - found["of them within 2 points"]
-    assert f"within half of the paper's gain (7.0 points) at {NUMBERS[left]}" in result
+    within = NUMBERS[found["of them within 2 points"]]
+    assert f"At {within} other label counts the two are practically equivalent, within 2 points; at the" in result
+    assert found["practically equivalent"] - found["of them within 2 points"] == 1
+    assert "at the fourth only within half of the paper's gain (7.0 points)" in result
     number = NUMBERS[found["significant"]]
     assert f"Of the {found['comparisons']} differences that the paper has too, {number} are significant" in result
     assert found["ahead in them"] == {"temporal_ensembling", "lautum"}
@@ -107,12 +106,11 @@ def test_where_the_claim_holds_is_told_as_the_runs_have_it():
     lines = recompute.overview(maps)
     assert "\n".join(lines) in FINDINGS
     shown = [line for line in README.partition("## Try it")[0].splitlines() if line.startswith("|")]
-    assert [line for line in lines if line in shown] == shown and len(shown) == 8
+    assert [line for line in lines if line in shown] == shown and len(shown) == 7
     for row in (
         "settings run",
         "Lautum ahead",
         "Lautum behind",
-        "lead at least",
         "Standard within",
     ):
         assert any(line.startswith(f"| {row}") for line in shown)
@@ -199,8 +197,8 @@ def test_what_is_said_of_the_largest_lead_is_what_was_found_again():
         if arm == "standard" and universe == 5 and steps >= 200
     ]
     assert f"Standard has {min(standard):.0f} to {max(standard):.0f} %" in told
-    # The one lead on the map that reached the paper's is one of these three.
-    assert len(mnist.as_large()) == 1
+    # Of the two leads on the map that reached the paper's one is one of these three.
+    assert mnist.as_large() == [(5, 50, 100), (47, 25, 100)]
     assert f"100 labels: {points(np.mean(early[5, 50, 100]))} with the map's three seeds" in told
     assert f"{points(leads[1]['mean'])} with 20; the paper's {points(leads[1]['paper'])}" in told
 
@@ -260,10 +258,9 @@ def test_what_is_said_of_the_setting_nearest_to_the_paper_is_what_was_found_agai
 
     last = in_the_end("lautum", "standard")
     assert f"after 1,000 steps Lautum − Standard is {ends_of(last)} points; at 200 labels the" in told
-    lowest, highest = ends_of(last).split(" to ")
-    assert f"after 1,000 steps {lowest} (interval below zero) to {highest} (three seeds)" in README
+    assert "its source accuracy at chance; less after 1,000." in README
     apart = [key[2] for key, some in last.items() if recompute_tables.interval(some)[1] < 0]
-    assert apart == [200] and points(np.mean(last[20, mnist.budgets[-1], 200])) == lowest
+    assert apart == [200] and ends_of(last).startswith(points(np.mean(last[20, mnist.budgets[-1], 200])))
     ahead = [-float(np.mean(some)) for some in in_the_end("standard", "target_only").values()]
     assert f"After 1,000 steps it is {min(ahead):.0f} to {max(ahead):.0f} points ahead" in told
     bounds = [recompute_tables.interval(some) for some in in_the_end("standard", "target_only").values()]
@@ -306,13 +303,15 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     assert between == pytest.approx(kept, rel=0.1)
     for some in recompute.maps().values():
         table = pd.read_csv(some.path.with_name("joint.csv"))
-        assert f"p = {', '.join(f'{p:.2g}' for p in table['holm'])} at" in FINDINGS
+        told = [f"{p:.2g}" for p in table["holm"]]
+        assert f"p = {', '.join(told)} at" in FINDINGS or (f"p = {told[0]} at each" in FINDINGS and len({*told}) == 1)
     mnist = recompute.maps()["MNIST → notMNIST"]
     _, behind, number = mnist.counts([block for block in mnist.blocks if block not in mnist.collapsed()])
     assert f"where nothing collapsed, in {behind} of {number} comparisons" in FINDINGS
     leads = mnist.over_choices(mnist.differences("lautum", "standard"))
-    where = f"in all {NUMBERS[len(leads)]} ways of pre-training ({points(min(leads))} to {points(max(leads))} points)"
-    assert max(leads) < 0 and f"mean lead is below zero {where}" in FINDINGS
+    below = f"{NUMBERS[int((leads < 0).sum())]} of the {NUMBERS[len(leads)]} ways of pre-training"
+    span_of_leads = f"({points(min(leads))} to {points(max(leads))} points)"
+    assert f"mean lead is below zero in {below} {span_of_leads}" in FINDINGS
     assert f"behind also where nothing collapsed, in {behind} of {number}" in README
     low, high = recompute_tables.interval(mnist.over_choices(mnist.differences("lautum", "lautum_source")))
     ways = f"{NUMBERS[len(mnist.blocks)].capitalize()} ways of pre-training"
@@ -329,7 +328,7 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     between, within = (100 * shares[name] for name in (specifications.BETWEEN, specifications.WITHIN))
     first, share = shares.index[0], 100 * shares.iloc[0]
     said = f"What decides most is the {first} ({share:.0f}% of the variance, not shown to be more than chance gives)."
-    assert said == mnist.decides() and share < 11
+    assert said == mnist.decides()
     for text in (
         f"By the declared rule the {first} decides most, with {share:.0f} % of the variance",
         f"but {NUMBERS[len(mnist.blocks)]} ways of pre-training hardly tell the choices apart: {between:.0f} % lies",
@@ -343,20 +342,60 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     worth = mnist.over_choices(placebo)
     low, high = recompute_tables.interval(worth)
     behind = mnist.over_choices(mnist.differences("lautum_shuffled", "lautum"))
-    assert low < 0 < high and recompute_tables.interval(behind)[0] > 0
+    assert worth.mean() < 0 and recompute_tables.interval(behind)[0] > 0
     bounds = [recompute_tables.interval([*some.values()]) for some in placebo.values()]
     sides = sum(high < 0 for _, high in bounds), sum(low > 0 for low, _ in bounds)
     learnt = [np.mean(left, axis=0)[0] for (arm, _), left in mnist.left.items() if arm == "lautum_shuffled"]
     for text in (
         f"in the {NUMBERS[len(behind)]} ways of pre-training in which that was tried Lautum is behind these by "
         f"{behind.mean():.1f} points",
-        f"behind Standard by {-worth.mean():.1f} [{-high:.1f}, {-low:.1f}], in {sides[0]} of {len(bounds)} "
-        f"comparisons, ahead in {sides[1]} (looked at afterwards)".replace("-", "−"),
+        f"behind Standard by {-worth.mean():.1f} [{points(-high)}, {points(-low)}], in {sides[0]} of {len(bounds)} "
+        f"comparisons, ahead in {sides[1]} (looked at afterwards)",
         f"leave the source learnt ({min(learnt):.0f} to {max(learnt):.0f} %)",
         f"is {-mnist.over_choices(mnist.differences('temporal_ensembling', 'standard')).mean():.0f} points behind",
     ):
-        assert text.replace("[-", "[−") in FINDINGS
+        assert text in FINDINGS
     assert f"Shuffled images, a placebo, cost less: {points(worth.mean())} [{points(low)}, {points(high)}]." in README
+
+
+def test_what_is_said_of_the_largest_lead_of_all_is_as_the_runs_have_it():
+    mnist = recompute.maps()["MNIST → notMNIST"]
+    leads, over_none = mnist.differences("lautum", "standard"), mnist.differences("standard", "target_only")
+    cells = [(universe, steps) for universe, steps, labels in leads if labels == 50]
+    means = {cell: np.mean([[*leads[*cell, labels].values()] for labels in mnist.labels]) for cell in cells}
+    there = max(means, key=means.__getitem__)
+    design = config.load(ROOT / "config/universes-mnist.yaml")
+    assert len(mnist.blocks) * mnist.crossed == design.universes.count
+    chosen = design.universes.levels()[there[0]]
+    assert chosen["trained"] == "head" and chosen["head"] == "kept"
+    assert there[0] // mnist.crossed == mnist.blocks[-1]
+    assert mnist.over_choices(leads)[-1] == max(mnist.over_choices(leads)) > 0
+    assert f"The largest of all 48, {points(means[there])} after {there[1]} steps (" in README
+    gains, bounds, worse, none, standard = [], [], [], [], []
+    for labels in mnist.labels:
+        some, other = leads[*there, labels], over_none[*there, labels]
+        gains.append(np.mean([*some.values()]))
+        bounds.append(recompute_tables.interval([*some.values()]))
+        worse.append(-np.mean([*other.values()]))
+        none.append(gains[-1] - worse[-1])
+        standard.append(mnist.standard((*there, labels)))
+    assert [low > 0 for low, _ in bounds] == [False, False, True]
+    for text in (
+        f"{points(gains[0])}, {points(gains[1])} and {points(gains[2])} points at 50, 100 and 200 labels, "
+        f"after {there[1]} steps of the head alone",
+        f"([{points(bounds[2][0])}, {points(bounds[2][1])}]; three seeds)",
+        f"{min(standard):.0f} to {max(standard):.0f} % of letters right",
+        f"no pre-training is {min(worse):.0f} to {max(worse):.0f} points ahead of it",
+        f"is {points(none[0])}, {points(none[1])} and {points(none[2])} (looked at afterwards)",
+    ):
+        assert text in FINDINGS
+    scratch = [one + other for one, other in zip(standard, worse, strict=True)]
+    right = f"{min(standard):.0f} to {max(standard):.0f} %, no pre-training {min(scratch):.0f} to {max(scratch):.0f})"
+    assert f"Standard {right}, is not run again yet" in README
+    (other,) = [key for key in mnist.as_large() if key[0] >= 24]
+    one, two, three = leads[other].values()
+    said = f"{points(np.mean([one, two, three]))} at {other[2]} labels after {other[1]} steps, is the mean of "
+    assert f"{said}{points(one)}, {points(two)} and {points(three)}" in FINDINGS
 
 
 def test_what_the_gpu_trained_is_told_as_the_configuration_has_it():
