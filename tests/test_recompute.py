@@ -292,6 +292,16 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
         f"{points(last.mean())} points [{points(low)}, {points(high)}]",
     ):
         assert text in FINDINGS
+    leads = {key: [*some.values()] for key, some in cifar.differences("lautum", "standard").items()}
+    sure = {
+        key: recompute_tables.interval(some) for key, some in leads.items() if recompute_tables.interval(some)[0] > 0
+    }
+    assert len(sure) == ahead and len({key[0] for key in (*sure, *cifar.as_large())}) == 1
+    assert {key[1] for key in (*sure, *cifar.as_large())} == {50, 100}
+    there = [cifar.standard(key) for key in (*sure, *cifar.as_large())]
+    best = max(sure, key=lambda key: np.mean(leads[key]))
+    most = f"{points(np.mean(leads[best]))} [{points(sure[best][0])}, {points(sure[best][1])}]"
+    assert f"where Standard has {min(there):.0f} to {max(there):.0f} %: at most {most}." in FINDINGS
     # Of the choices themselves there is one source, the sample.
     levels = config.load(ROOT / "config/universes-cifar.yaml").universes.levels()
     weight = {block: levels[block * cifar.crossed]["lambda"] for block in cifar.blocks}
