@@ -719,6 +719,15 @@ def test_the_settings_of_a_stage_are_those_that_are_declared():
         assert f"| `{name}` | {stage} | {value} | {field.description} |" in PROTOCOL
 
 
+def test_every_column_of_the_differences_is_described():
+    told = PAGES["docs/results.md"].partition("## differences.csv")[2]
+    columns = pd.read_csv(ROOT / "reports/published/differences.csv").columns
+    named = set(re.findall(r"`(\w+)`", told))
+    assert [name for name in columns if name not in named and not name.endswith("_holm")] == []
+    maps = {path.name for path in (ROOT / "reports/universes-mnist").glob("*.csv")} - {"universes.csv"}
+    assert [name for name in sorted(maps) if name not in told] == []
+
+
 def test_the_images_of_the_full_grid_are_counted_right():
     # Per seed: a shared pre-training and one for each label count of Mk-MMD and Lautum, three supervised stages at each
     # label count, and TE's passes over all target training images.
