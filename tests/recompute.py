@@ -94,7 +94,7 @@ def confirmation(campaign: str) -> list[str]:
 
 def confirmations() -> list[str]:
     """The campaigns that ran one universe again and are finished."""
-    names = [f"{which}-{task}" for task in ("mnist", "cifar") for which in ("nearest", "largest", "largest-of-48")]
+    names = ["nearest-mnist", "largest-mnist", "largest-of-48-mnist", "nearest-cifar", "largest-cifar"]
     return [name for name in names if (ROOT / "reports" / name).exists()]
 
 

@@ -259,6 +259,7 @@ def test_what_is_said_of_the_setting_nearest_to_the_paper_is_what_was_found_agai
     last = in_the_end("lautum", "standard")
     assert f"after 1,000 steps Lautum − Standard is {ends_of(last)} points; at 200 labels the" in told
     assert "its source accuracy at chance; less after 1,000." in README
+    assert min(float(np.mean(some)) for some in last.values()) > max(row["mean"] for row in leads)
     apart = [key[2] for key, some in last.items() if recompute_tables.interval(some)[1] < 0]
     assert apart == [200] and ends_of(last).startswith(points(np.mean(last[20, mnist.budgets[-1], 200])))
     ahead = [-float(np.mean(some)) for some in in_the_end("standard", "target_only").values()]
@@ -338,7 +339,7 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     between, within = (100 * shares[name] for name in (specifications.BETWEEN, specifications.WITHIN))
     first, share = shares.index[0], 100 * shares.iloc[0]
     said = f"What decides most is the {first} ({share:.0f}% of the variance, not shown to be more than chance gives)."
-    assert said == mnist.decides()
+    assert said == mnist.decides() and share < 13
     for text in (
         f"By the declared rule the {first} decides most, with {share:.0f} % of the variance",
         f"but {NUMBERS[len(mnist.blocks)]} ways of pre-training hardly tell the choices apart: {between:.0f} % lies",
@@ -352,7 +353,7 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     worth = mnist.over_choices(placebo)
     low, high = recompute_tables.interval(worth)
     behind = mnist.over_choices(mnist.differences("lautum_shuffled", "lautum"))
-    assert worth.mean() < 0 and recompute_tables.interval(behind)[0] > 0
+    assert high < 0 and recompute_tables.interval(behind)[0] > 0  # the placebo costs something, Lautum more
     bounds = [recompute_tables.interval([*some.values()]) for some in placebo.values()]
     sides = sum(high < 0 for _, high in bounds), sum(low > 0 for low, _ in bounds)
     learnt = [np.mean(left, axis=0)[0] for (arm, _), left in mnist.left.items() if arm == "lautum_shuffled"]
@@ -395,13 +396,13 @@ def test_what_is_said_of_the_largest_lead_of_all_is_as_the_runs_have_it():
         f"after {there[1]} steps of the head alone",
         f"([{points(bounds[2][0])}, {points(bounds[2][1])}]; three seeds)",
         f"{min(standard):.0f} to {max(standard):.0f} % of letters right",
-        f"no pre-training is {min(worse):.0f} to {max(worse):.0f} points ahead of it",
-        f"is {points(none[0])}, {points(none[1])} and {points(none[2])} (looked at afterwards)",
+        f"networks without pre-training are {min(worse):.0f} to {max(worse):.0f} points ahead of it",
+        f"lead over these is {points(none[0])}, {points(none[1])} and {points(none[2])} (looked at afterwards)",
     ):
         assert text in FINDINGS
     scratch = [one + other for one, other in zip(standard, worse, strict=True)]
     right = f"{min(standard):.0f} to {max(standard):.0f} %, no pre-training {min(scratch):.0f} to {max(scratch):.0f})"
-    assert f"Standard {right}, is not run again yet" in README
+    assert f"Standard {right}, is unconfirmed." in README
     (other,) = [key for key in mnist.as_large() if key[0] >= 24]
     one, two, three = leads[other].values()
     said = f"{points(np.mean([one, two, three]))} at {other[2]} labels after {other[1]} steps, is the mean of "
