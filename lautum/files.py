@@ -66,15 +66,20 @@ def require_folder(folder: Path) -> None:
     And OSError when the folder may not be entered.
     """
     for part in (folder, *folder.parents):
-        if part.is_dir():
-            os.stat(part / ".")
-            return
-        if part.is_symlink():
-            raise LautumError(
-                f"{part} is a link to {os.readlink(part)}, where there is no folder; create it, or remove the link"
-            )
-        if part.exists():
+        try:
+            found = os.stat(part)  # once: between two looks another job may have made the folder
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            if part.is_symlink():
+                raise LautumError(
+                    f"{part} is a link to {os.readlink(part)}, where there is no folder; create it, or remove the link"
+                ) from None
+            continue
+        if not stat.S_ISDIR(found.st_mode):
             raise LautumError(f"{part} is where a folder belongs; move it away, or name another folder")
+        os.stat(part / ".")
+        return
 
 
 def remove_litter(folder: Path) -> None:

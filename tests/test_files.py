@@ -88,8 +88,12 @@ def test_what_is_not_there_is_missing_whatever_is_in_its_place(tmp_path):
 
 
 def test_a_closed_folder_is_named_by_whatever_command_meets_it(tmp_path, monkeypatch, capsys):
+    look = os.stat
+
     def closed(path, *arguments, **named):
-        raise PermissionError(13, "Permission denied", str(path))
+        if str(path).startswith(str(tmp_path)):  # not what Python itself imports
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path, *arguments, **named)
 
     monkeypatch.setattr(os, "stat", closed)
     with pytest.raises(PermissionError, match=str(tmp_path)):
@@ -97,6 +101,23 @@ def test_a_closed_folder_is_named_by_whatever_command_meets_it(tmp_path, monkeyp
     assert main(["compare", str(tmp_path / "one"), str(tmp_path / "two")]) == 1
     told = capsys.readouterr().err
     assert told.count("\n") == 1 and f"lautum: error: {tmp_path}" in told and "Permission denied; check that" in told
+
+
+def test_a_folder_that_another_job_makes_at_the_same_moment_is_no_obstacle(tmp_path, monkeypatch):
+    """It appears just after this job has looked and found nothing."""
+    folder, look = tmp_path / "results" / "transferred", os.stat
+
+    def missed(path, *arguments, **options):
+        try:
+            return look(path, *arguments, **options)
+        except FileNotFoundError:
+            folder.mkdir(parents=True, exist_ok=True)
+            raise
+
+    monkeypatch.setattr(os, "stat", missed)
+    require_folder(folder)
+    write_text(folder / "first.txt", "whole")
+    assert (folder / "first.txt").read_text(encoding="utf-8") == "whole"
 
 
 @pytest.mark.parametrize("kind", ["image", "array", "idx", "cifar", "notmnist"])
