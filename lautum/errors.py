@@ -36,6 +36,11 @@ def in_one_line(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}{remedy}" if error.filename else str(error)
 
 
+def is_full(error: BaseException) -> TypeGuard[OSError]:
+    """Whether there is no more space, on the device or for this user."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def is_refusal(error: BaseException) -> TypeGuard[OSError]:
     """Whether it is the system that refused, and not the content of a file that is wrong."""
     return isinstance(error, OSError) and error.errno in REFUSALS

@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,9 +20,10 @@ from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
-from lautum.errors import Damaged, LautumError, is_refusal
+from lautum.errors import Damaged, LautumError, is_full, is_refusal
 
 PARTIAL = ".partial-"
+DAY = 24 * 60 * 60.0  # seconds
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -47,11 +49,11 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        full = is_full(error) or any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
         remedy = "free some space" if full else "check the folder's owner and permissions, or name another folder"
         if path.is_dir():
             remedy = "a folder is where the file belongs: move it away"
-        reason = "no space left on the device" if full else (getattr(error, "strerror", None) or error)
+        reason = "no space left on the device, or for you" if full else (getattr(error, "strerror", None) or error)
         raise LautumError(f"cannot write {path}: {reason}; {remedy}") from error
     finally:
         if temporary is not None:
@@ -83,11 +85,16 @@ def require_folder(folder: Path) -> None:
 
 
 def remove_litter(folder: Path) -> None:
-    """Remove the temporary files that killed processes of this machine left anywhere under `folder`."""
+    """Remove the temporary files that killed processes left anywhere under `folder`: of other machines, whose processes
+    cannot be asked, those that nobody has written to for a day."""
     for place, _, names in os.walk(folder):
         for name in names:
-            if name.startswith(f"{PARTIAL}{_machine()}-"):
-                with suppress(OSError), open(Path(place) / name, "rb") as file:
+            if name.startswith(PARTIAL):
+                # Opened for writing: where locks are made of POSIX ones, as on NFS, only such a file can be locked.
+                with suppress(OSError), open(Path(place) / name, "r+b") as file:
+                    if not name.startswith(f"{PARTIAL}{_machine()}-"):
+                        if time.time() - os.fstat(file.fileno()).st_mtime < DAY:
+                            continue
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while it is being written
                     os.unlink(file.name)
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from lautum.errors import Damaged, LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.objectives import supervised
-from lautum.pipeline import cells, loading, receipt
+from lautum.pipeline import cells, environment, loading, locks, receipt
 from lautum.pipeline import evaluate as evaluating
 from lautum.pipeline.cells import finish
 from lautum.pipeline.split import split
@@ -73,6 +74,38 @@ def test_what_is_finished_is_left_alone_and_what_is_lost_is_made_again(campaign)
     made = {evaluated, evaluated.with_suffix(".safetensors"), trained, trained.with_suffix(".json"), batch.receipt}
     assert changed == {str(path) for path in made}
     assert contents() == whole
+
+
+def test_a_cell_of_two_jobs_is_evaluated_by_one_at_a_time(campaign, monkeypatch):
+    (batch,) = campaign.batches(campaign.cells()[:1])
+    finish(campaign, batch)
+    record, begun, looked, free = campaign.record(batch.cells[0]), threading.Event(), [], threading.Event()
+    record.unlink()
+
+    def other() -> None:
+        with locks.lock(campaign.checkpoint(record).with_suffix(".lock")):
+            begun.set()
+            assert free.wait(20)
+            looked.append(record.exists())
+
+    wait = locks._wait
+    monkeypatch.setattr(locks, "_wait", lambda *arguments: (free.set(), wait(*arguments)))
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert begun.wait(20)
+    finish(campaign, batch)
+    thread.join()
+    assert looked == [False] and record.exists()
+
+
+def test_the_commit_is_asked_before_anything_is_trained(campaign, monkeypatch):
+    (batch,) = campaign.batches(campaign.cells()[:1])
+    asked = []
+    monkeypatch.setattr(environment, "commit", lambda: asked.append("commit") or "abc")
+    monkeypatch.setattr(cells, "transfer", lambda *arguments: asked.append("transfer"))
+    with pytest.raises(LautumError):
+        finish(campaign, batch)
+    assert asked[:2] == ["commit", "transfer"]
 
 
 def test_the_cost_of_a_stage_is_what_it_did(campaign):

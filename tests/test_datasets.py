@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import itertools
+import os
 import shutil
 import socket
 import struct
@@ -205,6 +206,21 @@ def test_built_in_files_are_the_same_bytes_every_time(tmp_path, builtin_data):
     for name in ("digits", "letters"):
         for path in datasets.prepare(name, tmp_path, None):
             assert path.read_bytes() == (builtin_data / path.name).read_bytes()
+
+
+def test_what_is_prepared_keeps_its_time_and_what_is_damaged_is_made_again(tmp_path):
+    """A newer file would have all that was trained on it looked at again."""
+    train, test = datasets.prepare("digits", tmp_path, None)
+    whole = test.read_bytes()
+    for path in (train, test):
+        os.utime(path, (1e9, 1e9))
+    for damage in (whole[:-1], b"", whole[:-1] + bytes([whole[-1] ^ 1])):
+        test.write_bytes(damage)
+        datasets.prepare("digits", tmp_path, None)
+        assert test.read_bytes() == whole and train.stat().st_mtime == 1e9 < test.stat().st_mtime
+    datasets.write_arrays(train, {"images": np.zeros(3)}, {"dataset": "digits"})
+    datasets.prepare("digits", tmp_path, None)
+    assert datasets.load(train, "digits", "train").sha256
 
 
 # Duplicates and splits

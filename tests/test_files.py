@@ -2,15 +2,20 @@
 
 import builtins
 import errno
+import fcntl
 import io
 import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
+from lautum import files
 from lautum.cli import main
 from lautum.data import by_path, formats, notmnist
 from lautum.errors import Damaged, LautumError
@@ -44,6 +49,34 @@ def test_what_a_killed_process_left_is_removed_and_what_a_live_one_writes_is_not
     remove_litter(tmp_path / "a/b")
     remove_litter(tmp_path / "nowhere")
     assert not list((tmp_path / "a/b").iterdir())
+
+
+def test_litter_is_removed_where_locks_are_posix_ones_and_of_other_machines_when_it_is_old(tmp_path, monkeypatch):
+    """As on NFS, where a file that is open for reading only cannot be locked."""
+    young, old, own = (tmp_path / f".partial-{name}.json" for name in ("0-a", "0-b", f"{files._machine()}-c"))
+    for path in (young, old, own):
+        path.write_text("")
+    os.utime(old, (time.time() - 2 * files.DAY,) * 2)
+
+    def flock(file, operation: int) -> None:
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    remove_litter(tmp_path)
+    assert list(tmp_path.iterdir()) == [young]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_no_space_is_said_of_the_device_and_of_the_user(tmp_path, number, wrapped):
+    def write(path: Path) -> None:
+        error = OSError(number, os.strerror(number))
+        raise SafetensorError(f"I/O error: {error}") if wrapped else error
+
+    with pytest.raises(LautumError, match="cannot write .*a.json: no space left .*; free some space"):
+        files.write_atomically(tmp_path / "a.json", write)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_made_is_named_with_what_is_in_its_place(tmp_path):

@@ -121,7 +121,8 @@ def test_a_path_of_no_job_is_no_target(tmp_path):
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
     layout = Layout(load(tmp_path / "toy.yaml"))
     (cell, *_) = layout.cells()
-    for path in (layout.pretrained(cell.task, cell.method, cell.labels, cell.seed), layout.batches([cell])[0].receipt):
+    network = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+    for path in (layout.stamp(network), layout.batches([cell])[0].receipt):
         other = str(path).replace(cell.task, "digits+letters")
         output = snakemake(tmp_path, "--dry-run", "--configfile", str(tmp_path / "toy.yaml"), "--", other, check=False)
         assert "MissingRuleException" in output and other in output and "Error" not in output
@@ -196,6 +197,52 @@ def test_a_lost_record_is_made_again_alone(finished):
     again = json.loads(record.read_text())
     assert again["predictions_sha256"] == whole["predictions_sha256"] and again["transfer"] == whole["transfer"]
     assert {path: path.stat().st_mtime_ns for path in made} == before
+
+
+def test_a_job_that_begins_again_or_fails_takes_nothing_away_that_was_finished(finished, tmp_path, forked):
+    """As the copy of a job does whose first driver was killed: what it would make may be finished by then."""
+    kinds = ("results/pretrained", "results/transferred", "results/evaluated-test", "reports/toy")
+    before = {path: path.stat().st_mtime_ns for kind in kinds for path in (finished / kind).rglob("*")}
+    made_again = {path for path in before if path.parent.name == "toy"}  # the page and what it rests on
+    (tmp_path / "lautum").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "lautum").chmod(0o755)
+    shutil.rmtree(finished / "results/finished-pretrain")
+    broken = {"PATH": f"{tmp_path}:{BIN}:{os.environ['PATH']}"}
+    options = ["--cores", "2", "--scheduler", "greedy", "--forcerun", "pretrain", "cells", "collect"]
+    output = snakemake(finished, *options, "--retries", "3", "--keep-going", variables=broken, check=False)
+    assert "Error in rule pretrain" in output and {path: path.stat().st_mtime_ns for path in before} == before
+    # A job that is tried again gets as much again, and three times as much at most.
+    asked = load(finished / "toy.yaml").resources["pretrain"]
+    for name, usual in (("mem_mb", asked.mem_mb), ("runtime", asked.minutes)):
+        job = rf"^localrule pretrain:\n(?:    .*\n)*?    resources: .*\b{name}=(\d+)"
+        pretrain = re.findall(job, output, re.MULTILINE)
+        assert {int(value) for value in pretrain} == {usual, 2 * usual, 3 * usual}
+    output = snakemake(finished, *options, variables=forked)
+    assert "rule pretrain:" in output and "rule cells:" in output
+    changed = {path for path in before if path.stat().st_mtime_ns != before[path]}
+    assert changed <= made_again
+    # A pre-training that is lost is no longer held to be finished.
+    (lost,) = (finished / "results/pretrained/digits-letters/lautum").rglob("seed0.json")
+    lost.unlink()
+    (stamp,) = (finished / "results/finished-pretrain/digits-letters/lautum").rglob("seed0")
+    snakemake(finished, str(stamp.relative_to(finished)), "--cores", "1", variables=forked)
+    assert lost.exists()
+
+
+def test_the_jobs_run_the_package_beside_the_graph_whatever_the_environment_has(tmp_path, builtin_data):
+    shutil.copytree(builtin_data, tmp_path / "data")
+    for name in ("Snakefile", "workflow", "lautum", "config"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, tmp_path / name)
+    entry = tmp_path / "lautum/pipeline/split.py"
+    entry.write_text(entry.read_text() + "\nprint('another clone')\n")
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY | {"extends": "config/config.yaml"}))
+    command = [BIN / "snakemake", "--cores", "1", "--configfile", "toy.yaml", "--until", "split"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    logs = list((tmp_path / "results/logs/split").rglob("*.log"))
+    assert logs and all("another clone" in log.read_text() for log in logs)
 
 
 def test_several_pretrainings_and_their_cells_are_one_job_where_the_configuration_says_so(finished, tmp_path, forked):
@@ -339,7 +386,7 @@ def test_the_slurm_profile_works_by_name_from_the_root(tmp_path):
     [
         (["local-gpu"], "gpu=1"),
         (["slurm", "site-account"], "slurm_account=my_project, slurm_partition=gpu"),
-        (["slurm", "site-gres"], "gres=gpu:a100:1, slurm_extra=--signal=TERM@120 --requeue"),
+        (["slurm", "site-gres"], "gres=gpu:a100:1, slurm_extra=--signal=TERM@120"),
     ],
 )
 def test_the_other_profiles_ask_for_what_they_should(finished, tmp_path, profiles, expected):

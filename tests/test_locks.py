@@ -14,6 +14,7 @@ import pytest
 from lautum.errors import LautumError
 from lautum.pipeline import locks
 from lautum.training.device import claim_gpu
+from lautum.training.interruption import Interrupted, stop_requests
 
 
 @pytest.fixture
@@ -122,6 +123,21 @@ def test_a_holder_elsewhere_that_touches_the_lock_is_waited_for(tmp_path, quick,
         assert freed.is_set()
     holder.join()
     assert "waiting for" in capsys.readouterr().err
+
+
+def test_a_request_to_stop_is_heard_while_a_lock_is_waited_for(tmp_path, quick):
+    """Within a job that remembers such requests until its training sees to them, too."""
+    path = tmp_path / "a.lock"
+    process = holder(path, 60)
+    held, timer = path.read_text(), threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+    with stop_requests() as stop_requested:
+        timer.start()
+        with pytest.raises(Interrupted, match="stopped by SIGTERM while waiting for .*a.lock"), locks.lock(path):
+            pass
+        assert stop_requested() == "SIGTERM"
+    assert path.read_text() == held and list(tmp_path.iterdir()) == [path]
+    process.kill()
+    process.join()
 
 
 def test_the_holder_touches_its_lock(tmp_path, quick):

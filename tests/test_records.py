@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from safetensors.numpy import load, load_file
 
 from lautum import schema
+from lautum.cli import main
 from lautum.errors import LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.files import sha256_of_arrays, sha256_of_file, write_arrays, write_json, write_text
+from lautum.pipeline import locks
 from lautum.pipeline.run_record import RunRecord
 from lautum.results import collected, records, selection, sums
 
@@ -148,6 +151,46 @@ def test_a_campaign_run_in_parts_is_collected_as_if_run_at_once(campaign):
     write_record(layout, cells[1], 2)
     records.collect(layout)
     assert contents(layout) == at_once
+
+
+def test_what_is_added_while_another_collection_waits_stays(campaign, monkeypatch):
+    """Of two at once, here a second one that runs a campaign's other part, none loses the other's."""
+    _, layout = campaign
+    cells, waiting, begun = layout.cells(), threading.Event(), threading.Event()
+    for cell in cells[:3]:
+        write_record(layout, cell, 5)
+    records.collect(layout)
+    whole = contents(layout)
+    remove(layout, cells[2])
+    records.collect(layout, drop=True)
+    write_record(layout, cells[3], 8)
+
+    def other() -> None:
+        with sums.changing(layout.report) as write:
+            begun.set()
+            assert waiting.wait(20)
+            write({name: content for name, content in whole.items() if name != sums.NAME})
+
+    wait = locks._wait
+    monkeypatch.setattr(locks, "_wait", lambda *arguments: (waiting.set(), wait(*arguments)))
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert begun.wait(20)
+    done = records.collect(layout)
+    thread.join()
+    assert (done.kept, done.missing) == ([cells[2]], [])
+    assert records.read(layout).runs["correct"].tolist() == [5, 5, 5, 8]
+    sums.require_whole(layout.report)
+    assert not (layout.report / ".lock").exists()
+
+
+def test_the_graph_is_told_of_a_cell_that_is_missing(campaign, capsys):
+    path, layout = campaign
+    write_record(layout, layout.cells()[0], 5)
+    assert main(["collect", "--config", str(path)]) == 0
+    assert main(["collect", "--config", str(path), "--all"]) == 1
+    assert "3 of 4 cells are missing; start the campaign again" in capsys.readouterr().err
+    assert len(records.read(layout).runs) == 1
 
 
 def change(path: Path, old: str, new: str) -> Layout:

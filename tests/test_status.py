@@ -121,6 +121,15 @@ def test_each_cell_and_the_time_that_is_left(campaign):
     assert {cell.method for cell in job.cells} == {"standard", "temporal_ensembling"}
 
 
+def test_a_job_runs_whatever_clock_its_machine_has(campaign, monkeypatch):
+    """Of a file server whose clock is hours behind or ahead of this machine's."""
+    network, real = pretrained(campaign, FIRST), time.time
+    with lock(campaign.checkpoint(network).with_suffix(".lock")):
+        for hours in (-5, 5):
+            monkeypatch.setattr(time, "time", lambda ahead=3600 * hours: real() + ahead)
+            assert len(status.read(campaign).running) == 1
+
+
 def test_what_starting_costs_counts(campaign):
     """Snakemake measured 130 s for a pre-training of 100 s, and 90 s for transfers of 20 and 60 s."""
     for cell in campaign.cells():

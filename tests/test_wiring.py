@@ -156,14 +156,15 @@ def careless() -> None:
     """Threads and kernels as no job may leave them."""
     torch.set_num_threads(1)
     torch.set_deterministic_debug_mode("default")
-    torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
 
 
 def is_repeatable(threads: int) -> bool:
     """Whether this process computes with so many threads and in a way that a second run repeats."""
-    flags = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     error = 2  # of the modes "default", "warn", "error"
-    return (torch.get_num_threads(), torch.get_deterministic_debug_mode(), *flags) == (threads, error, False, False)
+    state = torch.get_num_threads(), torch.get_deterministic_debug_mode()
+    return state == (threads, error) and not (cudnn.benchmark or cudnn.allow_tf32 or matmul.allow_tf32)
 
 
 @pytest.fixture
@@ -358,13 +359,13 @@ def test_all_images_of_the_task_are_predicted_without_dropout_and_augmentation(p
 
 
 def test_the_device_is_selected_with_its_threads_and_repeatable_kernels(numerics, monkeypatch):
-    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # which is put back after the test
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    for name, value in (("CUBLAS_WORKSPACE_CONFIG", ":0:0"), ("NVIDIA_TF32_OVERRIDE", "1")):
+        monkeypatch.setenv(name, value)  # which is put back after the test
     careless()
     assert not is_repeatable(2)
     assert select_device("cpu", 2) == torch.device("cpu")
     assert is_repeatable(2)
-    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8" and os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
     assert torch.utils.deterministic.fill_uninitialized_memory is False
     with pytest.raises(RuntimeError, match="deterministic"):
         torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))

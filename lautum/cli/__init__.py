@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from lautum.errors import Damaged, LautumError, in_one_line, is_refusal, require_known
+from lautum.errors import Damaged, LautumError, in_one_line, is_full, is_refusal, require_known
 
 try:
     from lautum.cli import new, results, steps
@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:  # e.g. after `pip install .`, which is eno
     if (error.name or "").split(".")[0] == "lautum":
         raise
     sys.exit(f"lautum: error: {error}: the command needs the benchmark's packages, `pip install '.[benchmark]'`")
-from lautum.cli.log import Log, is_full
+from lautum.cli.log import Log
 from lautum.files import set_aside
 from lautum.lazy import ship_matplotlib
 
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         if is_full(error):
-            print("lautum: error: no space left on the device for what this prints; free some space", file=sys.stderr)
+            print("lautum: error: no space left for what this prints; free some space", file=sys.stderr)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         if not is_refusal(error):

@@ -1,9 +1,10 @@
 """What a job says, where its log may be on a full disk."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
+
+from lautum.errors import is_full
 
 
 class Log:
@@ -34,8 +35,3 @@ def _although_full() -> Iterator[None]:
     except OSError as error:
         if not is_full(error):
             raise
-
-
-def is_full(error: OSError) -> bool:
-    """Whether there is no more space, on the device or for this user."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

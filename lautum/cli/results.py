@@ -5,6 +5,7 @@ import time
 from argparse import ArgumentParser, Namespace
 
 from lautum.cli.command import Command, config_file, count, load_layout
+from lautum.errors import LautumError
 
 
 def _collect(options: Namespace) -> None:
@@ -29,6 +30,8 @@ def _collect(options: Namespace) -> None:
             print(f"{what}: {line}", file=sys.stderr)
         if len(lines) > 10:
             print(f"{what}: {len(lines) - 10} more", file=sys.stderr)
+    if options.all and done.missing:
+        raise LautumError(f"{len(done.missing)} of {len(cells)} cells are missing; start the campaign again")
 
 
 def _status(options: Namespace) -> None:
@@ -109,6 +112,10 @@ def _drop(parser: ArgumentParser) -> None:
     )
 
 
+def _all(parser: ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="fail when a cell is missing, after gathering the others")
+
+
 def _watch(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--watch",
@@ -152,7 +159,7 @@ COMMANDS = {
     "collect": Command(
         "gather the records of all finished cells into one table, and name the missing",
         _collect,
-        (config_file, _drop),
+        (config_file, _drop, _all),
     ),
     "table": Command(
         "render the tables from collected records: Markdown, CSV and LaTeX",

@@ -77,6 +77,9 @@ def prepare(
 ) -> tuple[Path, Path]:
     """Write `folder`/NAME-train.safetensors and `folder`/NAME-test.safetensors and return their paths.
 
+    A file that is there already, whole and with the same content, keeps its time: nothing that was made from it looks
+    outdated.
+
     `known` are all data sets by name (None: those that are built in).
 
     Original files are looked for in `offline` (subfolders mnist, notmnist, cifar10, cifar100; published file names),
@@ -104,8 +107,18 @@ def prepare(
             sha256=sha256_of_arrays(images, labels),
             source=parts.source,
         )
-        write_arrays(paths[-1], {"images": images, "labels": labels}, described.model_dump())
+        arrays, metadata = {"images": images, "labels": labels}, described.model_dump()
+        if not _is_written(paths[-1], metadata):
+            write_arrays(paths[-1], arrays, metadata)
     return paths[0], paths[1]
+
+
+def _is_written(path: Path, metadata: object) -> bool:
+    """Whether the file of a part is there, whole, and says the same of itself, which has the hash of its arrays."""
+    try:
+        return read_arrays(path)[1] == metadata
+    except LautumError:
+        return False
 
 
 def load(path: Path, dataset: str, part: str, remedy: str = "run `lautum prepare NAME`") -> Images:

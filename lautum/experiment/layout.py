@@ -114,6 +114,12 @@ class Layout:
         """The network after the pre-transfer stage."""
         return self._of_network("pretrained", task, method, labels) / f"seed{seed}.safetensors"
 
+    def stamp(self, network: Path | str) -> Path:
+        """By which the graph knows that a pre-training is finished; of a pattern for networks, a pattern for stamps."""
+        return (
+            self.results / "finished-pretrain" / Path(network).relative_to(self.results / "pretrained").with_suffix("")
+        )
+
     def transferred(self, cell: Cell) -> Path:
         """The network after the post-transfer stage."""
         return self._of_cell("transferred", cell, self.transfer_key) / f"seed{cell.seed}.safetensors"

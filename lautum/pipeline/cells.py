@@ -14,6 +14,7 @@ from lautum import schema
 from lautum.errors import Damaged, LautumError, in_one_line, is_refusal
 from lautum.experiment.layout import Batch, Layout
 from lautum.files import set_aside, sha256_of_file
+from lautum.pipeline import environment
 from lautum.pipeline.evaluate import evaluate
 from lautum.pipeline.locks import lock
 from lautum.pipeline.receipt import Receipt
@@ -29,6 +30,7 @@ def finish(layout: Layout, batch: Batch) -> Path:
     failed, Interrupted when the process was asked to stop.
     """
     records, failed = {}, 0
+    environment.commit()
     own = layout.networks(batch.cells).values() if layout.config.pretrainings_per_job else ()
     with lock(layout.checkpoint(batch.receipt).with_suffix(".lock")), stop_requests() as stop_requested:
         for cell in batch.cells:

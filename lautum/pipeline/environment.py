@@ -25,8 +25,13 @@ def describe(device: torch.device, threads: int) -> Environment:
         python=platform.python_version(),
         torch=str(torch.__version__),
         lautum=lautum.__version__,
-        commit=commit_of(Path(lautum.__file__).resolve().parents[1]),
+        commit=commit(),
     )
+
+
+def commit() -> str:
+    """Of the code that runs, as `commit_of`; a long job asks as it begins, the checkout may have moved when it ends."""
+    return commit_of(Path(lautum.__file__).resolve().parents[1])
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -16,6 +16,7 @@ from lautum.experiment.layout import Cell, Layout
 from lautum.files import sha256_of_arrays, write_arrays
 from lautum.pipeline import loading, run_record
 from lautum.pipeline.environment import describe, peak_memory_mb
+from lautum.pipeline.locks import lock
 from lautum.pipeline.run_record import EvaluationCost, Predictions, RunRecord, Snapshot, read_cost
 from lautum.training import checkpoint, network_file
 from lautum.training.device import select_device
@@ -26,10 +27,17 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
     """Predict every test image (while selecting, every validation image); write predictions and record.
 
     A record that is there already, whole and of the same network and images, is left alone. Returns the path of the
-    record, beside which lie the predictions. Raises LautumError when a file is missing, Damaged when one is not whole.
+    record, beside which lie the predictions. Raises LautumError when a file is missing, Damaged when one is not whole,
+    Interrupted when the process is asked to stop while another one evaluates the cell.
     """
+    with lock(layout.checkpoint(layout.record(cell)).with_suffix(".lock")):  # a cell can be in two batches
+        return _evaluate(layout, cell)
+
+
+def _evaluate(layout: Layout, cell: Cell) -> Path:
     config, definition = layout.config, layout.config.tasks[cell.task]
     device = select_device(config.device, config.threads)
+    environment = describe(device, config.threads)
     pretrained = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
     transferred = layout.transferred(cell)
     if config.evaluate.part == "test":
@@ -100,7 +108,7 @@ def evaluate(layout: Layout, cell: Cell) -> Path:
         pretrain=read_cost(pretrained, pretrain_key, cell.seed),
         transfer=read_cost(transferred, key, cell.seed),
         evaluate=EvaluationCost(seconds=seconds, peak_memory_mb=peak_memory_mb(device)),
-        environment=describe(device, config.threads),
+        environment=environment,
     )
     schema.write(path, record)
     _remove(layout.snapshots(cell))

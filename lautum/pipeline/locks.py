@@ -15,14 +15,16 @@ import os
 import socket
 import stat
 import sys
+import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lautum.errors import LautumError
+from lautum.training.interruption import Interrupted, stop_requests
 
 BEAT = 10.0  # seconds between two touches
 STALE = 60.0  # seconds without a touch after which a holder counts as dead
@@ -33,7 +35,8 @@ POLL = 0.5  # seconds between two looks at a lock that somebody holds
 def lock(path: Path) -> Iterator[None]:
     """Hold the lock file `path` while inside; waits for whoever holds it.
 
-    Raises LautumError when the folder cannot be written to, or `path` is a folder.
+    Raises LautumError when the folder cannot be written to, or `path` is a folder; Interrupted when the process is
+    asked to stop while it waits.
     """
     token = json.dumps(
         {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid()), "id": uuid.uuid4().hex}
@@ -47,23 +50,46 @@ def lock(path: Path) -> Iterator[None]:
     finally:
         stop.set()
         heart.join()
-        if _read(path) == token:
-            with suppress(OSError):  # if it stays, it is one of a process that is gone
-                path.unlink()
+        _give_back(path, token)
 
 
-def is_held(path: Path) -> bool:
-    """Whether somebody holds the lock, as far as one look can tell: by a clock that agrees with the file system's."""
+def is_held(path: Path, now: float) -> bool:
+    """Whether somebody holds the lock, as far as one look can tell: `now` is what `clock` says of its file system."""
     holder = _read(path)
     try:
-        return holder != "" and not _is_gone(holder) and time.time() - path.lstat().st_mtime < STALE
+        return holder != "" and not _is_gone(holder) and now - path.lstat().st_mtime < STALE
     except OSError:
         return False
 
 
+def clock(folder: Path) -> float:
+    """The time by which files in `folder` are dated: of its file system, else this machine's."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"now")
+            file.flush()
+            return os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return time.time()
+
+
 def _acquire(path: Path, token: str) -> None:
+    if _create(path, token):
+        return
+    with stop_requests() as stop_requested:
+        _wait(path, token, stop_requested)
+
+
+def _wait(path: Path, token: str, stop_requested: Callable[[], str | None]) -> None:
     seen, since, waited = None, time.monotonic(), False
-    while not _create(path, token):
+    while True:
+        taken = _create(path, token)
+        if stop_requested():
+            if taken:
+                _give_back(path, token)
+            raise Interrupted(f"stopped by {stop_requested()} while waiting for {path}; run the same command again")
+        if taken:
+            return
         holder = _read(path)
         with suppress(FileNotFoundError):
             status = path.lstat()  # of a symbolic link itself: its target may not exist
@@ -79,6 +105,12 @@ def _acquire(path: Path, token: str) -> None:
             print(f"waiting for {path}, held by {holder!r}", file=sys.stderr, flush=True)
         waited = True
         time.sleep(POLL)
+
+
+def _give_back(path: Path, token: str) -> None:
+    if _read(path) == token:
+        with suppress(OSError):  # if it stays, it is one of a process that is gone
+            path.unlink()
 
 
 def _create(path: Path, token: str) -> bool:

@@ -49,8 +49,13 @@ def verify(layout: Layout, others: Iterable[Path] = ()) -> Verified:
             if not is_refusal(error):
                 raise
             refused.append(in_one_line(error))
-    collected = sorted(layout.report.iterdir()) if layout.report.is_dir() else []
-    return Verified(whole, damaged, refused, _redate(made_from | dict.fromkeys([*collected, *others], ())))
+    stamps = {layout.stamp(path): [path] for path in layout.results.glob("pretrained/**/*.safetensors")}
+    collected = [
+        *(sorted(layout.report.iterdir()) if layout.report.is_dir() else []),
+        *layout.results.glob("collected/*"),
+    ]
+    dated = _redate(made_from | stamps | dict.fromkeys([*collected, *others], ()))
+    return Verified(whole, damaged, refused, dated)
 
 
 def _redate(made_from: Mapping[Path, Iterable[Path]]) -> dict[Path, str]:

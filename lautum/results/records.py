@@ -58,16 +58,17 @@ def collect(layout: Layout, cells: list[Cell] | None = None, drop: bool = False)
     configuration's, cannot be compared with the rest (other data, another device), or its files are not whole.
     """
     cells = layout.cells() if cells is None else cells
-    gathered = _gather(layout, cells)
-    earlier = [cell for cell in _collected_before(layout, drop) if cell not in gathered.rows]
-    if not drop:
-        _keep(gathered, layout, cells, earlier)
-    if not gathered.rows:
-        raise LautumError(f"there is nothing to collect: no cell of the grid is finished in {layout.results}")
+    with sums.changing(layout.report) as write:
+        gathered = _gather(layout, cells)
+        earlier = [cell for cell in _collected_before(layout, drop) if cell not in gathered.rows]
+        if not drop:
+            _keep(gathered, layout, cells, earlier)
+        if not gathered.rows:
+            raise LautumError(f"there is nothing to collect: no cell of the grid is finished in {layout.results}")
+        write(_contents(gathered, layout, cells))
     kept, dropped = ([], earlier) if drop else (earlier, [])
-    return Collected(
-        _write(gathered, layout, cells), kept, dropped, [cell for cell in cells if cell not in gathered.rows]
-    )
+    missing = [cell for cell in cells if cell not in gathered.rows]
+    return Collected(layout.report / "records.csv", kept, dropped, missing)
 
 
 @dataclass
@@ -169,8 +170,8 @@ def _keep_curves(
                 gathered.other_curves.append(_curve(some, stage, table.copy()))
 
 
-def _write(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> Path:
-    """Write the files, records.csv last; returns its path."""
+def _contents(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> dict[str, bytes]:
+    """The files by name, records.csv last."""
     curves = [gathered.curves[stage] for stage in gathered.sharing if stage in gathered.curves]
     curves = pd.concat([*curves, *gathered.other_curves])
     text = curves.to_csv(index=False, lineterminator="\n", float_format="%.4g")
@@ -181,15 +182,13 @@ def _write(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> Path:
     used = {row["settings"] for row in gathered.rows.values()}
     in_order = [cell for cell in dict.fromkeys([*cells, *gathered.rows]) if cell in gathered.rows]
     table = pd.DataFrame([gathered.rows[cell] for cell in in_order], columns=run_record.COLUMNS)
-    contents = {
+    return {
         "predictions.safetensors.gz": gzip.compress(packed(gathered.arrays, gathered.classes), mtime=0),
         "examples.safetensors": packed(gathered.examples, {}),
         "curves.csv.gz": gzip.compress(text.encode(), mtime=0),
         "settings.json": packed_json({key: some for key, some in axes.items() if key in used}),
         "records.csv": table.to_csv(index=False, lineterminator="\n").encode(),
     }
-    sums.write(layout.report, contents)
-    return layout.report / "records.csv"
 
 
 def read(layout: Layout, cells: list[Cell] | None = None) -> Results:

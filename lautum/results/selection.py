@@ -110,7 +110,8 @@ def write_rung(path: Path | str, rung: int) -> Path:
     table["kept"] = _best(table, layout.config.search.kept(rung))
     output = rung_file(layout, rung)
     text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    sums.write(output.parent, {output.name: text.encode()})
+    with sums.changing(layout.report) as write:
+        write({output.name: text.encode()})
     return output
 
 
@@ -142,8 +143,9 @@ def write_trials(path: Path | str) -> tuple[Path, Path]:
     table["n_images"] = layout.config.evaluate.validation_images
     output, winners = layout.report / "trials.csv", layout.report / "winners.yaml"
     text = table[COLUMNS].to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    sums.write(layout.report, {output.name: text.encode()})
-    write_text(winners, _winners(layout, table, path, output))
+    with sums.changing(layout.report) as write:
+        write({output.name: text.encode()})
+        write_text(winners, _winners(layout, table, path, output))
     return output, winners
 
 

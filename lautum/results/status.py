@@ -20,7 +20,7 @@ from statistics import mean
 from lautum import schema
 from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
-from lautum.pipeline.locks import STALE, is_held
+from lautum.pipeline.locks import STALE, clock, is_held
 from lautum.pipeline.run_record import StageCost
 from lautum.results.jobs import Job, Stage, inputs, jobs, transfer_stage
 
@@ -73,7 +73,7 @@ class Status:
 
 def read(layout: Layout) -> Status:
     """The status of a campaign. Raises LautumError as `selection.rung_cells`, for a ranking that is not whole."""
-    all_jobs = list(jobs(layout))
+    all_jobs, now = list(jobs(layout)), clock(layout.results)
     cells = {cell: "waiting" for job in all_jobs for cell in job.cells}
     status, costs, overheads = Status(cells), {}, {}
     for job in all_jobs:
@@ -91,9 +91,9 @@ def read(layout: Layout) -> Status:
     for job in all_jobs:
         if job.result.exists():
             continue
-        held = [stage for stage in job.stages if _is_held(layout, stage.network)]
+        held = [stage for stage in job.stages if _is_held(layout, stage.network, now)]
         tail = _tail(job.log)
-        if held or _is_held(layout, job.result) or _is_starting(job.log, tail):
+        if held or _is_held(layout, job.result, now) or _is_starting(job.log, tail, now):
             status.running.append(f"{_title(job)}: {_progress(held, tail)}")
             names = {stage.name for stage in held}
             _mark(cells, [cell for cell in job.cells if transfer_stage(layout, cell).name in names], "running")
@@ -175,8 +175,8 @@ def _overhead(layout: Layout, job: Job) -> float | None:
     return max(0.0, total - sum(_seconds(stage) or 0.0 for stage in job.stages)) / len(job.stages)
 
 
-def _is_held(layout: Layout, result: Path) -> bool:
-    return is_held(layout.checkpoint(result).with_suffix(".lock"))
+def _is_held(layout: Layout, result: Path, now: float) -> bool:
+    return is_held(layout.checkpoint(result).with_suffix(".lock"), now)
 
 
 def _tail(log: Path) -> list[str] | None:
@@ -189,12 +189,12 @@ def _tail(log: Path) -> list[str] | None:
         return None
 
 
-def _is_starting(log: Path, tail: list[str] | None) -> bool:
+def _is_starting(log: Path, tail: list[str] | None, now: float) -> bool:
     """Whether a job that holds no lock has just begun: it imports PyTorch, or reads data."""
     if tail is None or _has_failed(tail):
         return False
     try:
-        return time.time() - log.stat().st_mtime < STALE
+        return now - log.stat().st_mtime < STALE
     except OSError:
         return False
 

@@ -2,22 +2,37 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from lautum.errors import LautumError
 from lautum.files import read_bytes, sha256_of_file, write_bytes, write_text
+from lautum.pipeline.locks import lock
 
 NAME = "SHA256SUMS"
 RESTORE = "restore it, or leave out what only it has with `lautum collect --drop`"
 
 
-def write(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files into a folder, the last of them last, and their hashes beside those of its other files.
+Write = Callable[[Mapping[str, bytes]], None]  # of contents by name
 
-    Until all are written there are the old hashes and the new: an interruption leaves nothing that looks altered.
-    Raises LautumError when the folder cannot be written to.
+
+@contextmanager
+def changing(folder: Path) -> Iterator[Write]:
+    """Hold a folder, one process at a time, from before what is to stay is read until what is new is written.
+
+    Of two that wrote at once, one would leave hashes of the other's files, or leave out what the other had added.
+
+    Yields a function that writes files, the last of them last, and their hashes beside those of the folder's other
+    files. Until all are written there are the old hashes and the new: after an interruption nothing looks altered.
+    Raises as `lautum.pipeline.locks.lock`, and LautumError when the folder cannot be written to.
     """
+    with lock(folder / ".lock"):
+        yield partial(_write_files, folder)
+
+
+def _write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     known = _read(folder)
     new = {name: {hashlib.sha256(content).hexdigest()} for name, content in contents.items()}
     for name in contents:

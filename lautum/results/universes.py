@@ -58,24 +58,27 @@ def collect(layout: Layout, drop: bool = False) -> Collected:
     Raises Damaged for a record that is not whole, LautumError when nothing is finished, or what is to stay cannot.
     """
     cells, rows, path = layout.cells(), {}, layout.report / FILE
-    for cell in cells:
-        if layout.record(cell).exists():
-            rows[cell] = _row(layout, cell, run_record.read(layout, cell)[0])
-    before, damaged = _collected_before(path, drop)
-    kept = [] if drop else [cell for cell in before if cell not in rows]
-    rows |= {cell: before[cell] for cell in kept}
-    if not rows:
-        raise LautumError(f"there is nothing to collect: no run of the campaign is finished in {layout.results}")
-    known = {cell: number for number, cell in enumerate(cells)}
-    table = pd.DataFrame([rows[cell] for cell in sorted(rows, key=lambda cell: known.get(cell, len(known)))])
-    _require_comparable(layout, table, path, "run those again, or leave them out with `lautum collect --drop`")
-    counts = sorted((name for name in table if name not in COLUMNS), key=lambda name: int(name.removeprefix("after_")))
-    table = table[[*COLUMNS, *counts]].astype(dict.fromkeys(counts, "Int64"))
-    dropped = [cell for cell in before if cell not in rows]
-    text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
-    if damaged:
-        print(f"{damaged} ({set_aside(path)})", file=sys.stderr, flush=True)
-    sums.write(layout.report, {FILE: text.encode()})
+    with sums.changing(layout.report) as write:
+        for cell in cells:
+            if layout.record(cell).exists():
+                rows[cell] = _row(layout, cell, run_record.read(layout, cell)[0])
+        before, damaged = _collected_before(path, drop)
+        kept = [] if drop else [cell for cell in before if cell not in rows]
+        rows |= {cell: before[cell] for cell in kept}
+        if not rows:
+            raise LautumError(f"there is nothing to collect: no run of the campaign is finished in {layout.results}")
+        known = {cell: number for number, cell in enumerate(cells)}
+        table = pd.DataFrame([rows[cell] for cell in sorted(rows, key=lambda cell: known.get(cell, len(known)))])
+        _require_comparable(layout, table, path, "run those again, or leave them out with `lautum collect --drop`")
+        counts = sorted(
+            (name for name in table if name not in COLUMNS), key=lambda name: int(name.removeprefix("after_"))
+        )
+        table = table[[*COLUMNS, *counts]].astype(dict.fromkeys(counts, "Int64"))
+        dropped = [cell for cell in before if cell not in rows]
+        text = table.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        if damaged:
+            print(f"{damaged} ({set_aside(path)})", file=sys.stderr, flush=True)
+        write({FILE: text.encode()})
     return Collected(path, kept, dropped, [cell for cell in cells if cell not in rows])
 
 

@@ -33,13 +33,15 @@ def select_device(device: str, threads: int) -> torch.device:
     selected = torch.device("cpu")
     if available and device != "cpu":
         selected = torch.device("cuda", claim_gpu(torch.cuda.device_count()))
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # whatever was set: part of what makes two runs equal
     # The same switch as use_deterministic_algorithms(True), which first imports the compiler: 2 s and 150 MB a job.
     torch.set_deterministic_debug_mode("error")
     deterministic = cast(Any, torch.utils.deterministic)  # which its annotations do not know
     deterministic.fill_uninitialized_memory = False  # nothing here reads memory it has not written
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False  # which TORCH_ALLOW_TF32_CUBLAS_OVERRIDE would turn on
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # likewise, of the libraries themselves
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # NumPy's and SciPy's linear algebra, which whitening uses
     return selected

@@ -124,6 +124,8 @@ down() {
     for name in slurmd slurmctld munged; do
         [ -s "$1/$name.pid" ] || continue
         pid=$(cat "$1/$name.pid")
+        # A file that outlived its process may give the number of another one.
+        [ "$(cat "/proc/$pid/comm" 2> /dev/null)" = "$name" ] || { rm -f "$1/$name.pid" && continue; }
         kill "$pid" 2> /dev/null || true
         for _ in $(seq 40); do
             kill -0 "$pid" 2> /dev/null || break

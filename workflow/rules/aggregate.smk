@@ -31,8 +31,9 @@ if LAYOUT.config.universes:
     )
 BUDGET_FILES = [REPORT / f"{task}-budget.png" for task in LAYOUT.config.grid.tasks]
 PAGE_FILES = [REPORT / "card.json", REPORT / "index.html"]
+# Made again in seconds from the collected files, so Snakemake may delete them. Not what was selected, which other configurations extend: its page stands for it.
 FINAL_FILES = (
-    [REPORT / "trials.csv", REPORT / "winners.yaml", *BUDGET_FILES, *PAGE_FILES]
+    [*BUDGET_FILES, *PAGE_FILES]
     if SELECTING
     else [*TABLE_FILES, *FIGURE_FILES, *PAGE_FILES]
 )
@@ -59,7 +60,6 @@ rule collect:
         examples=examples_inputs,
         config=config_files(CONFIG),
     output:
-        # Not the files themselves: Snakemake would delete them first, and with them the runs that only they have.
         touch(COLLECTED),
     log:
         log_of("collect", LAYOUT.config.name),
@@ -67,7 +67,7 @@ rule collect:
         mem_mb=memory("aggregate"),
         runtime=minutes("aggregate"),
     shell:
-        "logged {log:q} lautum collect"
+        "logged {log:q} lautum collect --all"
 
 
 if SELECTING:

@@ -56,12 +56,20 @@ except OSError as error:
 CONFIG = CONFIG_FILES[0]
 # Not a parameter of the rules: which file a setting stands in is no reason to run a job again, the key in the paths is.
 CONFIG_SET = f"export LAUTUM_CONFIG={shlex.quote(CONFIG)}"
+# The package beside this file, as the driver does: the environment may be another clone's.
+PACKAGE_SET = (
+    f"export PYTHONPATH={shlex.quote(workflow.basedir)}${{PYTHONPATH:+:$PYTHONPATH}}"
+)
 LOGGED = f"source {shlex.quote(f'{workflow.basedir}/workflow/logged.sh')}"
-shell.prefix(f"{CONFIG_SET}; {LOGGED}; ".replace("{", "{{").replace("}", "}}"))
+shell.prefix(
+    f"{CONFIG_SET}; {PACKAGE_SET}; {LOGGED}; ".replace("{", "{{").replace("}", "}}")
+)
 CELLS = LAYOUT.cells()
 RESULTS = LAYOUT.results
 FINISHED = RESULTS / f"finished-{LAYOUT.config.evaluate.part}"
 REPORT = LAYOUT.report
+# A stamp in place of the collected files, as there are of pre-trainings and of cells. Snakemake deletes the outputs of a job before it starts and when it
+# fails: they may be the only copy of some runs, or what a copy of the job, perhaps of a driver that was killed, has finished meanwhile.
 COLLECTED = RESULTS / "collected" / LAYOUT.config.name
 RESOURCES = LAYOUT.config.resources
 TASKS = LAYOUT.config.tasks
@@ -109,10 +117,23 @@ for rung, ranking in enumerate(rankings, start=1):
 
 
 COLLECTED_FILES = [universes.FILE] if LAYOUT.config.universes else collected.FILES
-if workflow.is_main_process and not all(
-    (REPORT / name).exists() for name in COLLECTED_FILES
-):
-    COLLECTED.unlink(missing_ok=True)
+
+
+def withdraw(stamp, results):
+    """A stamp, or a page, stands for results that are there."""
+    if stamp.exists() and not all(result.exists() for result in results):
+        stamp.unlink(missing_ok=True)
+
+
+if workflow.is_main_process:
+    withdraw(COLLECTED, [REPORT / name for name in COLLECTED_FILES])
+    if SELECTING:
+        withdraw(
+            REPORT / "index.html", [REPORT / "trials.csv", REPORT / "winners.yaml"]
+        )
+    for cell in NETWORKS.values():
+        network = LAYOUT.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+        withdraw(LAYOUT.stamp(network), [network, network.with_suffix(".json")])
 
 
 TASK = "|".join(map(re.escape, TASKS))
@@ -152,15 +173,15 @@ def trained(task, settings):
 
 
 def memory(*steps):
-    """A resubmitted job asks for as much again: retries are set in the profile."""
+    """A resubmitted job asks for as much again, up to three times as much: retries are set in the profile."""
     most = max(RESOURCES[step].mem_mb for step in steps)
-    return asked_for_every_job(lambda wildcards, attempt: attempt * most)
+    return asked_for_every_job(lambda wildcards, attempt: min(attempt, 3) * most)
 
 
 def minutes(step):
-    """Likewise time."""
+    """Likewise time: it goes on from its checkpoint, but one that starts slowly may not come to write one."""
     usual = RESOURCES[step].minutes
-    return asked_for_every_job(lambda wildcards, attempt: attempt * usual)
+    return asked_for_every_job(lambda wildcards, attempt: min(attempt, 3) * usual)
 
 
 @cache
@@ -224,7 +245,7 @@ def cells_inputs(wildcards):
     if LAYOUT.config.pretrainings_per_job:
         return files | {"source": prepared(task.source, "train")}
     (pretrained,) = LAYOUT.networks(cells)
-    return files | {"pretrained": pretrained, "cost": pretrained.with_suffix(".json")}
+    return files | {"pretrained": LAYOUT.stamp(pretrained)}
 
 
 @asked_for_every_job
@@ -236,7 +257,7 @@ def cells_minutes(wildcards, attempt):
     )
     if LAYOUT.config.pretrainings_per_job:
         minutes += len(LAYOUT.networks(cells)) * RESOURCES["pretrain"].minutes
-    return attempt * minutes
+    return min(attempt, 3) * minutes
 
 
 @asked_for_every_job

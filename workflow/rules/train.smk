@@ -5,8 +5,7 @@ rule pretrain:
     input:
         unpack(pretrain_inputs),
     output:
-        network=RESULTS / "pretrained/{network}.safetensors",
-        cost=RESULTS / "pretrained/{network}.json",
+        touch(LAYOUT.stamp(RESULTS / "pretrained/{network}")),
     log:
         log_of("pretrain", "{network}"),
     benchmark:
