@@ -48,7 +48,7 @@ TOY = {
 def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lab")
     subprocess.run([LAB, "up", folder], check=True)
-    yield
+    yield folder
     subprocess.run([LAB, "down", folder], check=True)
 
 
@@ -93,6 +93,16 @@ class Watch:
                     self.killed = str(path.relative_to(self.folder / "results/checkpoints").with_suffix(""))
 
 
+def restart_controller(lab: Path, away: float) -> None:
+    """As for an upgrade: it does not answer for so many seconds, and jobs go on meanwhile."""
+    pid = int((lab / "slurmctld.pid").read_text())
+    os.kill(pid, signal.SIGTERM)
+    while Path(f"/proc/{pid}").exists():
+        time.sleep(0.1)
+    time.sleep(away)
+    subprocess.run(["slurmctld"], check=True)
+
+
 def until(condition, watch: Watch, kill: bool = False, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -107,7 +117,8 @@ def test_a_campaign_survives_what_a_cluster_does_to_it(lab, tmp_path_factory):
     watch = Watch(folder)
 
     # The driver is a job itself, as on clusters that do not let users run anything on the login node.
-    wrapped = f"cd {folder} && {' '.join(SLURM)}"
+    # `exec`: the lab's Slurm kills the processes that it started, where one with cgroups kills theirs, too.
+    wrapped = f"cd {folder} && exec {' '.join(SLURM)}"
     driver = run(
         folder, "sbatch", "--parsable", "--partition=cpu", "--mem=2000", "--output=driver.log", "--wrap", wrapped
     )
@@ -124,6 +135,8 @@ def test_a_campaign_survives_what_a_cluster_does_to_it(lab, tmp_path_factory):
     run(folder, "snakemake", "--unlock", "--configfile", "toy.yaml")
     with open(folder / "second.log", "wb") as log:
         second = subprocess.Popen(SLURM, cwd=folder, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT)
+        until(lambda: "RUNNING" in run(folder, "squeue", "--noheader", "--format=%T"), watch)
+        restart_controller(lab, away=60)
         until(lambda: second.poll() is not None, watch, seconds=600)
     assert second.returncode == 0, (folder / "second.log").read_text()[-5000:]
 
