@@ -49,11 +49,13 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
-        full = is_full(error) or any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
+        reason = getattr(error, "strerror", None) or str(error)  # safetensors has no number, but the system's words
+        full = is_full(error) or any(os.strerror(number) in reason for number in (errno.ENOSPC, errno.EDQUOT))
         remedy = "free some space" if full else "check the folder's owner and permissions, or name another folder"
         if path.is_dir():
             remedy = "a folder is where the file belongs: move it away"
-        reason = "no space left on the device, or for you" if full else (getattr(error, "strerror", None) or error)
+        if os.strerror(errno.ENOSPC) in reason:
+            reason = "no space left on the device"
         raise LautumError(f"cannot write {path}: {reason}; {remedy}") from error
     finally:
         if temporary is not None:
@@ -85,8 +87,10 @@ def require_folder(folder: Path) -> None:
 
 
 def remove_litter(folder: Path) -> None:
-    """Remove the temporary files that killed processes left anywhere under `folder`: of other machines, whose processes
-    cannot be asked, those that nobody has written to for a day."""
+    """Remove the temporary files that killed processes left anywhere under `folder`.
+
+    Of other machines, whose processes cannot be asked, those that nobody has written to for a day.
+    """
     for place, _, names in os.walk(folder):
         for name in names:
             if name.startswith(PARTIAL):

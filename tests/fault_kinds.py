@@ -24,7 +24,7 @@ class Place:
 
     def finished(self) -> list[Path]:
         """All whole result files."""
-        folders = ("splits", "pretrained", "transferred", "evaluated-test", "finished-test")
+        folders = ("splits", "pretrained", "transferred", "evaluated-test", "finished-pretrain", "finished-test")
         return sorted(
             path for name in folders for suffix in (".json", ".safetensors") for path in self._found(name, suffix)
         )

@@ -98,14 +98,18 @@ def test_a_cell_of_two_jobs_is_evaluated_by_one_at_a_time(campaign, monkeypatch)
     assert looked == [False] and record.exists()
 
 
-def test_the_commit_is_asked_before_anything_is_trained(campaign, monkeypatch):
+def test_a_record_names_the_commit_at_which_its_job_began(campaign, monkeypatch):
+    """Another one is checked out while it trains."""
     (batch,) = campaign.batches(campaign.cells()[:1])
-    asked = []
-    monkeypatch.setattr(environment, "commit", lambda: asked.append("commit") or "abc")
-    monkeypatch.setattr(cells, "transfer", lambda *arguments: asked.append("transfer"))
-    with pytest.raises(LautumError):
-        finish(campaign, batch)
-    assert asked[:2] == ["commit", "transfer"]
+    heads, transfer = ["a" * 12], cells.transfer
+    answers = {"--show-toplevel": lambda: str(ROOT), "HEAD": lambda: heads[-1], "lautum": lambda: ""}
+    monkeypatch.setattr(environment, "_git", lambda root, *arguments: answers[arguments[-1]]())
+    monkeypatch.setattr(cells, "transfer", lambda *arguments: (heads.append("b" * 12), transfer(*arguments)))
+    environment.commit_of.cache_clear()
+    finish(campaign, batch)
+    environment.commit_of.cache_clear()
+    record = json.loads(campaign.record(batch.cells[0]).read_text())
+    assert record["environment"]["commit"] == "a" * 12 and heads[-1] == "b" * 12
 
 
 def test_the_cost_of_a_stage_is_what_it_did(campaign):
@@ -299,7 +303,8 @@ def test_several_pretrainings_by_hand(campaign, capsys):
 def test_a_receipt_is_withdrawn_with_its_records(campaign):
     (batch,) = campaign.batches(campaign.cells())
     finish(campaign, batch)
-    receipt.withdraw(campaign, [batch])
+    files = [campaign.record(cell).with_suffix(suffix) for cell in batch.cells for suffix in (".json", ".safetensors")]
+    receipt.withdraw(batch.receipt, files)
     assert batch.receipt.exists()
     record = campaign.record(batch.cells[2])
     record.write_text(record.read_text() + " ")
@@ -308,7 +313,7 @@ def test_a_receipt_is_withdrawn_with_its_records(campaign):
     for suffix in (".json", ".safetensors"):
         finish(campaign, batch)
         record.with_suffix(suffix).unlink()
-        receipt.withdraw(campaign, [batch])
+        receipt.withdraw(batch.receipt, files)
         assert not batch.receipt.exists()
 
 

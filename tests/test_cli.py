@@ -218,7 +218,8 @@ def test_verify_finds_every_kind_of_damage(campaign, capsys):
     run("evaluate", "--method", "standard", *CELL)
     capsys.readouterr()
     run("verify")
-    assert capsys.readouterr().out == "9 files are whole, 0 damaged\n"  # data 3, split, network and cost 4, record
+    # Data 3, a split, two networks and costs, a record and the receipt of the pre-training.
+    assert capsys.readouterr().out == "10 files are whole, 0 damaged\n"
     victims = [
         Path("data/letters-test.safetensors"),
         only("splits/**/*.json"),
@@ -232,7 +233,7 @@ def test_verify_finds_every_kind_of_damage(campaign, capsys):
     for path in victims:
         assert not path.exists() and path.with_name(f"{path.name}.damaged").exists()
     run("verify")
-    assert capsys.readouterr().out == "5 files are whole, 0 damaged\n"  # the record's predictions among them
+    assert capsys.readouterr().out == "6 files are whole, 0 damaged\n"  # the record's predictions among them
 
 
 def test_verify_names_a_collected_file_that_was_altered_and_leaves_it(campaign, capsys):

@@ -125,13 +125,22 @@ def test_a_holder_elsewhere_that_touches_the_lock_is_waited_for(tmp_path, quick,
     assert "waiting for" in capsys.readouterr().err
 
 
-def test_a_request_to_stop_is_heard_while_a_lock_is_waited_for(tmp_path, quick):
+@pytest.mark.parametrize("before", [True, False])
+def test_a_request_to_stop_is_heard_while_a_lock_is_waited_for(tmp_path, quick, before, monkeypatch):
     """Within a job that remembers such requests until its training sees to them, too."""
-    path = tmp_path / "a.lock"
+    path, create = tmp_path / "a.lock", locks._create
     process = holder(path, 60)
-    held, timer = path.read_text(), threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM))
+    held = path.read_text()
+
+    def stopped(*arguments) -> bool:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return create(*arguments)
+
     with stop_requests() as stop_requested:
-        timer.start()
+        if before:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            monkeypatch.setattr(locks, "_create", stopped)
         with pytest.raises(Interrupted, match="stopped by SIGTERM while waiting for .*a.lock"), locks.lock(path):
             pass
         assert stop_requested() == "SIGTERM"

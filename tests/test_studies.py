@@ -189,7 +189,9 @@ def test_a_finished_campaign_of_empty_files_is_complete(monkeypatch):
     def ran(folder, *command):
         layout = Layout(config.load(folder / "overhead.yaml"))
         left["records"] = [(folder / layout.record(cell)).exists() for cell in layout.cells()]
-        left["receipts"] = [(folder / batch.receipt).exists() for batch in layout.batches(layout.cells())]
+        receipts = [batch.receipt for batch in layout.batches(layout.cells())]
+        receipts += map(layout.receipt, layout.networks(layout.cells()))
+        left["receipts"] = [(folder / path).exists() for path in receipts]
         assert (folder / command[-1]).exists()
         return overhead.Spent(wall=1.0, cpu=1.0, memory=1.0, output=output)
 

@@ -77,6 +77,7 @@ def files(layout: Layout) -> dict[str, tuple[Path, Path]]:
         "record": (layout.record(one), layout.record(other)),
         "record of another method": (layout.record(one), layout.record(lautum)),
         "receipt": (receipts[0], receipts[1]),
+        "receipt of a network": (layout.receipt(pretrained[0]), layout.receipt(pretrained[1])),
     }
 
 
@@ -91,12 +92,13 @@ KINDS = [
     "record",
     "record of another method",
     "receipt",
+    "receipt of a network",
 ]
 
 
 def test_an_undisturbed_campaign_is_whole(layout):
-    # Data 3, splits 2, and for each of four cells 2 networks with costs, a record and a receipt.
-    assert verify(layout) == (3 + 2 + 4 * 6, {}, [], {})
+    # Data 3, splits 2, and for each of four cells 2 networks with costs, a record and two receipts.
+    assert verify(layout) == (3 + 2 + 4 * 7, {}, [], {})
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -107,8 +109,9 @@ def test_a_whole_file_in_the_place_of_another_is_found(layout, kind):
         shutil.copy(other.with_suffix(".safetensors"), path.with_suffix(".safetensors"))
     found = verify(layout)
     assert found.damaged[path] == f"it is now {path.name}.damaged" and not path.exists()
-    # A receipt is one of certain records.
-    assert set(found.damaged) <= {path, *(batch.receipt for batch in layout.batches(layout.cells()))}
+    # A receipt is one of certain files.
+    receipts = {layout.receipt(network) for network in layout.networks(layout.cells())}
+    assert set(found.damaged) <= {path, *receipts, *(batch.receipt for batch in layout.batches(layout.cells()))}
 
 
 @pytest.mark.parametrize(
@@ -146,7 +149,8 @@ def test_what_was_made_from_other_data_than_there_is_is_found(layout):
     damaged = set(verify(layout).damaged)
     cells = layout.cells()
     expected = {layout.split(TASK, LABELS, seed) for seed in (0, 1)}
-    expected |= {layout.pretrained(TASK, "lautum", LABELS, seed) for seed in (0, 1)}
+    networks = {layout.pretrained(TASK, "lautum", LABELS, seed) for seed in (0, 1)}
+    expected |= networks | {layout.receipt(network) for network in networks}
     expected |= {layout.transferred(cell) for cell in cells} | {layout.record(cell) for cell in cells}
     assert damaged == expected | {batch.receipt for batch in layout.batches(cells)}
 
@@ -246,15 +250,14 @@ def outdated(layout: Layout) -> list[Path]:
         drawn = layout.split(cell.task, cell.labels, cell.seed)
         network = layout.pretrained(cell.task, cell.method, cell.labels, cell.seed)
         made(drawn, data["letters", "train"])
-        for file in (network, network.with_suffix(".json")):
-            made(file, data["digits", "train"], *([data["letters", "train"], drawn] * (cell.method == "lautum")))
+        pretrained = layout.receipt(network)
+        made(pretrained, data["digits", "train"], *([data["letters", "train"], drawn] * (cell.method == "lautum")))
         for batch in layout.batches([cell]):
-            inputs = [data["letters", "train"], data["letters", "test"], drawn]
-            made(batch.receipt, network, network.with_suffix(".json"), *inputs)
+            made(batch.receipt, pretrained, data["letters", "train"], data["letters", "test"], drawn)
     return found
 
 
-@pytest.mark.parametrize("kind", ["data set", "training file", "split", "pretrained network", "cost", "receipt"])
+@pytest.mark.parametrize("kind", ["data set", "training file", "split", "receipt", "receipt of a network"])
 def test_a_file_from_the_future_gets_a_time_that_outdates_nothing(layout, kind, capsys):
     assert outdated(layout) == []
     path, _ = files(layout)[kind]
@@ -267,10 +270,13 @@ def test_a_file_from_the_future_gets_a_time_that_outdates_nothing(layout, kind, 
 
 def test_collected_files_and_the_configuration_from_the_future_get_a_time_too(layout):
     records.collect(layout)
-    for path in (Path("mine.yaml"), layout.report / "records.csv"):
+    stamp = layout.results / "collected/mine"
+    stamp.parent.mkdir()
+    stamp.write_text("")
+    for path in (Path("mine.yaml"), layout.report / "records.csv", stamp):
         os.utime(path, (FUTURE, FUTURE))
     found = verify(layout, [Path("mine.yaml")])
-    assert set(found.dated) == {Path("mine.yaml"), layout.report / "records.csv"}
+    assert set(found.dated) == {Path("mine.yaml"), layout.report / "records.csv", stamp}
     assert all(path.stat().st_mtime <= time.time() for path in found.dated)
 
 

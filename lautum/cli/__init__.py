@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         if is_full(error):
-            print("lautum: error: no space left for what this prints; free some space", file=sys.stderr)
+            print("lautum: error: no space left on the device for what this prints; free some space", file=sys.stderr)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         if not is_refusal(error):

@@ -24,6 +24,7 @@ NOT_CODE_OF_A_RESULT = {
     "lautum.lazy": "when torch is imported",
     "lautum.pipeline.environment": "what a record says about the machine",
     "lautum.pipeline.locks": "who writes a file first; both would write the same",
+    "lautum.pipeline.receipt": "what tells the graph that a file is finished",
     "lautum.pipeline.run_record": "a file format",
     "lautum.schema": "file formats and messages",
     "lautum.training.interruption": "when a stage stops; resumed, it goes on as if it had not",

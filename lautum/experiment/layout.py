@@ -114,10 +114,10 @@ class Layout:
         """The network after the pre-transfer stage."""
         return self._of_network("pretrained", task, method, labels) / f"seed{seed}.safetensors"
 
-    def stamp(self, network: Path | str) -> Path:
-        """By which the graph knows that a pre-training is finished; of a pattern for networks, a pattern for stamps."""
+    def receipt(self, network: Path) -> Path:
+        """By which the graph knows that a pre-training is finished."""
         return (
-            self.results / "finished-pretrain" / Path(network).relative_to(self.results / "pretrained").with_suffix("")
+            self.results / "finished-pretrain" / network.relative_to(self.results / "pretrained").with_suffix(".json")
         )
 
     def transferred(self, cell: Cell) -> Path:

@@ -10,14 +10,12 @@ import sys
 import traceback
 from pathlib import Path
 
-from lautum import schema
 from lautum.errors import Damaged, LautumError, in_one_line, is_refusal
 from lautum.experiment.layout import Batch, Layout
-from lautum.files import set_aside, sha256_of_file
-from lautum.pipeline import environment
+from lautum.files import set_aside
+from lautum.pipeline import environment, receipt
 from lautum.pipeline.evaluate import evaluate
 from lautum.pipeline.locks import lock
-from lautum.pipeline.receipt import Receipt
 from lautum.pipeline.train import pretrain, transfer
 from lautum.training.interruption import Interrupted, stop_requests
 
@@ -29,8 +27,8 @@ def finish(layout: Layout, batch: Batch) -> Path:
     A cell that fails, whatever the exception, does not keep the others from being finished. Raises LautumError when one
     failed, Interrupted when the process was asked to stop.
     """
-    records, failed = {}, 0
-    environment.commit()
+    records, failed = [], 0
+    environment.commit()  # which is remembered: the checkout may have moved when the first record is written
     own = layout.networks(batch.cells).values() if layout.config.pretrainings_per_job else ()
     with lock(layout.checkpoint(batch.receipt).with_suffix(".lock")), stop_requests() as stop_requested:
         for cell in batch.cells:
@@ -40,8 +38,7 @@ def finish(layout: Layout, batch: Batch) -> Path:
                 if cell in own:
                     pretrain(layout, cell.task, cell.method, cell.labels, cell.seed)
                 transfer(layout, cell)
-                record = evaluate(layout, cell)
-                records[record.relative_to(layout.results).as_posix()] = sha256_of_file(record)
+                records.append(evaluate(layout, cell))
             except Interrupted:
                 raise
             except LautumError as error:
@@ -56,5 +53,5 @@ def finish(layout: Layout, batch: Batch) -> Path:
                     traceback.print_exc()
     if failed:
         raise LautumError(f"{failed} of {len(batch.cells)} cells failed; the others are finished")
-    schema.write(batch.receipt, Receipt(key=batch.key, seed=batch.cells[0].seed, records=records))
+    receipt.write(layout, batch.receipt, batch.key, batch.cells[0].seed, records)
     return batch.receipt

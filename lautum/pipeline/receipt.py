@@ -1,43 +1,51 @@
-"""What the job of a batch leaves for the graph: that all its cells are finished, and with which records."""
+"""What a job leaves for the graph: that what it makes is finished, and as which files.
 
+In place of these files: Snakemake deletes the outputs of a job that it starts or that fails, and a copy of the job, say
+of a driver that was killed, may have finished them meanwhile.
+"""
+
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import NonNegativeInt
 
 from lautum import schema
 from lautum.errors import Damaged
-from lautum.experiment.layout import Batch, Layout
+from lautum.experiment.layout import Layout
 from lautum.files import set_aside, sha256_of_file
 from lautum.schema import Strict
 
 
 class Receipt(Strict):
-    """The records of a batch."""
+    """Of the network of a pre-training, or the records of a batch."""
 
-    key: str  # of the batch, and
-    seed: NonNegativeInt  # as in the file's name
-    records: dict[str, str]  # path below the results folder -> SHA-256 of the file
+    key: str  # of the pre-training, in the path, or of the batch, and
+    seed: NonNegativeInt  # in the file's name
+    results: dict[str, str]  # path below the results folder -> SHA-256 of the file
+
+
+def write(layout: Layout, path: Path, key: str, seed: int, results: Iterable[Path]) -> None:
+    """Write the receipt of finished files. Raises LautumError when that cannot be."""
+    found = {result.relative_to(layout.results).as_posix(): sha256_of_file(result) for result in results}
+    schema.write(path, Receipt(key=key, seed=seed, results=found))
 
 
 def check(layout: Layout, path: Path) -> None:
-    """Raise Damaged when a file is no receipt, another's, or its records are not those that it was written for."""
-    receipt = schema.read(path, Receipt, "the receipt of a batch")
-    if path.stem != f"seed{receipt.seed}-{receipt.key}":
-        raise Damaged(path, f"{path} is the receipt of seed {receipt.seed}, batch {receipt.key}; run again")
-    for name, expected in receipt.records.items():
-        record = layout.results / name
-        if not record.is_file() or sha256_of_file(record) != expected:
-            raise Damaged(path, f"{path} is not the receipt of {record}; run again")
+    """Raise Damaged when a file is no receipt, another's, or its files are not those that it was written for."""
+    receipt = schema.read(path, Receipt, "the receipt of a job")
+    names = {f"{receipt.key}/seed{receipt.seed}", f"{path.parent.name}/seed{receipt.seed}-{receipt.key}"}
+    if f"{path.parent.name}/{path.stem}" not in names:
+        raise Damaged(path, f"{path} is the receipt of seed {receipt.seed}, key {receipt.key}; run again")
+    for name, expected in receipt.results.items():
+        result = layout.results / name
+        if not result.is_file() or sha256_of_file(result) != expected:
+            raise Damaged(path, f"{path} is not the receipt of {result}; run again")
 
 
-def withdraw(layout: Layout, batches: list[Batch]) -> None:
-    """Remove the receipts of batches of which a record is missing, so that the next run finishes them."""
-    for batch in batches:
-        if not batch.receipt.exists():
-            continue
-        records = [layout.record(cell) for cell in batch.cells]
-        if not all(path.exists() and path.with_suffix(".safetensors").exists() for path in records):
-            try:
-                batch.receipt.unlink(missing_ok=True)
-            except OSError:  # a folder
-                set_aside(batch.receipt)
+def withdraw(path: Path, results: Iterable[Path]) -> None:
+    """Remove a receipt, or what else stands for results, if one of them is missing: the next run makes them again."""
+    if path.exists() and not all(result.exists() for result in results):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:  # a folder
+            set_aside(path)

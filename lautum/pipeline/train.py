@@ -16,7 +16,7 @@ from lautum.data.transforms import InputTransform
 from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
 from lautum.objectives.settings import StageSettings
-from lautum.pipeline import loading
+from lautum.pipeline import loading, receipt
 from lautum.pipeline.environment import peak_memory_mb
 from lautum.pipeline.locks import lock
 from lautum.pipeline.run_record import StageCost, read_cost
@@ -41,8 +41,9 @@ def try_networks(layout: Layout) -> None:
 def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> Path:
     """Pre-transfer stage: a fresh network on the labelled source and, for some objectives, the unlabelled target.
 
-    Returns the path of the network, beside which lies its cost. Raises LautumError when a file is missing or the loss
-    cannot be computed, Damaged when a file is not whole, Interrupted when the process was asked to stop.
+    Returns the path of the network, beside which lies its cost; a receipt goes to the graph. Raises LautumError when a
+    file is missing or the loss cannot be computed, Damaged when a file is not whole, Interrupted when the process was
+    asked to stop.
     """
     definition, settings = layout.config.tasks[task], layout.config.pretrain_settings(task, method)
     device = select_device(layout.config.device, layout.config.threads)
@@ -83,7 +84,9 @@ def pretrain(layout: Layout, task: str, method: str, labels: int, seed: int) -> 
         seed,
         origin | {"key": layout.pretrain_key(task, method, labels), "image_shape": image_shape},
     )
-    return run_stage(layout, layout.pretrained(task, method, labels, seed), stage)
+    path = run_stage(layout, layout.pretrained(task, method, labels, seed), stage)
+    receipt.write(layout, layout.receipt(path), stage.origin["key"], seed, [path])
+    return path
 
 
 def transfer(layout: Layout, cell: Cell) -> Path:

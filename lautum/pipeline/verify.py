@@ -33,7 +33,7 @@ def verify(layout: Layout, others: Iterable[Path] = ()) -> Verified:
 
     A file must be whole, say of itself what its path says, and have been made from the data and splits that are there.
     What is dated in the future would make Snakemake refuse, for ever, whatever is made from it: it gets the time of
-    what it was made from itself; so do collected files and `others`, e.g. of the configuration.
+    what it was made from itself; so do collected files, what stands for them, and `others`, e.g. of the configuration.
     """
     whole, damaged, refused, made_from = 0, {}, [], {}
     for path, check, inputs in _Files(layout).all():
@@ -49,13 +49,9 @@ def verify(layout: Layout, others: Iterable[Path] = ()) -> Verified:
             if not is_refusal(error):
                 raise
             refused.append(in_one_line(error))
-    stamps = {layout.stamp(path): [path] for path in layout.results.glob("pretrained/**/*.safetensors")}
-    collected = [
-        *(sorted(layout.report.iterdir()) if layout.report.is_dir() else []),
-        *layout.results.glob("collected/*"),
-    ]
-    dated = _redate(made_from | stamps | dict.fromkeys([*collected, *others], ()))
-    return Verified(whole, damaged, refused, dated)
+    collected = sorted(layout.report.iterdir()) if layout.report.is_dir() else []
+    others = [*collected, *sorted(layout.results.glob("collected/*")), *others]
+    return Verified(whole, damaged, refused, _redate(made_from | dict.fromkeys(others, ())))
 
 
 def _redate(made_from: Mapping[Path, Iterable[Path]]) -> dict[Path, str]:
@@ -96,7 +92,7 @@ class _Files:
             inputs = [self.layout.transferred(cell), *self._evaluated_on(cell)]
             yield self.layout.record(cell), partial(self._record, cell), inputs
             yield from self._unclaimed(cell)
-        # Of this campaign or another in the same folder: a receipt names its records.
+        # Of this campaign or another in the same folder: a receipt names its files.
         for path in sorted(self.layout.results.glob("finished-*/**/*.json")):
             yield path, partial(receipt.check, self.layout, path), self._records(path)
 
@@ -175,7 +171,7 @@ class _Files:
 
     def _records(self, path: Path) -> list[Path]:
         try:
-            names = schema.read(path, Receipt, "the receipt of a batch").records
+            names = schema.read(path, Receipt, "the receipt of a job").results
         except (LautumError, OSError):  # the check will say it
             return []
         return [self.layout.results / name for name in names]

@@ -22,7 +22,7 @@ class Job:
     """What a job of the graph makes."""
 
     step: str  # its rule
-    result: Path  # by which the graph knows that it is finished
+    result: Path  # the last that it makes but for the receipt of a pre-training
     log: Path
     stages: list[Stage]
     cells: tuple[Cell, ...]  # that wait for it

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lautum.errors import LautumError
-from lautum.files import read_bytes, sha256_of_file, write_bytes, write_text
+from lautum.files import read_bytes, require_folder, sha256_of_file, write_bytes, write_text
 from lautum.pipeline.locks import lock
 
 NAME = "SHA256SUMS"
@@ -28,7 +28,8 @@ def changing(folder: Path) -> Iterator[Write]:
     files. Until all are written there are the old hashes and the new: after an interruption nothing looks altered.
     Raises as `lautum.pipeline.locks.lock`, and LautumError when the folder cannot be written to.
     """
-    with lock(folder / ".lock"):
+    require_folder(folder)
+    with lock(folder.parent / f".{folder.name}.lock"):  # not in it: where nothing is collected there is no folder
         yield partial(_write_files, folder)
 
 

@@ -207,6 +207,7 @@ def finished(seeds: int) -> list[dict]:
                 [layout.prepared(*pair) for pair in prepared],
                 splits,
                 [path.with_suffix(suffix) for path in networks for suffix in (".safetensors", ".json")],
+                [layout.receipt(path) for path in networks],
                 [path.with_suffix(suffix) for path in records for suffix in (".safetensors", ".json")],
                 receipts,
                 [layout.report / file for file in collected.FILES],

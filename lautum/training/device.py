@@ -41,7 +41,6 @@ def select_device(device: str, threads: int) -> torch.device:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False  # which TORCH_ALLOW_TF32_CUBLAS_OVERRIDE would turn on
-    os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # likewise, of the libraries themselves
     torch.set_num_threads(threads)
     threadpool_limits(threads)  # NumPy's and SciPy's linear algebra, which whitening uses
     return selected

@@ -16,15 +16,17 @@ class Interrupted(LautumError):
 def stop_requests() -> Iterator[Callable[[], str | None]]:
     """While inside, SIGTERM and SIGUSR1, which schedulers send before a kill, are remembered, not obeyed.
 
-    Yields a function that returns the name of the first one received, or None. Inside another one, both remember.
+    Yields a function that returns the name of the first one received, or None. Inside another one, both remember, also
+    what came before the inner one.
     """
-    received: list[str] = []
+    received: list[str] = list(getattr(signal.getsignal(signal.SIGTERM), "received", ()))
 
     def remember(number: int, frame: FrameType | None) -> None:
         received.append(signal.Signals(number).name)
         if callable(outer := handlers[number]):
             outer(number, frame)
 
+    remember.received = received  # type: ignore[attr-defined]
     signals = (signal.SIGTERM, signal.SIGUSR1)
     handlers = {int(number): signal.getsignal(number) for number in signals}
     previous = [signal.signal(number, remember) for number in signals]

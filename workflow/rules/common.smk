@@ -68,8 +68,7 @@ CELLS = LAYOUT.cells()
 RESULTS = LAYOUT.results
 FINISHED = RESULTS / f"finished-{LAYOUT.config.evaluate.part}"
 REPORT = LAYOUT.report
-# A stamp in place of the collected files, as there are of pre-trainings and of cells. Snakemake deletes the outputs of a job before it starts and when it
-# fails: they may be the only copy of some runs, or what a copy of the job, perhaps of a driver that was killed, has finished meanwhile.
+# Stands for the collected files, as receipts do for networks and records (lautum/pipeline/receipt.py): they may be the only copy of some runs.
 COLLECTED = RESULTS / "collected" / LAYOUT.config.name
 RESOURCES = LAYOUT.config.resources
 TASKS = LAYOUT.config.tasks
@@ -119,21 +118,15 @@ for rung, ranking in enumerate(rankings, start=1):
 COLLECTED_FILES = [universes.FILE] if LAYOUT.config.universes else collected.FILES
 
 
-def withdraw(stamp, results):
-    """A stamp, or a page, stands for results that are there."""
-    if stamp.exists() and not all(result.exists() for result in results):
-        stamp.unlink(missing_ok=True)
-
-
 if workflow.is_main_process:
-    withdraw(COLLECTED, [REPORT / name for name in COLLECTED_FILES])
+    receipt.withdraw(COLLECTED, [REPORT / name for name in COLLECTED_FILES])
     if SELECTING:
-        withdraw(
-            REPORT / "index.html", [REPORT / "trials.csv", REPORT / "winners.yaml"]
-        )
+        selected = [REPORT / "trials.csv", REPORT / "winners.yaml"]
+        receipt.withdraw(REPORT / "index.html", selected)
     for cell in NETWORKS.values():
         network = LAYOUT.pretrained(cell.task, cell.method, cell.labels, cell.seed)
-        withdraw(LAYOUT.stamp(network), [network, network.with_suffix(".json")])
+        cost = network.with_suffix(".json")
+        receipt.withdraw(LAYOUT.receipt(network), [network, cost])
 
 
 TASK = "|".join(map(re.escape, TASKS))
@@ -245,7 +238,7 @@ def cells_inputs(wildcards):
     if LAYOUT.config.pretrainings_per_job:
         return files | {"source": prepared(task.source, "train")}
     (pretrained,) = LAYOUT.networks(cells)
-    return files | {"pretrained": LAYOUT.stamp(pretrained)}
+    return files | {"pretrained": LAYOUT.receipt(pretrained)}
 
 
 @asked_for_every_job
@@ -276,7 +269,10 @@ def receipts(cells):
     batches = {below(batch.receipt): batch for batch in LAYOUT.batches(cells)}
     # In a dry run too: such a receipt is wrong, and with it the run would seem to have less to do than there is.
     if workflow.is_main_process:
-        receipt.withdraw(LAYOUT, [batches[name] for name in batches.keys() - BATCHES])
+        for name in batches.keys() - BATCHES:
+            records = [LAYOUT.record(cell) for cell in batches[name].cells]
+            predictions = [path.with_suffix(".safetensors") for path in records]
+            receipt.withdraw(batches[name].receipt, [*records, *predictions])
     BATCHES.update(batches)
     return [batch.receipt for batch in batches.values()]
 

@@ -5,7 +5,7 @@ rule pretrain:
     input:
         unpack(pretrain_inputs),
     output:
-        touch(LAYOUT.stamp(RESULTS / "pretrained/{network}")),
+        LAYOUT.receipt(RESULTS / "pretrained/{network}"),
     log:
         log_of("pretrain", "{network}"),
     benchmark:
