@@ -237,6 +237,17 @@ def test_a_pretraining_that_is_lost_or_another_one_is_seen_by_the_next_driver(fi
     assert len(re.findall("^rule cells:$", output, re.MULTILINE)) == 1 and "rule pretrain:" not in output
 
 
+def test_a_page_is_made_anew_when_only_the_configuration_changed_and_the_driver_was_stopped_after_collecting(
+    finished, forked
+):
+    written = (finished / "toy.yaml").read_text()
+    (finished / "toy.yaml").write_text(written + "about: Another.\n")
+    snakemake(finished, "results/collected/toy", "--cores", "1", variables=forked)
+    assert "rule report:" in snakemake(finished, "--dry-run")
+    (finished / "toy.yaml").write_text(written)
+    snakemake(finished, "--cores", "1", variables=forked)
+
+
 def test_the_jobs_run_the_package_beside_the_graph_whatever_the_environment_has(tmp_path, builtin_data):
     shutil.copytree(builtin_data, tmp_path / "data")
     for name in ("Snakefile", "workflow", "lautum", "config"):
@@ -379,10 +390,15 @@ def test_names_that_mean_something_to_a_shell_are_names(tmp_path, builtin_data):
     output = snakemake(tmp_path, *options, "--dry-run", "--printshellcmds", "--quiet", "host")
     commands = [shlex.split(command) for command in re.findall(r"^\s*(?:Shell command: )?(logged .*)$", output, re.M)]
     assert {command[3] for command in commands} == {"pretrain", "cells", "collect", "report"}
-    assert all("--all" in command for command in commands if command[3] == "collect")
+    assert all(command[4] == "--all" for command in commands if command[3] == "collect")
     for command in commands:
         assert command[1].startswith(f"results {name}/logs/{command[3]}/") and command[2] == "lautum"
-        assert not any(set(part) & set(" '$;`") for part in " ".join(command[4:]).split(" && ")[0].split())
+        own, rest = command[4:], []
+        if command[3] == "collect":
+            own, rest = command[4:5], command[5:]
+        assert not any(set(part) & set(" '$;`") for part in own)
+        sums, stamp = f"reports {name}/toy/SHA256SUMS", f"results {name}/collected/toy"
+        assert not rest or (rest[:3], rest[-2:]) == (["&&", "cat", sums], [">", stamp])
 
 
 def test_the_slurm_profile_works_by_name_from_the_root(tmp_path):

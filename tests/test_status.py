@@ -130,6 +130,16 @@ def test_a_job_runs_whatever_clock_its_machine_has(campaign, monkeypatch):
             assert len(status.read(campaign).running) == 1
 
 
+def test_a_pretraining_whose_cost_is_lost_is_not_finished(campaign):
+    network = pretrained(campaign, FIRST)
+    finish(network, 100)
+    before = status.read(campaign)
+    network.with_suffix(".json").unlink()
+    write_text(job_of(campaign, "pretrain", FIRST).log, "lautum: error: no more memory\n")
+    after = status.read(campaign)
+    assert before.failed == [] and len(after.failed) == 1 and after.unmeasured > before.unmeasured
+
+
 def test_what_starting_costs_counts(campaign):
     """Snakemake measured 130 s for a pre-training of 100 s, and 90 s for transfers of 20 and 60 s."""
     for cell in campaign.cells():

@@ -109,9 +109,7 @@ def test_a_whole_file_in_the_place_of_another_is_found(layout, kind):
         shutil.copy(other.with_suffix(".safetensors"), path.with_suffix(".safetensors"))
     found = verify(layout)
     assert found.damaged[path] == f"it is now {path.name}.damaged" and not path.exists()
-    # A receipt is one of certain files.
-    receipts = {layout.receipt(network) for network in layout.networks(layout.cells())}
-    assert set(found.damaged) <= {path, *receipts, *(batch.receipt for batch in layout.batches(layout.cells()))}
+    assert set(found.damaged) == {path}
 
 
 @pytest.mark.parametrize(
@@ -149,10 +147,9 @@ def test_what_was_made_from_other_data_than_there_is_is_found(layout):
     damaged = set(verify(layout).damaged)
     cells = layout.cells()
     expected = {layout.split(TASK, LABELS, seed) for seed in (0, 1)}
-    networks = {layout.pretrained(TASK, "lautum", LABELS, seed) for seed in (0, 1)}
-    expected |= networks | {layout.receipt(network) for network in networks}
+    expected |= {layout.pretrained(TASK, "lautum", LABELS, seed) for seed in (0, 1)}
     expected |= {layout.transferred(cell) for cell in cells} | {layout.record(cell) for cell in cells}
-    assert damaged == expected | {batch.receipt for batch in layout.batches(cells)}
+    assert damaged == expected
 
 
 def a_folder(path: Path) -> None:
@@ -191,7 +188,7 @@ def test_what_would_be_in_the_way_of_predictions_and_snapshots_is_moved_away(lay
     for path in (predictions, layout.snapshots(cell)):
         what(path)
     damaged = verify(layout).damaged
-    assert set(damaged) == {predictions, layout.snapshots(cell), batch.receipt}
+    assert set(damaged) == {predictions, layout.snapshots(cell)}
     finish(layout, batch)
     assert json.loads(layout.record(cell).read_text())["predictions_sha256"] == json.loads(whole)["predictions_sha256"]
     assert verify(layout).damaged == {}

@@ -33,7 +33,7 @@ POLL = 0.5  # seconds between two looks at a lock that somebody holds
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` while inside; waits for whoever holds it.
+    """Hold the lock file `path` while inside; waits for whoever holds it (in the main thread, which hears signals).
 
     Raises LautumError when the folder cannot be written to, or `path` is a folder; Interrupted when the process is
     asked to stop while it waits.

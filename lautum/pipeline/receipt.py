@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import NonNegativeInt
 
 from lautum import schema
-from lautum.errors import Damaged
+from lautum.errors import Damaged, LautumError
 from lautum.experiment.layout import Layout
 from lautum.files import set_aside, sha256_of_file
 from lautum.schema import Strict
@@ -31,13 +31,18 @@ def write(layout: Layout, path: Path, key: str, seed: int, results: Iterable[Pat
 
 
 def check(layout: Layout, path: Path) -> None:
-    """Raise Damaged when a file is no receipt, another's, or its files are not those that it was written for."""
+    """Raise Damaged when a file is no receipt, another's, or its files are not those that it was written for.
+
+    LautumError when one of these is missing, which `withdraw` sees to.
+    """
     receipt = schema.read(path, Receipt, "the receipt of a job")
-    names = {f"{receipt.key}/seed{receipt.seed}", f"{path.parent.name}/seed{receipt.seed}-{receipt.key}"}
-    if f"{path.parent.name}/{path.stem}" not in names:
+    of_network = (path.parent.name, path.stem) == (receipt.key, f"seed{receipt.seed}")
+    if not of_network and path.stem != f"seed{receipt.seed}-{receipt.key}":
         raise Damaged(path, f"{path} is the receipt of seed {receipt.seed}, key {receipt.key}; run again")
     for name, expected in receipt.results.items():
         result = layout.results / name
+        if not result.exists():
+            raise LautumError(f"{result} does not exist; run again")
         if not result.is_file() or sha256_of_file(result) != expected:
             raise Damaged(path, f"{path} is not the receipt of {result}; run again")
 

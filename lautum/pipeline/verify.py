@@ -94,7 +94,7 @@ class _Files:
             yield from self._unclaimed(cell)
         # Of this campaign or another in the same folder: a receipt names its files.
         for path in sorted(self.layout.results.glob("finished-*/**/*.json")):
-            yield path, partial(receipt.check, self.layout, path), self._records(path)
+            yield path, partial(receipt.check, self.layout, path), self._results(path)
 
     def _data(self, cells: list[Cell]) -> Iterator:
         data, drawn = {}, {}
@@ -169,7 +169,7 @@ class _Files:
         """What must be written in a file that was made from these: their hashes, as far as they are there and whole."""
         return {f"{name}_sha256": self.sha256[path] for name, path in inputs.items() if path in self.sha256}
 
-    def _records(self, path: Path) -> list[Path]:
+    def _results(self, path: Path) -> list[Path]:
         try:
             names = schema.read(path, Receipt, "the receipt of a job").results
         except (LautumError, OSError):  # the check will say it

@@ -22,7 +22,7 @@ class Job:
     """What a job of the graph makes."""
 
     step: str  # its rule
-    result: Path  # the last that it makes but for the receipt of a pre-training
+    result: Path  # what it says last
     log: Path
     stages: list[Stage]
     cells: tuple[Cell, ...]  # that wait for it

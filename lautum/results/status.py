@@ -89,7 +89,7 @@ def read(layout: Layout) -> Status:
             status.failed.append(f"{title}: {_last_line(tail or [])} ({log})")
             _mark(cells, some, "failed")
     for job in all_jobs:
-        if job.result.exists():
+        if _is_finished(job):
             continue
         held = [stage for stage in job.stages if _is_held(layout, stage.network, now)]
         tail = _tail(job.log)
@@ -158,13 +158,18 @@ def _cost(path: Path, _written: int) -> float:
     return schema.read(path, StageCost, what="the cost of a stage").seconds
 
 
+def _is_finished(job: Job) -> bool:
+    """Whether a job has nothing left to do; the cost of a pre-training belongs to it."""
+    return job.result.exists() and (job.step != "pretrain" or _seconds(job.stages[0]) is not None)
+
+
 def _overhead(layout: Layout, job: Job) -> float | None:
     """Seconds that a finished job took beyond its training, for each stage; None when they are not known.
 
     Snakemake measures its jobs. What starting, reading and evaluating take is often more than training.
     """
     path = layout.results / "benchmarks" / job.log.relative_to(layout.results / "logs").with_suffix(".jsonl")
-    if not (job.result.exists() and path.exists()):
+    if not (_is_finished(job) and path.exists()):
         return None
     try:
         total = float(json.loads(path.read_text().splitlines()[-1])["s"])

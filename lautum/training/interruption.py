@@ -9,17 +9,17 @@ from lautum.errors import LautumError
 
 
 class Interrupted(LautumError):
-    """The stage was asked to stop; its checkpoint is written and the same command goes on from there."""
+    """The job was asked to stop; the same command goes on from where it was."""
 
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], str | None]]:
     """While inside, SIGTERM and SIGUSR1, which schedulers send before a kill, are remembered, not obeyed.
 
-    Yields a function that returns the name of the first one received, or None. Inside another one, both remember, also
-    what came before the inner one.
+    Yields a function that returns the name of the first one received, or None. Inside another one, both know what
+    either received.
     """
-    received: list[str] = list(getattr(signal.getsignal(signal.SIGTERM), "received", ()))
+    received: list[str] = getattr(signal.getsignal(signal.SIGTERM), "received", [])
 
     def remember(number: int, frame: FrameType | None) -> None:
         received.append(signal.Signals(number).name)

@@ -97,9 +97,8 @@ def restart_controller(lab: Path, away: float) -> None:
     """As for an upgrade: it does not answer for so many seconds, and jobs go on meanwhile."""
     pid = int((lab / "slurmctld.pid").read_text())
     os.kill(pid, signal.SIGTERM)
-    while Path(f"/proc/{pid}").exists():
-        time.sleep(0.1)
     time.sleep(away)
+    assert not Path(f"/proc/{pid}").exists()
     subprocess.run(["slurmctld"], check=True)
 
 

@@ -123,8 +123,7 @@ if workflow.is_main_process:
     if SELECTING:
         selected = [REPORT / "trials.csv", REPORT / "winners.yaml"]
         receipt.withdraw(REPORT / "index.html", selected)
-    for cell in NETWORKS.values():
-        network = LAYOUT.pretrained(cell.task, cell.method, cell.labels, cell.seed)
+    for network in LAYOUT.networks(CELLS):
         cost = network.with_suffix(".json")
         receipt.withdraw(LAYOUT.receipt(network), [network, cost])
 
