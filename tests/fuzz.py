@@ -96,7 +96,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
     stage = json.loads(paths[0].read_text())["pretrain"]
     schema.write(cost, StageCost(**stage | {"key": "key", "seed": 0}))
     listed = {paths[0].relative_to(layout.results).as_posix(): hashlib.sha256(paths[0].read_bytes()).hexdigest()}
-    schema.write(bill, Receipt(key="0" * 12, seed=0, records=listed))
+    schema.write(bill, Receipt(key="0" * 12, seed=0, results=listed))
     state, network = folder / "state.safetensors", folder / "network.safetensors"
     checkpoint.save(state, {"network": {"w": torch.ones(3)}, "noise": torch.zeros(2).byte()}, {"step": 3, "curve": {}})
     built = networks.build("conv16-32-fc128", (1, 8, 8), 2, 0)
