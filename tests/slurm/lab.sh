@@ -52,9 +52,12 @@ MinJobAge=300
 KillWait=5
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
 AccountingStorageType=accounting_storage/none
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 NodeName=$host NodeAddr=127.0.0.1 CPUs=8 RealMemory=$memory Gres=gpu:fake:2 State=UNKNOWN
-PartitionName=cpu Nodes=$host Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+PartitionName=cpu Nodes=$host Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO PreemptMode=OFF
 PartitionName=gpu Nodes=$host MaxTime=INFINITE State=UP OverSubscribe=NO
+PartitionName=urgent Nodes=$host MaxTime=INFINITE State=UP OverSubscribe=NO PriorityTier=2
 CONF
     printf 'AutoDetect=off\nNodeName=%s Name=gpu Type=fake File=%s/dev/fakegpu[0-1]\n' "$host" "$1" > "$1/gres.conf"
     printf 'CgroupPlugin=cgroup/v1\nCgroupAutomount=no\n' > "$1/cgroup.conf"

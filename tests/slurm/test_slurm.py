@@ -1,4 +1,4 @@
-"""The built-in task through a real Slurm: killed, short of memory, its driver cancelled; the same bytes in the end.
+"""The built-in task through a real Slurm: killed, preempted, short of memory, driver cancelled; the same bytes at last.
 
 Run with `pytest -m slurm` where `tests/slurm/lab.sh install` succeeds: as root, with Debian's packages.
 """
@@ -86,11 +86,26 @@ class Watch:
         shown = subprocess.run(["scontrol", "--details", "show", "job"], capture_output=True, text=True).stdout
         jobs = [job for job in shown.split("\n\n") if "JobState=RUNNING" in job and "gpu" in job]
         self.devices.append([re.search(r"GRES=gpu\S*\(IDX:([\d,-]+)\)", job).group(1) for job in jobs])
-        for path in (self.folder / "results/checkpoints").rglob("*.lock") if kill else ():
-            if self.killed is None and path.with_suffix(".safetensors").exists():
-                with suppress(OSError, ValueError):
-                    os.kill(json.loads(path.read_text())["pid"], signal.SIGKILL)
-                    self.killed = str(path.relative_to(self.folder / "results/checkpoints").with_suffix(""))
+        for name, pid in self.trainings().items() if kill else ():
+            if self.killed is None:
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+                    self.killed = name
+
+    def trainings(self) -> dict[str, int]:
+        """The pids of the trainings that run and have a checkpoint, by the names of their results."""
+        checkpoints, found = self.folder / "results/checkpoints", {}
+        for lock in checkpoints.rglob("*.lock"):
+            with suppress(OSError, ValueError):
+                pid = json.loads(lock.read_text())["pid"]
+                if lock.with_suffix(".safetensors").exists() and Path(f"/proc/{pid}").exists():
+                    found[str(lock.relative_to(checkpoints).with_suffix(""))] = pid
+        return found
+
+    def resumed_at(self, name: str) -> list[int]:
+        """The steps at which a training that is finished was resumed; nothing until then."""
+        cost = self.folder / "results" / f"{name}.json"
+        return json.loads(cost.read_text())["resumed_at"] if cost.exists() else []
 
 
 def restart_controller(lab: Path, away: float) -> None:
@@ -122,10 +137,16 @@ def test_a_campaign_survives_what_a_cluster_does_to_it(lab, tmp_path_factory):
         folder, "sbatch", "--parsable", "--partition=cpu", "--mem=2000", "--output=driver.log", "--wrap", wrapped
     )
     until(lambda: watch.killed, watch, kill=True)
-    trained, cost = folder / "results/pretrained", folder / "results" / f"{watch.killed}.json"
-    until(lambda: len(list(trained.rglob("*.safetensors"))) >= 4 and cost.exists(), watch)
-    resumed_at = json.loads(cost.read_text())["resumed_at"]
-    assert resumed_at and resumed_at[0] > 0
+    # Somebody with more priority wants both GPUs: Slurm requeues what trains (stopped, so that it does not end before).
+    until(lambda: watch.trainings().keys() - {watch.killed}, watch)
+    preempted = watch.trainings()
+    for pid in preempted.values():
+        os.kill(pid, signal.SIGSTOP)
+    run(folder, "sbatch", "--wait", "--partition=urgent", "--gres=gpu:2", "--output=/dev/null", "--wrap", "true")
+    trained = folder / "results/pretrained"
+    until(lambda: all(map(watch.resumed_at, {watch.killed, *preempted})), watch)
+    assert all(min(watch.resumed_at(name)) > 0 for name in (watch.killed, *preempted))
+    until(lambda: len(list(trained.rglob("*.safetensors"))) >= 4, watch)
     run(folder, "scancel", driver.strip())
     until(lambda: not re.search(rf"^\s*{driver.strip()} ", run(folder, "squeue", "-h"), re.M), watch)
 
