@@ -107,6 +107,8 @@ def main() -> None:
     print(*overview(maps()), sep="\n")
     for campaign in confirmations():
         print(*confirmation(campaign), sep="\n")
+        for key, row in table(campaign, [("lautum", "target_only"), ("lautum_source", "standard")]).items():
+            print(*key, f"{row['mean']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]")
     for task, some in maps().items():
         print(task, *some.sentences(), some.learnt(), some.mechanism(), some.mechanism(some.collapsed()), sep="\n")
 
