@@ -2,6 +2,7 @@
 #   snakemake --profile local                                            the paper's grid on this machine (config/config.yaml)
 #   snakemake --profile local --configfile config/quickstart.yaml        another campaign
 #   snakemake --profile slurm                                            the same on a cluster
+import math
 import shutil
 import threading
 
@@ -33,11 +34,18 @@ onstart:
             "WARNING: this processor has no instructions for bfloat16, which makes precision: bfloat16 ten to twenty times"
             " slower than float32; put `precision: float32` into the task, or run it on another machine"
         )
-    # Otherwise every submission would fail by itself, some seconds apart.
-    if workflow.executor_plugin.name == "slurm" and shutil.which("sbatch") is None:
-        raise WorkflowError(
-            "there is no Slurm on this machine (no command sbatch); run this on a login node, or here with --profile local"
-        )
+    if workflow.executor_plugin.name == "slurm":
+        # Otherwise every submission would fail by itself, some seconds apart.
+        if shutil.which("sbatch") is None:
+            raise WorkflowError(
+                "there is no Slurm on this machine (no command sbatch); run this on a login node, or here with --profile local"
+            )
+        # How long the controller remembers jobs is asked at every look at them. If it is away then, the executor turns to sacct for this look, which never
+        # answers where there is no accounting, and the driver waits for its jobs for ever. So the first answer is kept, and none is none against squeue.
+        import snakemake_executor_plugin_slurm as slurm
+
+        if hasattr(slurm, "get_min_job_age"):
+            slurm.get_min_job_age = first_answer(slurm.get_min_job_age, math.inf)
     # For its limit of 100 starts a second Snakemake looks at all ready jobs again a second after it has looked, for ever, and every job that ends begins one
     # more such round: the driver takes more of the processor with every job. Starting a job takes longer than that limit asks. Any other limit is kept.
     limit = getattr(workflow.scheduler, "job_rate_limiter", None)

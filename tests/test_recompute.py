@@ -457,7 +457,7 @@ def test_what_is_said_of_the_largest_lead_of_all_is_what_was_found_again():
     first_source = recompute.table("largest-mnist", [not_declared[0]])
     both = [row["mean"] for row in (*of_source, *first_source.values())]
     assert all(row["low"] < 0 < row["high"] for row in first_source.values())
-    assert f"neither with source images ({points(min(both))} to {points(max(both))})" in README
+    assert f"source images give {points(min(both))} to {points(max(both))}." in README
 
     mnist = recompute.maps()["MNIST → notMNIST"]
     paired = mnist.differences("lautum", "standard")

@@ -39,8 +39,8 @@ TOY = {
             "methods": {"lautum": {"pretrain": {"rank": 10}}},
         }
     },
-    # Less than a pre-training takes (570 MB): the first attempt is killed, the second asks for twice as much.
-    "resources": {"pretrain": {"mem_mb": 400}},
+    # Less than a pre-training and its Snakemake take (900 MB): the first attempt is killed, the second asks for twice.
+    "resources": {"pretrain": {"mem_mb": 600}},
 }
 
 
@@ -93,13 +93,14 @@ class Watch:
                     self.killed = name
 
     def trainings(self) -> dict[str, int]:
-        """The pids of the trainings that run and have a checkpoint, by the names of their results."""
+        """The pids of the trainings that run and have a checkpoint, by their results' names, less one that was killed."""
         checkpoints, found = self.folder / "results/checkpoints", {}
         for lock in checkpoints.rglob("*.lock"):
             with suppress(OSError, ValueError):
                 pid = json.loads(lock.read_text())["pid"]
-                if lock.with_suffix(".safetensors").exists() and Path(f"/proc/{pid}").exists():
-                    found[str(lock.relative_to(checkpoints).with_suffix(""))] = pid
+                name = str(lock.relative_to(checkpoints).with_suffix(""))
+                if lock.with_suffix(".safetensors").exists() and Path(f"/proc/{pid}").exists() and name != self.killed:
+                    found[name] = pid
         return found
 
     def resumed_at(self, name: str) -> list[int]:
@@ -138,11 +139,14 @@ def test_a_campaign_survives_what_a_cluster_does_to_it(lab, tmp_path_factory):
     )
     until(lambda: watch.killed, watch, kill=True)
     # Somebody with more priority wants both GPUs: Slurm requeues what trains (stopped, so that it does not end before).
-    until(lambda: watch.trainings().keys() - {watch.killed}, watch)
-    preempted = watch.trainings()
+    preempted: dict[str, int] = {}
+    until(lambda: preempted.update(watch.trainings()) or preempted, watch)
     for pid in preempted.values():
         os.kill(pid, signal.SIGSTOP)
-    run(folder, "sbatch", "--wait", "--partition=urgent", "--gres=gpu:2", "--output=/dev/null", "--wrap", "true")
+    both = ("--partition=urgent", "--gres=gpu:2", "--mem=100", "--output=/dev/null", "--wrap", "true")
+    urgent = run(folder, "sbatch", "--parsable", *both).strip()
+    until(lambda: "JobState=COMPLETED" in run(folder, "scontrol", "show", "job", urgent), watch)
+    assert "Restarts=1" in run(folder, "scontrol", "show", "job")
     trained = folder / "results/pretrained"
     until(lambda: all(map(watch.resumed_at, {watch.killed, *preempted})), watch)
     assert all(min(watch.resumed_at(name)) > 0 for name in (watch.killed, *preempted))
@@ -155,14 +159,15 @@ def test_a_campaign_survives_what_a_cluster_does_to_it(lab, tmp_path_factory):
     run(folder, "snakemake", "--unlock", "--configfile", "toy.yaml")
     with open(folder / "second.log", "wb") as log:
         second = subprocess.Popen(SLURM, cwd=folder, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT)
-        until(lambda: "RUNNING" in run(folder, "squeue", "--noheader", "--format=%T"), watch)
+        until(lambda: "has been submitted with SLURM jobid" in (folder / "second.log").read_text(), watch)
         restart_controller(lab, away=60)
         until(lambda: second.poll() is not None, watch, seconds=600)
-    assert second.returncode == 0, (folder / "second.log").read_text()[-5000:]
+    log = (folder / "second.log").read_text()
+    assert second.returncode == 0 and "Falling back to 'sacct'" not in log, log[-5000:]
 
     assert contents(folder) == contents(reference)
     log = (folder / "driver.log").read_text()
-    assert "mem_mb=400" in log and "mem_mb=800" in log
+    assert "mem_mb=600" in log and "mem_mb=1200" in log
     assert any(
         "exceeded memory limit" in path.read_text() for path in (folder / ".snakemake/slurm_logs").rglob("*.log")
     )

@@ -150,6 +150,18 @@ def needs_bfloat16():
     )
 
 
+def first_answer(ask, otherwise):
+    """`ask`, which is asked until it has answered once; its answer is `otherwise` as long as it is None."""
+    answers = []
+
+    def answer():
+        if not answers and (some := ask()) is not None:
+            answers.append(some)
+        return answers[0] if answers else otherwise
+
+    return answer
+
+
 def asked_for_every_job(function):
     """Write down the parameters of a function, for which Snakemake asks every time before it calls it."""
     function.__signature__ = inspect.signature(function)
