@@ -93,7 +93,7 @@ class Watch:
                     self.killed = name
 
     def trainings(self) -> dict[str, int]:
-        """The pids of the trainings that run and have a checkpoint, by their results' names, less one that was killed."""
+        """The pids of the trainings that run and have a checkpoint, by their results' names; none that was killed."""
         checkpoints, found = self.folder / "results/checkpoints", {}
         for lock in checkpoints.rglob("*.lock"):
             with suppress(OSError, ValueError):
