@@ -434,6 +434,15 @@ def test_the_other_profiles_ask_for_what_they_should(finished, tmp_path, profile
     assert expected in pretrain
 
 
+def test_a_scheduler_that_does_not_answer_is_asked_for_half_an_hour_whoever_is_asked():
+    """An attempt may fail at once, and after the last one the executor forgets the jobs and waits for them for ever."""
+    profiles = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "profiles").glob("*/profile.yaml"))]
+    (attempts,) = [profile["slurm-status-attempts"] for profile in profiles if "slurm-status-attempts" in profile]
+    (rate,) = [some for profile in profiles if (some := profile.get("max-status-checks-per-second"))]
+    assert attempts / rate >= 30 * 60
+    assert "asked again for half an hour" in (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+
+
 def grid_tasks():
     config = load(ROOT / "config/config.yaml")
     return [(name, config.tasks[name]) for name in config.grid.tasks]
