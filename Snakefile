@@ -41,7 +41,7 @@ onstart:
                 "there is no Slurm on this machine (no command sbatch); run this on a login node, or here with --profile local"
             )
         # How long the controller remembers jobs is asked at every look at them. If it is away then, the executor turns to sacct for this look, which never
-        # answers where there is no accounting, and the driver waits for its jobs for ever. So the first answer is kept, and none is none against squeue.
+        # answers where there is no accounting, and the driver waits for its jobs for ever. So the first answer is kept, and no answer does not count against squeue.
         import snakemake_executor_plugin_slurm as slurm
 
         if hasattr(slurm, "get_min_job_age"):

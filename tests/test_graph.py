@@ -1,6 +1,7 @@
 """The real graph on a toy campaign: it runs to the end, shares what it can, reruns only what a change touches."""
 
 import json
+import math
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import snakemake_executor_plugin_slurm
 import yaml
 
 from lautum.cli import main
@@ -441,6 +443,19 @@ def test_a_scheduler_that_does_not_answer_is_asked_for_half_an_hour_whoever_is_a
     (rate,) = [some for profile in profiles if (some := profile.get("max-status-checks-per-second"))]
     assert attempts / rate >= 30 * 60
     assert "asked again for half an hour" in (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+
+
+def test_one_answer_of_the_controller_is_kept_and_no_answer_is_asked_for_again():
+    """And the executor asks by the name under which the graph puts this."""
+    looks = snakemake_executor_plugin_slurm.Executor.check_active_jobs
+    assert "get_min_job_age" in looks.__code__.co_names and hasattr(snakemake_executor_plugin_slurm, "get_min_job_age")
+    rules = (ROOT / "workflow/rules/common.smk").read_text(encoding="utf-8")
+    names: dict = {}
+    (function,) = re.findall(r"^def first_answer.*?(?=^\S)", rules, flags=re.M | re.S)
+    exec(function, names)
+    answers = iter([None, 300])
+    asked = names["first_answer"](lambda: next(answers), math.inf)
+    assert [asked(), asked(), asked()] == [math.inf, 300, 300]
 
 
 def grid_tasks():

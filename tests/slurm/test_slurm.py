@@ -39,7 +39,7 @@ TOY = {
             "methods": {"lautum": {"pretrain": {"rank": 10}}},
         }
     },
-    # Less than a pre-training and its Snakemake take (900 MB): the first attempt is killed, the second asks for twice.
+    # Less than a pre-training and its Snakemake take (900 MB): the first attempt is killed, the second has twice.
     "resources": {"pretrain": {"mem_mb": 600}},
 }
 
@@ -160,6 +160,7 @@ def test_a_campaign_survives_what_a_cluster_does_to_it(lab, tmp_path_factory):
     with open(folder / "second.log", "wb") as log:
         second = subprocess.Popen(SLURM, cwd=folder, env=ENVIRONMENT, stdout=log, stderr=subprocess.STDOUT)
         until(lambda: "has been submitted with SLURM jobid" in (folder / "second.log").read_text(), watch)
+        time.sleep(5)  # whatever else is ready is submitted, too, and no status has been asked for yet
         restart_controller(lab, away=60)
         until(lambda: second.poll() is not None, watch, seconds=600)
     log = (folder / "second.log").read_text()
