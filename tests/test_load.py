@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+import committed
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,7 +55,7 @@ def test_differences_are_those_of_the_table(results):
     assert len(pairs) == 12 and set(pairs) == {15}  # four methods, both ways; five seeds and three label counts
 
 
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in ROOT.glob("reports/*/records.csv")))
+@pytest.mark.parametrize("name", [path.parent.name for path in committed.reports("*/records.csv")])
 def test_every_campaign_here_opens_without_its_configuration(name):
     results = lautum.load(ROOT / "reports" / name)
     assert len(results.runs) and len(results.curves)
@@ -85,7 +86,7 @@ def test_every_column_is_described(results, frame):
 
 
 def test_every_quantity_of_the_curves_is_described():
-    columns = {name for path in ROOT.glob("reports/*/curves.csv.gz") for name in pd.read_csv(path, nrows=0).columns}
+    columns = {name for path in committed.reports("*/curves.csv.gz") for name in pd.read_csv(path, nrows=0).columns}
     section = DOCS.split("## `results.curves`")[1]
     assert [name for name in columns if f"`{name}`" not in section] == []
 

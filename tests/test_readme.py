@@ -7,6 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
+import committed
 import pandas as pd
 import pytest
 import recompute_tables
@@ -396,7 +397,7 @@ def test_the_differences_in_the_text_are_those_of_the_records():
 
 
 def test_the_campaigns_are_as_large_as_is_said():
-    trials = [pd.read_csv(path) for path in sorted((ROOT / "reports").glob("tuning-*/trials.csv"))]
+    trials = [pd.read_csv(path) for path in committed.reports("tuning-*/trials.csv")]
     counts = pd.concat(trials).groupby(["task", "method"])["trial"].nunique()
     assert set(counts) == {16} and len(counts) > 8
     paragraphs = [line for line in FINDINGS.splitlines() if "paired seeds" in line]
@@ -595,7 +596,7 @@ def test_what_tuning_is_worth_is_what_the_trials_say():
         assert shows(
             FINDINGS, *(rounded(100 * mnist.mean()[m]) for m in order), *(rounded(100 * mnist.max()[m]) for m in order)
         )
-    cifar = pd.concat(pd.read_csv(path) for path in (ROOT / "reports").glob("tuning-cifar10-cifar100*/trials.csv"))
+    cifar = pd.concat(pd.read_csv(path) for path in committed.reports("tuning-cifar10-cifar100*/trials.csv"))
     cifar = cifar.groupby("method")["first_rung_accuracy"]
     assert shows(
         FINDINGS, *(rounded(100 * cifar.mean()[m]) for m in order), *(rounded(100 * cifar.max()[m]) for m in order)

@@ -6,6 +6,7 @@ import json
 import threading
 from pathlib import Path
 
+import committed
 import numpy as np
 import pandas as pd
 import pytest
@@ -577,7 +578,7 @@ def test_an_ordinary_campaign_is_no_selection():
         selection.write_trials(ROOT / "config/quickstart.yaml")
 
 
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in ROOT.glob("reports/*/records.csv")))
+@pytest.mark.parametrize("name", [path.parent.name for path in committed.reports("*/records.csv")])
 def test_committed_records_are_whole_and_of_the_committed_configuration(name):
     (path,) = (
         ROOT / folder / f"{name}.yaml" for folder in ("config", "examples") if (ROOT / folder / f"{name}.yaml").exists()

@@ -5,6 +5,7 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
+import committed
 import pytest
 
 from lautum.experiment import config
@@ -67,7 +68,7 @@ def test_a_campaign_over_universes(name, tmp_path, monkeypatch):
 
 def test_the_list_of_all_pages(tmp_path):
     loaded = config.load(ROOT / "config/published.yaml")
-    for path in (ROOT / "reports").glob("*/card.json"):
+    for path in committed.reports("*/card.json"):
         (tmp_path / path.parent.name).mkdir()
         shutil.copy(path, tmp_path / path.parent.name)
     index = index_page.write(tmp_path, loaded.campaigns)
@@ -76,7 +77,7 @@ def test_the_list_of_all_pages(tmp_path):
 
 @pytest.mark.parametrize(
     "path",
-    sorted(path for name in ("records.csv", "universes.csv") for path in (ROOT / "reports").glob(f"*/{name}")),
+    [path for name in ("records.csv", "universes.csv") for path in committed.reports(f"*/{name}")],
     ids=lambda path: path.parent.name,
 )
 def test_every_campaign_with_records_is_in_the_list(path):

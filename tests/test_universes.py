@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import committed
 import numpy as np
 import pages
 import pandas as pd
@@ -297,7 +298,7 @@ def recompute_agrees(again: recompute_universes.Universes, report: Path, page: s
 
 
 def test_every_committed_campaign_says_what_other_code_finds_in_its_runs():
-    for path in sorted(ROOT.glob("reports/universes-*/universes.csv")):
+    for path in committed.reports("universes-*/universes.csv"):
         page = (path.parent / "index.html").read_text(encoding="utf-8")
         recompute_agrees(recompute.declared(path), path.parent, page)
 
