@@ -35,16 +35,16 @@ def builtin_data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def forked() -> Iterator[dict[str, str]]:
-    """Variables with which a campaign's jobs are forked from one process that has imported torch (`forking`)."""
+    """Variables with which `snakemake` and its jobs are forked from one process that has imported all (`forking`)."""
     root = Path(__file__).parent
     with tempfile.TemporaryDirectory() as name:
-        command = Path(name) / "lautum"
+        names = ["lautum", "snakemake"]
         paths = [str(root.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-        server = subprocess.Popen([sys.executable, root / "forking.py", name], env=environment)
+        server = subprocess.Popen([sys.executable, root / "forking.py", name, *names], env=environment)
         try:
-            while not command.exists():
-                assert server.poll() is None, "the process that jobs are forked from has ended"
+            while not (Path(name) / names[-1]).exists():
+                assert server.poll() is None, "the process that commands are forked from has ended"
                 time.sleep(0.05)
             yield {"PATH": f"{name}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
         finally:

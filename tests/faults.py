@@ -148,7 +148,8 @@ def main() -> int:
     kinds = KINDS
     command = top / "bin"
     command.mkdir()
-    server = subprocess.Popen([sys.executable, Path(__file__).with_name("forking.py"), command], env=ENVIRONMENT)
+    forks = [sys.executable, Path(__file__).with_name("forking.py"), command, "lautum"]
+    server = subprocess.Popen(forks, env=ENVIRONMENT)
     ENVIRONMENT["PATH"] = f"{command}:{ENVIRONMENT['PATH']}"
     while not (command / "lautum").exists():
         if server.poll() is not None:

@@ -1,15 +1,19 @@
-"""`lautum` for campaigns of many short jobs: each is forked from a process that has imported torch, which takes longer
-than such a job.
+"""Commands that begin at once: for campaigns of many short jobs, each is forked from a process that has imported what
+it needs, which takes longer than such a job.
 
-`python forking.py FOLDER` waits for jobs; FOLDER/lautum is a command in place of `lautum` then. A job is a process of
-its own all the same, with the arguments, folder, variables and files of the command, which ends with its exit code.
+`python forking.py FOLDER lautum snakemake` waits for commands; FOLDER/lautum and FOLDER/snakemake stand for those of
+the environment then. What is forked is a process of its own all the same, with the arguments, folder, variables and
+files of the command, which ends with its exit code. A signal to the command does not reach it.
 """
 
+import atexit
+import importlib
 import json
 import os
 import signal
 import socket
 import sys
+import threading
 import traceback
 from array import array
 from pathlib import Path
@@ -17,7 +21,7 @@ from pathlib import Path
 COMMAND = """#!{python} -ISu
 import json, os, socket, sys
 from array import array
-wanted = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
+wanted = json.dumps([{name!r}, sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({path!r})
     server.sendmsg([len(wanted).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [0, 1, 2]))])
@@ -25,25 +29,34 @@ with socket.socket(socket.AF_UNIX) as server:
     code = server.recv(1)
 sys.exit(code[0] if code else 1)
 """
+MODULES = {
+    "lautum": [
+        "lautum.cli",
+        "lautum.cli.results",
+        "lautum.cli.steps",
+        "lautum.pipeline.cells",
+        "lautum.pipeline.verify",
+        "lautum.report.campaign",
+        "matplotlib.figure",
+        "pandas",
+        "torch",
+    ],
+    "snakemake": ["snakemake.cli", "snakemake.report", "lautum.results.status", "lautum.results.universes"],
+}  # the first has `main`
 
 
-def main(folder: Path) -> None:
-    import matplotlib.figure  # noqa: F401
-    import pandas  # noqa: F401
-    import torch  # noqa: F401
-
-    from lautum.cli import results, steps  # noqa: F401
-    from lautum.pipeline import cells, verify  # noqa: F401
-    from lautum.report import campaign  # noqa: F401
-
+def main(folder: Path, names: list[str]) -> None:
+    for module in (module for name in names for module in MODULES[name]):
+        importlib.import_module(module)
     path = folder / "socket"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen(100)
-        draft = folder / "draft"
-        draft.write_text(COMMAND.format(python=sys.executable, path=str(path)))
-        draft.chmod(0o755)
-        draft.rename(folder / "lautum")
+        for name in names:
+            draft = folder / "draft"
+            draft.write_text(COMMAND.format(python=sys.executable, path=str(path), name=name))
+            draft.chmod(0o755)
+            draft.rename(folder / name)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a child ended
         while True:
             client, _ = server.accept()
@@ -55,9 +68,7 @@ def main(folder: Path) -> None:
 
 
 def serve(client: socket.socket) -> int:
-    """Fork the job and tell its exit code; a signal's as a shell does."""
-    from lautum.cli import main as lautum
-
+    """Fork the process and tell its exit code; a signal's as a shell does."""
     size, received, *_ = client.recvmsg(8, socket.CMSG_LEN(3 * array("i").itemsize))
     files = array("i", received[0][2])
     content = b""
@@ -66,30 +77,41 @@ def serve(client: socket.socket) -> int:
         if not more:  # whoever asked has ended
             return 1
         content += more
-    job = os.fork()
-    if job == 0:
+    process = os.fork()
+    if process == 0:
         client.close()
-        arguments, folder, variables = json.loads(content)
+        name, arguments, folder, variables = json.loads(content)
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(variables)
-        code = 1
-        try:
-            code = lautum(arguments)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    _, status = os.waitpid(job, 0)
+        run(name, arguments)
+    _, status = os.waitpid(process, 0)
     code = os.waitstatus_to_exitcode(status)
     client.sendall(bytes([code if code >= 0 else 128 - code]))
     return 0
 
 
+def run(name: str, arguments: list[str]) -> None:
+    """The command in this process, which ends as one that Python has started: its threads, then its exit functions."""
+    atexit._clear()  # those of the process it is forked from
+    sys.argv[:] = [name, *arguments]
+    code: object = 1
+    try:
+        code = sys.modules[MODULES[name][0]].main(arguments)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

@@ -24,6 +24,7 @@ from lautum.results.jobs import jobs as campaign_jobs
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
+INSTALLED = {"PATH": f"{BIN}:{os.environ['PATH']}"}
 
 TOY = {
     "extends": str(ROOT / "config/config.yaml"),
@@ -40,12 +41,21 @@ TOY = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def commands(forked):
+    """`snakemake` and `lautum` are forked here, which begins at once; where it matters they are those of INSTALLED."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", forked["PATH"])
+        yield
+
+
 def snakemake(folder: Path, *arguments: str, check: bool = True, variables: dict[str, str] | None = None) -> str:
     """Run the project's Snakefile in `folder` on its toy.yaml; returns all output."""
-    command = [str(BIN / "snakemake"), "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), *arguments]
+    command = ["snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), *arguments]
     if "--configfile" not in arguments:
         command += ["--configfile", str(folder / "toy.yaml")]
-    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}"} | (variables or {})
+    environment = os.environ | (variables or {})
+    command[0] = str(shutil.which(command[0], path=environment["PATH"]))
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     output = result.stdout + result.stderr
     assert not check or result.returncode == 0, output[-3000:]
@@ -66,13 +76,13 @@ def changed(**differences) -> dict:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, builtin_data, forked) -> Path:
+def finished(tmp_path_factory, builtin_data) -> Path:
     """A folder in which the toy campaign has run to its end."""
     folder = tmp_path_factory.mktemp("campaign")
     shutil.copytree(builtin_data, folder / "data")
     (folder / "toy.yaml").write_text(yaml.safe_dump(TOY))
     options = ["--cores", "2", "--scheduler", "greedy", "--verbose"]
-    (folder / "driver.log").write_text(snakemake(folder, *options, variables=forked))
+    (folder / "driver.log").write_text(snakemake(folder, *options))
     return folder
 
 
@@ -173,7 +183,7 @@ def test_the_same_campaign_elsewhere_gives_the_same_bytes(finished, tmp_path):
     shutil.copytree(finished / "data", tmp_path / "data")
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
     (receipt,) = (finished / "results/finished-test/digits-letters/lautum").rglob("seed1-*.json")
-    snakemake(tmp_path, "--cores", "1", str(receipt.relative_to(finished)))
+    snakemake(tmp_path, "--cores", "1", str(receipt.relative_to(finished)), variables=INSTALLED)
     (cell,) = (finished / "results/transferred/digits-letters/lautum").rglob("seed1.safetensors")
     target = str(cell.relative_to(finished))
     compared = [
@@ -201,14 +211,14 @@ def test_a_lost_record_is_made_again_alone(finished):
     assert {path: path.stat().st_mtime_ns for path in made} == before
 
 
-def test_a_job_that_begins_again_or_fails_takes_nothing_away_that_was_finished(finished, tmp_path, forked):
+def test_a_job_that_begins_again_or_fails_takes_nothing_away_that_was_finished(finished, tmp_path):
     """As the copy of a job does whose first driver was killed: what it would make may be finished by then."""
     kinds = ("results/pretrained", "results/transferred", "results/evaluated-test")
     before = {path: path.stat().st_mtime_ns for kind in kinds for path in (finished / kind).rglob("*")}
     before |= {path: path.stat().st_mtime_ns for path in (finished / "reports/toy" / name for name in collected.FILES)}
     (tmp_path / "lautum").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "lautum").chmod(0o755)
-    broken = {"PATH": f"{tmp_path}:{BIN}:{os.environ['PATH']}"}
+    broken = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     options = ["--cores", "2", "--scheduler", "greedy"]
     for rule in ("collect", "cells", "pretrain"):
         output = snakemake(finished, *options, "-k", "--retries", "3", "-R", rule, variables=broken, check=False)
@@ -219,17 +229,17 @@ def test_a_job_that_begins_again_or_fails_takes_nothing_away_that_was_finished(f
             asked = sorted({int(value) for value in re.findall(job, output, re.MULTILINE)})
             cells = (1, 2) if (rule, name) == ("cells", "runtime") else (1,)  # in a job
             assert asked == sorted({times * some * asked[0] for times in (1, 2, 3) for some in cells})
-    output = snakemake(finished, *options, "-R", "pretrain", "cells", "collect", variables=forked)
+    output = snakemake(finished, *options, "-R", "pretrain", "cells", "collect")
     assert all(f"rule {rule}:" in output for rule in ("pretrain", "cells", "collect"))
     changed = {path for path in before if path.stat().st_mtime_ns != before[path]}
     assert changed == {finished / "reports/toy" / name for name in collected.FILES}
 
 
-def test_a_pretraining_that_is_lost_or_another_one_is_seen_by_the_next_driver(finished, forked):
+def test_a_pretraining_that_is_lost_or_another_one_is_seen_by_the_next_driver(finished):
     (cost,) = (finished / "results/pretrained/digits-letters/lautum").rglob("seed0.json")
     (receipt,) = (finished / "results/finished-pretrain/digits-letters/lautum").rglob("seed0.json")
     cost.unlink()
-    snakemake(finished, str(receipt.relative_to(finished)), "--cores", "1", variables=forked)
+    snakemake(finished, str(receipt.relative_to(finished)), "--cores", "1")
     assert cost.exists() and "Nothing to be done" in snakemake(finished, "--dry-run")  # the network is the same again
     # Trained elsewhere, say, by a driver that was stopped before its cells.
     whole = receipt.read_text()
@@ -240,14 +250,14 @@ def test_a_pretraining_that_is_lost_or_another_one_is_seen_by_the_next_driver(fi
 
 
 def test_a_page_is_made_anew_when_only_the_configuration_changed_and_the_driver_was_stopped_after_collecting(
-    finished, forked
+    finished,
 ):
     written = (finished / "toy.yaml").read_text()
     (finished / "toy.yaml").write_text(written + "about: Another.\n")
-    snakemake(finished, "results/collected/toy", "--cores", "1", variables=forked)
+    snakemake(finished, "results/collected/toy", "--cores", "1")
     assert "rule report:" in snakemake(finished, "--dry-run")
     (finished / "toy.yaml").write_text(written)
-    snakemake(finished, "--cores", "1", variables=forked)
+    snakemake(finished, "--cores", "1")
 
 
 def test_the_jobs_run_the_package_beside_the_graph_whatever_the_environment_has(tmp_path, builtin_data):
@@ -260,17 +270,17 @@ def test_the_jobs_run_the_package_beside_the_graph_whatever_the_environment_has(
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY | {"extends": "config/config.yaml"}))
     command = [BIN / "snakemake", "--cores", "1", "--configfile", "toy.yaml", "--until", "split"]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    environment |= INSTALLED
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     logs = list((tmp_path / "results/logs/split").rglob("*.log"))
     assert logs and all("another clone" in log.read_text() for log in logs)
 
 
-def test_several_pretrainings_and_their_cells_are_one_job_where_the_configuration_says_so(finished, tmp_path, forked):
+def test_several_pretrainings_and_their_cells_are_one_job_where_the_configuration_says_so(finished, tmp_path):
     shutil.copytree(finished / "data", tmp_path / "data")
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY | {"pretrainings_per_job": 4}))
     options = ["--cores", "2", "--scheduler", "greedy", "--max-jobs-per-timespan", "1/1s"]
-    output = snakemake(tmp_path, *options, "--until", "cells", variables=forked)
+    output = snakemake(tmp_path, *options, "--until", "cells")
     assert "Execute 1 jobs" in output and "Execute 2 jobs" not in output  # a limit that somebody set is kept
     listed = Counter(re.findall(r"^(?:local)?rule (\w+):$", output, flags=re.MULTILINE))
     assert listed == {"split": 2, "cells": 2}  # six pre-trainings, eight cells
@@ -281,9 +291,7 @@ def test_several_pretrainings_and_their_cells_are_one_job_where_the_configuratio
     assert "rule cells:" not in snakemake(tmp_path, "--cores", "1", "--until", "cells")
 
 
-def test_a_campaign_comes_to_its_end_whatever_became_of_its_files_before_they_were_collected(
-    finished, monkeypatch, forked
-):
+def test_a_campaign_comes_to_its_end_whatever_became_of_its_files_before_they_were_collected(finished, monkeypatch):
     """The split that examples are shown of is damaged, and a receipt is of a time to come."""
     grid = {"methods": ["standard"], "seeds": 1}
     (finished / "late.yaml").write_text(yaml.safe_dump(changed(grid=grid) | {"name": "late"}))
@@ -291,22 +299,22 @@ def test_a_campaign_comes_to_its_end_whatever_became_of_its_files_before_they_we
     monkeypatch.chdir(finished)
     layout = Layout(load("late.yaml"))
     (batch,) = layout.batches(layout.cells())
-    snakemake(finished, str(batch.receipt), *options, variables=forked)
+    snakemake(finished, str(batch.receipt), *options)
     split = layout.split("digits-letters", 20, 0)
     whole = split.read_bytes()
     split.write_bytes(whole[:-9])
     future = time.time() + 3e8
     os.utime(batch.receipt, (future, future))
     assert main(["verify", "--config", "late.yaml"]) == 1
-    snakemake(finished, *options, variables=forked)
+    snakemake(finished, *options)
     assert split.read_bytes() == whole
     assert (layout.report / "digits-letters-examples.png").exists() and (layout.report / "index.html").exists()
 
 
-def test_a_grid_of_one_method_has_no_differences_to_draw(finished, forked):
+def test_a_grid_of_one_method_has_no_differences_to_draw(finished):
     (finished / "one.yaml").write_text(yaml.safe_dump(changed(grid={"methods": ["lautum"]}) | {"name": "one"}))
     options = ["--cores", "1", "--configfile", str(finished / "one.yaml")]
-    output = snakemake(finished, *options, variables=forked)
+    output = snakemake(finished, *options)
     assert "\nDone. Open reports/one/index.html\n" in output
     names = {path.name for path in (finished / "reports/one").iterdir()}
     assert "digits-letters-accuracy.png" in names and "digits-letters-differences.png" not in names
@@ -315,24 +323,24 @@ def test_a_grid_of_one_method_has_no_differences_to_draw(finished, forked):
     smaller = changed(grid={"methods": ["lautum"], "seeds": [1]}) | {"name": "one"}
     (finished / "one.yaml").write_text(yaml.safe_dump(smaller))
     collected, log = "results/collected/one", finished / "results/logs/collect/one.log"
-    snakemake(finished, collected, *options, variables=forked)
+    snakemake(finished, collected, *options)
     header, *rows = table.splitlines()
     assert (finished / "reports/one/records.csv").read_text().splitlines() == [header, *reversed(rows)]
     assert "not in results: 1 " in log.read_text()
     # A table that is gone is collected again.
     (finished / "reports/one/records.csv").unlink()
-    snakemake(finished, collected, *options, variables=forked)
+    snakemake(finished, collected, *options)
     assert len((finished / "reports/one/records.csv").read_text().splitlines()) == 2
 
 
-def test_a_search_runs_its_rungs_and_names_its_winners(finished, forked, tmp_path):
+def test_a_search_runs_its_rungs_and_names_its_winners(finished, tmp_path):
     ranges = {"learning_rate": {"low": 1e-4, "high": 1e-2, "source": "chosen: for the test"}}
     search = {"trials": 3, "rungs": [1, 2, 3], "space": {"standard": {"transfer": ranges}}}
     values = changed(grid={"methods": ["standard"], "seeds": [10, 11, 12]}, comparisons=[], search=search)
     values |= {"name": "search", "evaluate": {"part": "validation", "validation_images": 100}}
     (finished / "search.yaml").write_text(yaml.safe_dump(values))
     options = ["--scheduler", "greedy", "--configfile", str(finished / "search.yaml")]
-    output = snakemake(finished, "--cores", "2", *options, "--", "tune", variables=forked)
+    output = snakemake(finished, "--cores", "2", *options, "--", "tune")
     ran = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):$", output, flags=re.MULTILINE))
     assert len(list((finished / "results/evaluated-validation").rglob("*.json"))) == 3 + 1 + 1
     assert ran["pretrain"] == ran["cells"] == 3  # the trials differ in the post-transfer stage only
@@ -342,21 +350,21 @@ def test_a_search_runs_its_rungs_and_names_its_winners(finished, forked, tmp_pat
     # A job that fails does not take away what other configurations extend; without it, it is made again.
     (tmp_path / "lautum").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "lautum").chmod(0o755)
-    broken = {"PATH": f"{tmp_path}:{BIN}:{os.environ['PATH']}"}
+    broken = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     arguments = ["--cores", "1", *options, "--forcerun", "trials", "--", "tune"]
     output = snakemake(finished, *arguments, variables=broken, check=False)
     assert "Error in rule trials" in output and not (finished / "reports/search/index.html").exists()
     winners = (finished / "reports/search/winners.yaml").read_text()
-    snakemake(finished, *arguments, variables=forked)
+    snakemake(finished, *arguments)
     (finished / "reports/search/winners.yaml").unlink()
-    snakemake(finished, "--cores", "1", *options, "--", "tune", variables=forked)
+    snakemake(finished, "--cores", "1", *options, "--", "tune")
     assert (finished / "reports/search/winners.yaml").read_text() == winners
     # A damaged ranking is made again, from the records that are there, and so is the one that rests on it.
     ranking, second = sorted((finished / "reports/search").glob("rung?-*.csv"))
     whole, whole_second = ranking.read_text(), second.read_text()
     ranking.write_text(whole[:40])
     (finished / "reports/search/trials.csv").unlink()
-    output = snakemake(finished, "--cores", "2", *options, "--", "tune", variables=forked)
+    output = snakemake(finished, "--cores", "2", *options, "--", "tune")
     assert f"{ranking.name} is not the ranking of rung 1" in output and "rule cells:" not in output
     assert f"{second.name}: it is now {second.name}.damaged" in output
     assert (ranking.read_text(), second.read_text()) == (whole, whole_second)
@@ -380,12 +388,13 @@ def test_names_that_mean_something_to_a_shell_are_names(tmp_path, builtin_data):
     (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(TOY | {"folders": folders}))
     options = ["--profile", str(ROOT / "profiles/local"), "--configfile", str(tmp_path / f"{name}.yaml")]
     # The cause of a failure is shown, though rules are quiet.
-    output = snakemake(tmp_path, *options, "--until", "prepare", check=False, variables={"LAUTUM_OFFLINE": "/nowhere"})
+    elsewhere = INSTALLED | {"LAUTUM_OFFLINE": "/nowhere"}
+    output = snakemake(tmp_path, *options, "--until", "prepare", check=False, variables=elsewhere)
     assert re.search(
         r"^results .*/logs/prepare/\w+\.log:lautum: error: the offline folder /nowhere does not", output, re.M
     )
     shutil.copytree(builtin_data, tmp_path / "d")
-    output = snakemake(tmp_path, *options, "--until", "split")
+    output = snakemake(tmp_path, *options, "--until", "split", variables=INSTALLED)
     assert "\nDone.\n" in output  # of the page, which was not asked for, nothing is said
     assert {path.name for path in tmp_path.iterdir()} == {".snakemake", "d", folders["results"], f"{name}.yaml"}
     assert len(list((tmp_path / folders["results"] / "splits").rglob("seed?.json"))) == 2
