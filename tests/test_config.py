@@ -115,6 +115,14 @@ def test_a_file_that_two_others_extend_does_not_undo_the_first_of_them(tmp_path)
     assert names == ["config.yaml", "seeds.yaml", "tasks.yaml", "both.yaml"]
 
 
+def test_what_is_extended_may_be_named_by_a_variable_as_folders_may(tmp_path, monkeypatch):
+    monkeypatch.setenv("SUITE", str(ROOT))
+    monkeypatch.setenv("HOME", str(ROOT / "config"))
+    for place in ("$SUITE/config", "${SUITE}/config", "~"):
+        (tmp_path / "mine.yaml").write_text(f"extends: ['{place}/config.yaml']\nname: mine\n")
+        assert config_files.files(tmp_path / "mine.yaml")[0].samefile(ROOT / "config/config.yaml")
+
+
 def test_a_file_wins_over_those_it_extends_wherever_it_is_listed(tmp_path):
     (tmp_path / "few.yaml").write_text(f"extends: {ROOT / 'config/config.yaml'}\ngrid: {{seeds: 3}}\n")
     (tmp_path / "more.yaml").write_text("extends: few.yaml\ngrid: {seeds: 4}\n")
@@ -265,6 +273,8 @@ def test_what_is_wrong_is_named_in_one_line(values, message, tmp_path):
         ("extends: [1]\n", "`extends` is the path of a file, or a list of such, got 1"),
         ("extends: /dev/zero\n", "/dev/zero cannot be read: it is not a file"),
         ("extends: .\n", "cannot be read: it is not a file"),
+        ("extends: [$NO_SUCH/config.yaml]\n", "mine.yaml: extends: path .* has no variable .NO_SUCH; write the path out"),
+        ("extends: ~no-such-user/c.yaml\n", "mine.yaml: extends: path .* has no such user; write the path out"),
         (f"extends: {'x' * 300}\n", "cannot be read: File name too long"),
         ('extends: "a\\0"\n', "a control character is not allowed"),
     ],

@@ -30,7 +30,7 @@ def walk(tmp_path_factory, forked) -> tuple[Path, str]:
             assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
             output += ran.stdout + ran.stderr
         elif file := re.match(r"# (\S+\.\w+)\n", text):
-            (folder / file[1]).write_text(text.replace("$SUITE", str(ROOT)))
+            (folder / file[1]).write_text(text)
     return folder, output
 
 

@@ -431,7 +431,7 @@ def test_what_is_said_of_the_largest_lead_of_all_is_what_was_found_again():
     (low, high), paper = recompute_tables.interval(of_seeds), points(np.mean([row["paper"] for row in leads]))
     average = f"{points(of_seeds.mean())} [{points(low)}, {points(high)}]"
     assert f"the mean is {average}, the paper's {paper} (this mean was not declared)" in told
-    assert f"a passing lead near them**, {average} on average after 200 steps (the paper: {paper})." in README
+    assert f"a short-lived lead near them**, {average} on average after 200 steps (the paper: {paper})." in README
     first, second, third = (f"[{points(low)}, {points(high)}]" for low, high in images)
     assert f"{first}, {second} and {third}: more than half" in told
     worse = [row["mean"] for row in of["lautum", "lautum_source"]]

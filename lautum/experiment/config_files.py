@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lautum.errors import LautumError
 from lautum.experiment import yaml_reader
+from lautum.experiment.fields import filled_in
 from lautum.objectives.settings import SOURCES
 
 MOST_FILES = 100  # that a configuration may consist of
@@ -135,10 +136,15 @@ def _read(path: Path) -> list[tuple[Path, dict]]:
 def _bases(path: Path, values: dict) -> list[Path]:
     bases = values.get("extends", ())
     bases = bases if isinstance(bases, tuple) else (bases,)
+    found = []
     for base in bases:
         if not (isinstance(base, str) and base):
             raise LautumError(f"{path}: `extends` is the path of a file, or a list of such, got {base!r}")
-    return [path.parent / base for base in bases]
+        try:
+            found.append(path.parent / filled_in(base))
+        except ValueError as error:
+            raise LautumError(f"{path}: extends: {error}") from None
+    return found
 
 
 def _parse(path: Path) -> dict:

@@ -27,12 +27,17 @@ def _campaign(value: str) -> str:
     return value
 
 
-def _path(value: str) -> str:
-    """A path with `~` and `$NAME` replaced by what they stand for."""
+def filled_in(value: str) -> str:
+    """A path with `~` and `$NAME` replaced by what they stand for; raises ValueError where they stand for nothing."""
     path = os.path.expandvars(os.path.expanduser(value))
     if path.startswith("~") or (unknown := VARIABLE.search(path)):
         what = "has no such user" if path.startswith("~") else f"has no variable {unknown[0]}"
         raise ValueError(f"path {value!r}: this machine {what}; write the path out")
+    return path
+
+
+def _path(value: str) -> str:
+    path = filled_in(value)
     if not path or path.startswith("-") or not path.isprintable() or set("{}") & set(path):
         raise ValueError(f"path {value!r} must not be empty, begin with '-', or hold braces or control characters")
     if any(len(part.encode()) > 255 for part in path.split("/")) or len(path.encode()) > 1000:
