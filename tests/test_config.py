@@ -273,7 +273,10 @@ def test_what_is_wrong_is_named_in_one_line(values, message, tmp_path):
         ("extends: [1]\n", "`extends` is the path of a file, or a list of such, got 1"),
         ("extends: /dev/zero\n", "/dev/zero cannot be read: it is not a file"),
         ("extends: .\n", "cannot be read: it is not a file"),
-        ("extends: [$NO_SUCH/config.yaml]\n", "mine.yaml: extends: path .* has no variable .NO_SUCH; write the path out"),
+        (
+            "extends: [$NO_SUCH/config.yaml]\n",
+            "mine.yaml: extends: path .* has no variable .NO_SUCH; write the path out",
+        ),
         ("extends: ~no-such-user/c.yaml\n", "mine.yaml: extends: path .* has no such user; write the path out"),
         (f"extends: {'x' * 300}\n", "cannot be read: File name too long"),
         ('extends: "a\\0"\n', "a control character is not allowed"),

@@ -221,7 +221,9 @@ def test_the_result_in_the_readme_is_that_of_the_records():
     assert ahead.value_counts().to_dict() == {"temporal_ensembling": 11, "lautum": 3}
     again = found.loc[ahead == "lautum", ["task", "baseline", "labels"]]
     assert {*again.itertuples(index=False, name=None)} == of_lautum
-    told = "fourteen of all 30 are: eleven with Temporal Ensembling ahead, and three with Lautum ahead, of Standard at 100"
+    told = (
+        "fourteen of all 30 are: eleven with Temporal Ensembling ahead, and three with Lautum ahead, of Standard at 100"
+    )
     assert f"{told} labels and of Mk-MMD at 50 and 100." in FINDINGS
 
 

@@ -18,9 +18,9 @@ from lautum.errors import LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 from lautum.files import sha256_of_arrays, sha256_of_file, write_arrays, write_json, write_text
-from lautum.pipeline import locks
+from lautum.pipeline import locks, run_record
 from lautum.pipeline.run_record import RunRecord
-from lautum.results import collected, records, selection, sums
+from lautum.results import collected, csv_files, records, selection, sums
 
 ROOT = Path(__file__).parent.parent
 
@@ -562,6 +562,38 @@ def test_the_trial_with_the_highest_mean_is_selected(campaign):
     assert table["selected"].to_dict() == {"slow": False, "fast": True}
     assert set(table["method"]) == {"standard"}
     assert table.loc["fast", "settings"] == "transfer.learning_rate 0.01"
+
+
+def test_names_that_look_like_numbers_are_names(tmp_path):
+    """Of a task and of two methods that would be one number."""
+    text = TRIALS.format(root=ROOT, folder=tmp_path).replace("slow", "'1.10'").replace("fast", "'1.1'")
+    text = (
+        text.replace("digits-letters", "'2019'")
+        + "    source: digits\n    target: letters\n    network: conv16-32-fc128\n"
+    )
+    write_text(tmp_path / "trial.yaml", text)
+    layout = Layout(config.load(tmp_path / "trial.yaml"))
+    for cell, correct in zip(layout.cells(), (9, 3, 7, 7), strict=True):
+        write_record(layout, cell, correct)
+    assert records.collect(layout).missing == []
+    remove(layout, layout.cells()[0])
+    assert records.collect(layout).kept == layout.cells()[:1]  # found again in the table
+    read = records.read(layout, layout.cells())
+    assert collected.cells_of(read.runs) == layout.cells()
+    assert set(read.curves["task"]) == {"2019"} and {"1.10", "1.1"} <= set(read.curves["methods"])
+    table = selection.read_trials(selection.write_trials(tmp_path / "trial.yaml")[0])
+    assert table[["task", "trial"]].to_numpy().tolist() == [["2019", "1.10"], ["2019", "1.1"]]
+
+
+def test_every_text_of_a_run_is_read_as_text():
+    """Whatever column is added: it is among the numbers or the texts."""
+    for columns, numbers in (
+        (run_record.COLUMNS, collected.NUMBERS),
+        (collected.CURVE_AXES, ["labels", "seed", "step"]),
+    ):
+        assert {*columns} - {*numbers} == {*columns} & {*csv_files.TEXT}
+    table = pd.read_csv(ROOT / "reports/universes-mnist/universes.csv", nrows=5)
+    assert {name for name in table if not pd.api.types.is_numeric_dtype(table[name])} <= {*csv_files.TEXT}
 
 
 def test_an_unfinished_selection_is_refused(campaign):

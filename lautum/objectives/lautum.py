@@ -29,7 +29,11 @@ class Settings(source_only.Settings):
         ge=0,
     )
     rank: int = setting(
-        50, "principal components", "chosen: bias r K / (2 n_eff) stays below 0.01 nats", "kept input dimensions r", ge=1
+        50,
+        "principal components",
+        "chosen: bias r K / (2 n_eff) stays below 0.01 nats",
+        "kept input dimensions r",
+        ge=1,
     )
     decay: float = setting(
         0.99, "per step", "chosen: averages about 200 batches", "EMA weight of the past, alpha", ge=0, lt=1

@@ -11,7 +11,7 @@ docs/results.md describes every column.
 
 import json
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -128,7 +128,7 @@ def load(folder: Path | str, cells: Iterable[Cell] | None = None, remedy: str = 
     if (folder / "universes.csv").exists():
         raise LautumError(f"{folder} is a campaign over universes: its runs are in universes.csv, see docs/results.md")
     runs = read_runs(folder, remedy)
-    curves = read_csv(folder / "curves.csv.gz", CURVE_AXES, ["seed", "step"], remedy, {"labels": str})
+    curves = read_csv(folder / "curves.csv.gz", CURVE_AXES, ["seed", "step"], remedy, ["labels"])
     if cells is not None:
         named = set(cells)
         runs = runs[[cell in named for cell in cells_of(runs)]].reset_index(drop=True)
@@ -191,8 +191,7 @@ def read_runs(folder: Path, remedy: str = REMEDY) -> pd.DataFrame:
     """The runs alone, which is quick. Raises LautumError when there are none, with `remedy` as the advice."""
     if not folder.exists() and (others := [path.parent.name for path in folder.parent.glob("*/records.csv")]):
         raise LautumError(f"{folder} does not exist{nearest(folder.name, sorted(others))}")
-    texts: dict[Hashable, type] = {"key": str, "settings": str, "commit": str}
-    return read_csv(folder / "records.csv", run_record.COLUMNS, NUMBERS, remedy, texts)
+    return read_csv(folder / "records.csv", run_record.COLUMNS, NUMBERS, remedy)
 
 
 def require_comparable(runs: pd.DataFrame, remedy: str) -> None:
@@ -208,7 +207,7 @@ def summary(folder: Path) -> dict:
     """What a campaign's records hold, in words: one row of the report's list of campaigns."""
     universes = folder / "universes.csv"
     if universes.exists():  # which are always of the test images
-        runs = read_csv(universes, ["task", "arm", "seed", "commit"], ["seed"], REMEDY, {"commit": str})
+        runs = read_csv(universes, ["task", "arm", "seed", "commit"], ["seed"], REMEDY)
         runs = runs.rename(columns={"arm": "method"}).assign(part="test")
     elif (folder / "records.csv").exists():
         runs = read_runs(folder)

@@ -24,6 +24,12 @@ WHOLE = {
     "rung",
     "universe",
 }  # columns of whole numbers
+# Columns of text, which may look like a number: a task may be called 2019, a method 1.10, a hash is 12345e67.
+TEXT = (
+    "task source target method methods arm trial stage pretrain_objective transfer_objective key settings data "
+    "predictions part device cpu python torch commit "
+    "split_sha256 source_train_sha256 target_train_sha256 target_eval_sha256 predictions_sha256"
+).split()
 UNREADABLE = (
     pd.errors.ParserError,
     pd.errors.EmptyDataError,
@@ -35,13 +41,16 @@ UNREADABLE = (
 
 
 def read_csv(
-    path: Path, columns: Sequence[str], numbers: Sequence[str], remedy: str, types: dict[Hashable, type] | None = None
+    path: Path, columns: Sequence[str], numbers: Sequence[str], remedy: str, texts: Sequence[str] = ()
 ) -> pd.DataFrame:
     """A table that a step of the graph wrote: with at least `columns` and `numbers`, which hold nothing else.
+
+    Those of TEXT, and `texts`, are text.
 
     Raises LautumError, with `remedy` as the advice, when it is missing or something else.
     """
     sums.require_unaltered(path, remedy)
+    types: dict[Hashable, type] = dict.fromkeys([*TEXT, *texts], str)
     try:
         content = gzip.decompress(read_bytes(path, remedy)) if path.suffix == ".gz" else read_bytes(path, remedy)
         table = pd.read_csv(io.BytesIO(content), dtype=types, keep_default_na=False, na_values=[""])

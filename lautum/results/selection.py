@@ -152,9 +152,7 @@ def write_trials(path: Path | str) -> tuple[Path, Path]:
 def read_trials(path: Path | str) -> pd.DataFrame:
     """What `write_trials` wrote. Raises LautumError when it is missing or something else."""
     remedy = "run `lautum trials` with the selection it comes from, or drop it from `trials` in the configuration"
-    table = read_csv(
-        Path(path), COLUMNS, ["accuracy", "runs", "first_rung_accuracy", "n_images", "rung"], remedy, {"settings": str}
-    )
+    table = read_csv(Path(path), COLUMNS, ["accuracy", "runs", "first_rung_accuracy", "n_images", "rung"], remedy)
     if table["selected"].dtype != bool:
         raise LautumError(f"{path} holds other things than True and False in column selected; {remedy}")
     return table.fillna({"settings": ""})

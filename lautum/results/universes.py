@@ -97,8 +97,7 @@ def read(layout: Layout) -> pd.DataFrame:
 def _table(path: Path, remedy: str = REMEDY) -> pd.DataFrame:
     """The file, of whatever runs it has."""
     numbers = ["universe", "labels", "seed", "n_images", "correct", "source_accuracy", "logit_scale", "clipped_share"]
-    texts: dict[Any, type] = {name: str for name in ("settings", "data", "predictions", "commit")}
-    table = read_csv(path, COLUMNS, numbers, remedy, texts)
+    table = read_csv(path, COLUMNS, numbers, remedy)
     for name in (name for name in table if str(name).startswith("after_")):
         counts = pd.to_numeric(table[name], errors="coerce")
         wrong = table[name].notna() & ~(counts.between(0, table["n_images"]) & (counts % 1 == 0))
