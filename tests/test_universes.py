@@ -114,13 +114,35 @@ def test_some_methods_are_run_in_some_universes_and_the_reference_with_more_seed
 
 
 @pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"transfer": {"labelled_epochs": 30}}, "method standard-u00: transfer.labelled_epochs: .* set transfer.steps"),
+        (
+            {"methods": {"lautum": {"transfer": {"steps": 90}}}},
+            r"transfer.steps must be the same for all methods .*, got \d+ \(standard-u00\), 90 \(lautum-u00\)",
+        ),
+    ],
+)
+def test_stages_that_are_not_of_one_length_in_steps_are_refused(tmp_path, settings, message):
+    values = {"extends": str(ROOT / "config/config.yaml"), "name": "toy", "universes": UNIVERSES}
+    values |= {"grid": {"tasks": ["mnist-notmnist-small"], "methods": ["standard", "lautum"], "seeds": [4, 5]}}
+    values |= {"comparisons": [["lautum", "standard"]], "tasks": {"mnist-notmnist-small": settings}}
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(LautumError, match=message):
+        config.load(tmp_path / "toy.yaml")
+    # The settings of one universe are an ordinary campaign's, whose methods may differ.
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(values | {"universes": UNIVERSES | {"only": 0}}))
+    assert config.load(tmp_path / "toy.yaml").universes is None
+
+
+@pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"count": 0}, "universes.count"),
         ({"count": 10_000}, "universes.count"),
         (
-            {"nearness": NEAR | {"method": "standart"}},
-            "unknown method in universes.nearness 'standart'; did",
+            {"nearness": NEAR | {"method": "lautum"}},
+            r"universes.nearness.method: Input should be 'standard', got 'lautum'",
         ),
         ({"only": 6}, "only must be one of the universes, 0 to 5, got 6"),
         ({"only": "nearest"}, "universes.only"),
@@ -312,6 +334,34 @@ def test_the_page_of_a_beginning_has_no_hole(finished, declared):
     html = universes_page.write_all(declared, "declared.yaml").read_text(encoding="utf-8")
     assert f"{finished} of 24 declared universes" in html
     pages.Page(html).require_accessible()
+
+
+def test_where_the_lead_is_the_same_everywhere_no_share_is_written(small):
+    layout = small(count=6)
+    made_of(layout)
+    universes.collect(layout)
+    table = universes.read(layout).drop(columns=["after_15", "after_30"])
+    table.loc[table["arm"] == "lautum", "correct"] = 400
+    analysis = multiverse.Analysis(layout.config.universes, [CLAIM], {}, universes.long(layout, table), table)
+    assert analysis.decomposition["share"].isna().all()
+    assert analysis._decides() == "What is finished does not tell which choice decides."
+
+
+def test_methods_without_a_common_universe_are_not_compared_yet(small):
+    small()
+    values = yaml.safe_load(Path("small.yaml").read_text())
+    values |= {"comparisons": [[*CLAIM], ["lautum_source", "target_only"]]}
+    values |= {"universes": {"count": 8, "every": {"lautum_source": 4, "target_only": 6}}}
+    Path("small.yaml").write_text(yaml.safe_dump(values))
+    layout = Layout(config.load("small.yaml"))
+    made_of(layout)
+    path = universes.collect(layout).path
+    assert multiverse.Analysis.of(layout).comparisons == [CLAIM, ("lautum_source", "target_only")]
+    table = pd.read_csv(path, dtype={"commit": str})
+    table[table["universe"] > 1].to_csv(path, index=False)  # a run diverged in the first block
+    path.with_name("SHA256SUMS").unlink()
+    assert multiverse.Analysis.of(layout).comparisons == [CLAIM]
+    pages.Page(universes_page.write_all(layout, "small.yaml").read_text(encoding="utf-8")).require_accessible()
 
 
 def test_a_universe_with_a_missing_run_is_left_out_and_said(declared):

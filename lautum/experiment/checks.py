@@ -62,6 +62,30 @@ def require_consistent(config, task: str, method: str) -> None:
             )
 
 
+def require_one_length(config) -> None:
+    """Refuse a `Config` over universes whose post-transfer stages differ in steps; raises ValueError.
+
+    Its budgets are steps that all methods were trained for. A method without steps, whose stage is measured in passes
+    over all images, has the longest of them.
+    """
+    (task,) = config.grid.tasks
+    lengths: dict[int, str] = {}
+    for method in config.grid.methods:
+        transfer = config.transfer_settings(task, method)
+        if getattr(transfer, "labelled_epochs", None) is not None:
+            raise ValueError(
+                f"tasks.{task}, method {method}: transfer.labelled_epochs: universes are compared after numbers of "
+                "steps; set transfer.steps"
+            )
+        if hasattr(transfer, "steps"):
+            lengths.setdefault(transfer.steps, method)
+    if len(lengths) > 1:
+        found = ", ".join(f"{steps} ({method})" for steps, method in lengths.items())
+        raise ValueError(
+            f"tasks.{task}: transfer.steps must be the same for all methods of a campaign over universes, got {found}"
+        )
+
+
 def require_stage_keys(stage: str, values: dict, schemas: Iterable[type[StageSettings]]) -> None:
     """Refuse, for all methods of a task, a setting that no objective of the stage has; raises ValueError."""
     allowed = dict.fromkeys(key for schema in schemas for key in schema.model_fields)

@@ -15,7 +15,7 @@ from lautum.experiment import catalogue, config_files
 from lautum.experiment import search as searching
 from lautum.experiment import universes as multiverse
 from lautum.experiment.catalogue import Catalogue
-from lautum.experiment.checks import require_consistent
+from lautum.experiment.checks import require_consistent, require_one_length
 from lautum.experiment.declared import Declared
 from lautum.experiment.definitions import Method, Task
 from lautum.experiment.fields import Campaign, FilePath, Name, Names, Seeds
@@ -140,6 +140,8 @@ class Config(Strict):
                 except ValidationError as error:
                     raise ValueError(f"tasks.{task}, method {method}: {first_complaint(error)}") from None
                 require_consistent(self, task, method)
+        if self.universes:
+            require_one_length(self)
         return self
 
     def seeds(self, task: str) -> tuple[int, ...]:

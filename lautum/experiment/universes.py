@@ -88,7 +88,7 @@ class Factor(Strict):
 class Nearness(Strict):
     """With which runs it is judged how near a universe is to the paper: not with those that its gain is taken from."""
 
-    method: str
+    method: Literal["standard"]  # that of the paper's that everybody has, with nothing of its own to choose
     seeds: Seeds
 
 

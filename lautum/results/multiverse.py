@@ -41,8 +41,10 @@ class Analysis:
             for labels in task.label_counts
         }
         table = universes.complete(layout, universes.read(layout))
-        made = [pair for pair in config.comparisons if set(pair) <= set(table["arm"])]
-        return cls(config.universes, made, figures, universes.long(layout, table), table)
+        runs = universes.long(layout, table)
+        # Two methods that are not run in every universe may have none in common yet.
+        made = [pair for pair in config.comparisons if not specifications.differences(runs, *pair).empty]
+        return cls(config.universes, made, figures, runs, table)
 
     @property
     def count(self) -> int:
@@ -216,6 +218,8 @@ class Analysis:
         if unclear and not first["share"] > (1 - table["not explained"]) / 2:
             choices = self.table["universe"].floordiv(self.design.crossed).nunique()
             between, within = table[specifications.BETWEEN], table[specifications.WITHIN]
+            if choices == 1 or np.isnan(between):  # the lead may be the same everywhere
+                return "What is finished does not tell which choice decides."
             return (
                 f"{choices} ways of pre-training do not tell which choice decides: {between:.0%} of the variance lies "
                 f"between them, {within:.0%} between the post-transfer choices within them."
