@@ -9,6 +9,8 @@ import pytest
 import synthetic
 from pages import Page
 
+from lautum.experiment import config
+from lautum.experiment.layout import Layout
 from lautum.report import (
     answers,
     campaign_page,
@@ -22,6 +24,7 @@ from lautum.report import (
     tables,
     training_figures,
 )
+from lautum.report import campaign as campaigns
 from lautum.report.page import Section
 
 ROOT = Path(__file__).parent.parent
@@ -87,7 +90,7 @@ def test_the_top_of_the_page_answers(shown):
     assert "does Lautum reach a higher test accuracy than Standard, TE, Mk-MMD or mutual_information" in top
     assert "MNIST → notMNIST (10,000): Lautum is better than Standard at" in top and "points on average" in top
     assert "digits → letters: Lautum is" in top
-    assert re.search(r"Of the paper’s 3 orders: \d", top)
+    assert re.search(r"Of the 3 of the paper’s orders that are compared: \d", top)
     assert "In the paper MNIST → notMNIST (10,000) digits → letters Lautum > Standard" in top
     before = shown.html[: shown.html.index(">Contents<")]
     assert before.count("<svg") == 1
@@ -172,6 +175,20 @@ def test_data_environment_and_hyperparameters(shown):
     assert "No search for hyper-parameters belongs to this experiment." in shown.text
 
 
+def test_of_what_was_tried_for_other_tasks_nothing_is_shown(tmp_path, monkeypatch):
+    """A configuration that docs/data.md names: one task of a campaign of two."""
+    monkeypatch.chdir(ROOT)
+    text = f"extends: {ROOT}/config/published.yaml\nname: one\ngrid: {{tasks: [cifar10-cifar100]}}\n"
+    (tmp_path / "one.yaml").write_text(text)
+    layout = Layout(config.load(tmp_path / "one.yaml"))
+    shown = campaigns.trials(layout)
+    tasks = {path: set(pd.read_csv(path)["task"]) for path in layout.config.trials}
+    assert {task for some in tasks.values() for task in some} == {"mnist-notmnist10k", "cifar10-cifar100"}
+    wanted = {path for path, some in tasks.items() if "cifar10-cifar100" in some}
+    assert {str(Path(layout.report, folder, "trials.csv").resolve().relative_to(ROOT)) for folder in shown} == wanted
+    assert {task for table in shown.values() for task in table["task"]} == {"cifar10-cifar100"}
+
+
 def test_trials_are_shown_with_the_campaign_that_they_chose_for(tmp_path):
     trials = pd.DataFrame(
         {
@@ -237,9 +254,11 @@ def test_findings_say_no_more_than_interval_and_test():
         "A → B: Lautum is better than entropy at 50 labels and at 500 labels (not significant after Holm’s "
         "correction), worse than it at 100 labels, practically equivalent to it at 200 labels (within 2 points) and "
         "neither told apart from it nor shown to be equivalent at 900 labels, +0.8 points on average (in the paper "
-        "+14.0). Of the paper’s 4 orders: 2 unresolved (1 of them practically equivalent at every number of labels), "
-        "2 contradicted."
+        "+14.0). Of the 4 of the paper’s orders that are compared: 2 unresolved (1 of them practically equivalent at "
+        "every number of labels), 2 contradicted."
     )
+    unknown = claims.assign(verdict="unknown")
+    assert answers.sentence(rows, unknown, "A → B").endswith("orders that are compared: 4 not known yet.")
     assert answers.question(rows) == (
         "With few labelled target images, does Lautum reach a higher test accuracy than entropy, as the paper reports?"
     )

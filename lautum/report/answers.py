@@ -88,7 +88,9 @@ def sentence(differences: pd.DataFrame, claims: pd.DataFrame, transfer: str) -> 
                 found.append(f"{count} {LOOKS[word][0]}")
                 if word == statistics.UNRESOLVED and everywhere:
                     found[-1] += f" ({everywhere} of them {EQUIVALENT} at every number of labels)"
-        text += f". Of the paper’s {len(claims)} orders: {', '.join(found)}"
+        if count := int((claims["verdict"] == statistics.UNKNOWN).sum()):
+            found.append(f"{count} not known yet")
+        text += f". Of the {len(claims)} of the paper’s orders that are compared: {', '.join(found)}"
     return text + "."
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from lautum.errors import LautumError
@@ -43,6 +44,21 @@ def draw(layout: Layout, results: Results, expected: list[Run], built: Mapping[s
     return drawn | training_figures.build_figures(runs, results, transfers, pair)
 
 
+def trials(layout: Layout) -> dict[str, pd.DataFrame]:
+    """What was tried for the tasks of the grid, of each search by its folder, seen from the report's.
+
+    A configuration that extends another has the searches for all tasks of that one.
+    """
+    found = {}
+    for path in (Path(path) for path in layout.config.trials):
+        if path.exists():
+            tried = selection.read_trials(path)
+            tried = tried[tried["task"].isin(layout.config.grid.tasks)]
+            if len(tried):
+                found[os.path.relpath(path.parent, layout.report)] = tried
+    return found
+
+
 def write(layout: Layout, path: Path | str) -> Path:
     """Write everything, of the configuration in the file `path`; returns the path of the page.
 
@@ -52,7 +68,6 @@ def write(layout: Layout, path: Path | str) -> Path:
     tables.write_tables(built, layout.report)
     drawn = draw(layout, results, expected, built)
     style.write(drawn, layout.report)
-    trials = [Path(trial) for trial in layout.config.trials]
     made = Campaign(
         name=layout.config.name,
         about=layout.config.about,
@@ -63,12 +78,8 @@ def write(layout: Layout, path: Path | str) -> Path:
         tasks=layout.config.tasks,
         methods={name: method.about for name, method in layout.config.methods.items()},
         hyperparameters=config.hyper_parameters(path),
-        trials={
-            os.path.relpath(trial.parent, layout.report): selection.read_trials(trial)
-            for trial in trials
-            if trial.exists()
-        },
-        trials_missing=[str(trial) for trial in trials if not trial.exists()],
+        trials=trials(layout),
+        trials_missing=[path for path in layout.config.trials if not Path(path).exists()],
         campaigns=[collected.summary(layout.report.parent / name) for name in layout.config.campaigns],
     )
     page = campaign_page.write(layout.report, made)

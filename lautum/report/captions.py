@@ -21,7 +21,8 @@ CAPTIONS = {
     "difference lies outside the 95 % prediction interval for the difference in one further seed, agrees if inside one "
     "no wider than the range of the paper's figures at that number of labels, else too uncertain. The paper does not "
     "say of how many runs its figures are; of several, that interval is too wide.",
-    "claims": "The orders of the paper’s table of a task, at every number of labels; its text claims those of Lautum. "
+    "claims": "The orders of the paper’s table of a task, at every number of labels that was run; its text claims "
+    "those of Lautum. "
     "An order is contradicted if it is at one of them, reproduced if it is at all, else consistent but unresolved; in "
     "brackets, at how many. The intervals are those of the paired differences, 95 % each, not adjusted for their "
     "number. Practically zero: at how many of the unresolved ones the two are practically equivalent, and the "
