@@ -88,8 +88,8 @@ def _card(campaign: Campaign, sentences: list[str], transfers: Mapping[str, str]
             for (method, baseline), rows in claims.groupby(["method", "baseline"], sort=False)
         ]
         caption = "The paper’s orders, over all numbers of labels that were run; in brackets, at how many each is "
-        caption += "reproduced. Unresolved: consistent with what was measured, but so is the opposite. ≈: at how many the two are "
-        caption += "practically equivalent instead, within a margin that is named below."
+        caption += "reproduced. Unresolved: consistent with what was measured, but so is the opposite. ≈: at how many "
+        caption += "the two are practically equivalent instead, within a margin that is named below."
         pieces.append(page.table(["In the paper", *transfers.values()], rows, caption))
     without = differences[differences["paper"].isna()]
     if len(without):
