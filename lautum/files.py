@@ -128,6 +128,13 @@ def packed_json(value) -> bytes:
     return f"{json.dumps(value, indent=1, sort_keys=True, allow_nan=False)}\n".encode()
 
 
+def gzipped(content: bytes) -> bytes:
+    """Compressed, to the same bytes by every Python: without a time, and as on Unix (3.13 calls it unknown)."""
+    compressed = bytearray(gzip.compress(content, mtime=0))
+    compressed[9] = 3
+    return bytes(compressed)
+
+
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: object) -> None:
     """Write named arrays and JSON-serialisable metadata as one safetensors file, compressed if its name ends in .gz.
 
@@ -135,7 +142,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: object)
     `read_arrays` noticing.
     """
     content = packed(arrays, metadata)
-    write_bytes(path, gzip.compress(content, mtime=0) if Path(path).suffix == ".gz" else content)
+    write_bytes(path, gzipped(content) if Path(path).suffix == ".gz" else content)
 
 
 def packed(arrays: Mapping[str, np.ndarray], metadata: object) -> bytes:

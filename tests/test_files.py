@@ -3,6 +3,7 @@
 import builtins
 import errno
 import fcntl
+import gzip
 import io
 import os
 import signal
@@ -152,6 +153,15 @@ def test_a_folder_that_another_job_makes_at_the_same_moment_is_no_obstacle(tmp_p
     require_folder(folder)
     write_text(folder / "first.txt", "whole")
     assert (folder / "first.txt").read_text(encoding="utf-8") == "whole"
+
+
+def test_what_is_compressed_has_the_same_bytes_on_every_python(monkeypatch):
+    content = bytes(range(256)) * 9
+    here = files.gzipped(content)
+    assert gzip.decompress(here) == content and here[:4] + here[8:10] == b"\x1f\x8b\x08\0\x02\x03"
+    newer = gzip.compress(content, mtime=0)
+    monkeypatch.setattr(gzip, "compress", lambda content, mtime: newer[:9] + b"\xff" + newer[10:])
+    assert files.gzipped(content) == here
 
 
 @pytest.mark.parametrize("kind", ["image", "array", "idx", "cifar", "notmnist"])

@@ -31,7 +31,7 @@ from lautum.data.transforms import InputTransform
 from lautum.errors import Damaged, LautumError
 from lautum.files import read_arrays
 from lautum.objectives import PRETRAIN, TRANSFER, supervised
-from lautum.objectives.settings import keyed
+from lautum.objectives.settings import keyed, setting
 from lautum.pipeline import run_record
 from lautum.pipeline.evaluate import evaluate
 from lautum.pipeline.run_record import RunRecord
@@ -143,11 +143,20 @@ def test_unit_scaling_is_a_division_by_255():
 
 def test_settings_that_came_later_leave_the_keys_of_earlier_results_alone():
     for schema in (PRETRAIN | TRANSFER).values():
-        later = {name for name, field in schema.model_fields.items() if "later" in field.json_schema_extra}
+        later = {name for name, field in schema.model_fields.items() if "silent" in field.json_schema_extra}
         assert {"optimiser", "momentum", "weight_decay"} <= later
         assert keyed(schema()).keys() == schema.model_fields.keys() - later
     assert keyed(TRANSFER["supervised"](trained="head", snapshots=(3,)))["trained"] == "head"
     assert keyed(TRANSFER["supervised"](snapshots=(3,)))["snapshots"] == [3]
+
+
+def test_another_default_of_a_setting_that_came_later_moves_the_keys():
+    """What is silent is what was done before, whatever the default becomes."""
+
+    class Changed(TRANSFER["supervised"]):
+        momentum: float = setting(0.5, "-", "chosen: x", "of the optimiser", silent=0.9)
+
+    assert keyed(Changed())["momentum"] == 0.5 and "momentum" not in keyed(Changed(momentum=0.9))
 
 
 @pytest.mark.parametrize(
@@ -234,6 +243,14 @@ def test_a_damaged_record_with_snapshots_is_set_aside_and_made_again(campaign):
     transfer(layout, run_of)
     evaluate(layout, run_of)
     assert run_record.read(layout, run_of)[0].snapshots[0].correct == whole["snapshots"][0]["correct"] - 1
+
+
+def test_outputs_that_are_not_finite_end_the_stage_before_anything_is_written(campaign):
+    """The weights are, so are the loss and the gradient of the only step."""
+    layout = campaign("standard", validation=True, pretrain={"steps": 1, "learning_rate": 1e15})
+    with pytest.raises(LautumError, match="its outputs are not finite after the last step; lower learning_rate"):
+        pretrain(layout, TASK, "standard", LABELS, SEED)
+    assert not layout.pretrained(TASK, "standard", LABELS, SEED).exists()
 
 
 def test_what_a_stage_leaves_behind_is_measured_on_its_first_labelled_images(campaign):

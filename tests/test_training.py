@@ -16,7 +16,7 @@ import torch
 from lautum import objectives
 from lautum.data.transforms import InputTransform
 from lautum.errors import LautumError
-from lautum.objectives import PRETRAIN, TRANSFER
+from lautum.objectives import PRETRAIN, TRANSFER, supervised
 from lautum.pipeline.train import optimiser
 from lautum.training import checkpoint, networks
 from lautum.training.batches import Labelled, ShuffledBatches, StageData
@@ -272,6 +272,19 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     settings = PRETRAIN["mk_mmd"](steps=24, batch_size=16, weight=1e38, learning_rate=1e30)
     with pytest.raises(LautumError, match="mk_mmd: .* is (nan|inf) at step .*; lower learning_rate"):
         run("mk_mmd", tmp_path / "state.safetensors", settings)
+
+
+def test_a_quantity_that_is_logged_from_some_step_on_ends_the_run_there(tmp_path, monkeypatch):
+    """Not when all is trained."""
+    step = supervised.Objective.step
+
+    def warm(self, number):
+        loss, images, scalars = step(self, number)
+        return loss, images, scalars | ({"warm": 1.0} if number > 10 else {})
+
+    monkeypatch.setattr(supervised.Objective, "step", warm)
+    with pytest.raises(LautumError, match="supervised: warm must be logged at every step or at none; steps 11 and 12 "):
+        run("supervised", tmp_path / "state.safetensors")
 
 
 def test_methods_share_initialisation_and_source_order():

@@ -14,21 +14,22 @@ from lautum.schema import Strict
 SOURCES = ("paper", "inferred", "tuned", "chosen")
 
 
-def setting(default: Any, unit: str, source: str, description: str, later: bool = False, **bounds: Any) -> Any:
+def setting(default: Any, unit: str, source: str, description: str, silent: Any = ..., **bounds: Any) -> Any:
     """A hyper-parameter as a pydantic field that carries its unit and the source of its default.
 
-    `later`: it came after results had been published. At its default it says nothing in their keys (see `keyed`).
+    `silent`: of one that came after results had been published, the value that stands for what was done before. It says
+    nothing in the keys (see `keyed`). It is not the default, which may change.
     """
-    extra: dict[str, Any] = {"unit": unit, "source": source} | ({"later": True} if later else {})
+    extra: dict[str, Any] = {"unit": unit, "source": source} | ({} if silent is ... else {"silent": silent})
     return Field(default, description=description, json_schema_extra=extra, **bounds)
 
 
 def keyed(settings: Strict) -> dict[str, Any]:
-    """The settings that results are bound to: all, but for those that came `later` and are at their default."""
+    """The settings that results are bound to: all, but for those at the value at which they are `silent`."""
     result = settings.model_dump(mode="json")
     for name, field in type(settings).model_fields.items():
         extra = field.json_schema_extra
-        if isinstance(extra, dict) and "later" in extra and getattr(settings, name) == field.default:
+        if isinstance(extra, dict) and "silent" in extra and getattr(settings, name) == extra["silent"]:
             del result[name]
     return result
 
@@ -43,17 +44,17 @@ class StageSettings(Strict):
         "-",
         "inferred: the author's networks of 2018 were trained with Adam",
         "Adam, or stochastic gradient descent",
-        later=True,
+        silent="adam",
     )
     momentum: float = setting(
-        0.9, "-", "chosen: common practice", "of stochastic gradient descent", later=True, ge=0, lt=1
+        0.9, "-", "chosen: common practice", "of stochastic gradient descent", silent=0.9, ge=0, lt=1
     )
     weight_decay: float = setting(
         0.0,
         "per unit weight",
         "chosen: the main text names none",
         "L2 penalty, added to the gradient",
-        later=True,
+        silent=0.0,
         ge=0,
     )
     clip_norm: float | None = setting(
@@ -75,7 +76,7 @@ class PretrainSettings(StageSettings):
         "-",
         "chosen: common practice",
         "inputs have the source's mean 0 and deviation 1 in each channel, or lie in [0, 1]; in both stages",
-        later=True,
+        silent="standardised",
     )
     initialisation: Literal["pytorch", "truncated-normal"] = setting(
         "pytorch",
@@ -83,7 +84,7 @@ class PretrainSettings(StageSettings):
         "chosen: PyTorch's default",
         "of all weights: PyTorch's, or normal with deviation 0.1 cut off at 0.2 and biases of 0.1, as in TensorFlow's "
         "tutorials of the paper's time",
-        later=True,
+        silent="pytorch",
     )
 
 
@@ -103,5 +104,5 @@ class TransferSettings(StageSettings):
         "-",
         "inferred: section 3 speaks of fine-tuning and freezes nothing",
         "which weights are trained: all, all but the convolutions, or the classifier head alone",
-        later=True,
+        silent="all",
     )

@@ -28,7 +28,7 @@ class Settings(TransferSettings):
         "passes over the labelled images",
         "chosen: the main text does not say how long it trains, in steps or in passes",
         "length of the stage, instead of steps",
-        later=True,
+        silent=None,
         ge=1,
     )
     snapshots: tuple[PositiveInt, ...] = setting(
@@ -36,7 +36,7 @@ class Settings(TransferSettings):
         "optimiser steps",
         "chosen: none",
         "the network is evaluated after each of these too, as a shorter stage would have left it",
-        later=True,
+        silent=(),
     )
 
     @model_validator(mode="after")

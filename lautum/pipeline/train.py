@@ -1,6 +1,7 @@
 """The jobs that train: the two stages of the paper's Figure 1. Neither is ever given a test file."""
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -200,10 +201,15 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
             raise
         except ValueError as error:  # e.g. too few samples for the rank
             raise LautumError(f"{stage.name}: {error}") from error
+        accuracy, scale = outputs(stage.network, stage.data)
+        if not math.isfinite(scale):
+            raise LautumError(
+                f"{stage.name}: its outputs are not finite after the last step; lower learning_rate or the objective's "
+                "weight"
+            )
         if stage.snapshots:
             checkpoint.save(stage.snapshots, trained.snapshots, origin)
         network_file.save(path, stage.network, stage.data.transform, origin)
-        accuracy, scale = outputs(stage.network, stage.data)
         device = stage.data.labelled.labels.device
         cost = StageCost(
             key=stage.origin["key"],

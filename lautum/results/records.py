@@ -8,7 +8,6 @@ reports/<name>/examples.safetensors        for each task, labelled target images
 reports/<name>/settings.json               the settings that the cells were made with, by their hash
 """
 
-import gzip
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ import pandas as pd
 
 from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
-from lautum.files import packed, packed_json, set_aside
+from lautum.files import gzipped, packed, packed_json, set_aside
 from lautum.pipeline import loading, run_record
 from lautum.results import sums
 from lautum.results.collected import (
@@ -183,9 +182,9 @@ def _contents(gathered: _Gathered, layout: Layout, cells: list[Cell]) -> dict[st
     in_order = [cell for cell in dict.fromkeys([*cells, *gathered.rows]) if cell in gathered.rows]
     table = pd.DataFrame([gathered.rows[cell] for cell in in_order], columns=run_record.COLUMNS)
     return {
-        "predictions.safetensors.gz": gzip.compress(packed(gathered.arrays, gathered.classes), mtime=0),
+        "predictions.safetensors.gz": gzipped(packed(gathered.arrays, gathered.classes)),
         "examples.safetensors": packed(gathered.examples, {}),
-        "curves.csv.gz": gzip.compress(text.encode(), mtime=0),
+        "curves.csv.gz": gzipped(text.encode()),
         "settings.json": packed_json({key: some for key, some in axes.items() if key in used}),
         "records.csv": table.to_csv(index=False, lineterminator="\n").encode(),
     }

@@ -173,7 +173,15 @@ def _resumed(
 
 
 def _log(curve: dict[str, list[float]], point: dict[str, Tensor | float], name: str) -> None:
-    """Add a point to the training curve; raises LautumError when a value is not finite."""
+    """Add a point to the training curve.
+
+    Raises LautumError when a value is not finite, or it has other quantities than the points before it.
+    """
+    if curve and (differing := sorted(curve.keys() ^ point.keys())):
+        raise LautumError(
+            f"{name}: {', '.join(differing)} must be logged at every step or at none; steps {curve['step'][-1]} and "
+            f"{point['step']} differ in it"
+        )
     for key, value in point.items():
         number = value if isinstance(value, int) else float(value)
         if not math.isfinite(number):

@@ -26,9 +26,12 @@ class Optimiser:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def gradients(self) -> list[Tensor]:
-        """Of all parameters, each of which must have one."""
-        return cast(list[Tensor], [parameter.grad for parameter in self.parameters])
+    def in_use(self) -> tuple[list[Tensor], list[Tensor], dict[str, list[Tensor]]]:
+        """The parameters that the loss depends on, their gradients and their state; the others stay as they are."""
+        used = [number for number, parameter in enumerate(self.parameters) if parameter.grad is not None]
+        parameters = [self.parameters[number] for number in used]
+        state = {name: [part[number] for number in used] for name, part in self.state.items()}
+        return parameters, cast(list[Tensor], [parameter.grad for parameter in parameters]), state
 
     def step(self, learning_rate: float, beta1: float) -> None:
         """One update from the gradients."""
@@ -64,13 +67,14 @@ class Adam(Optimiser):
 
     @torch.no_grad()
     def step(self, learning_rate: float, beta1: float) -> None:
+        parameters, gradients, state = self.in_use()
         adam(
-            self.parameters,
-            self.gradients(),
-            self.state["moment"],
-            self.state["square"],
+            parameters,
+            gradients,
+            state["moment"],
+            state["square"],
             [],
-            self.state["step"],
+            state["step"],
             fused=True,
             amsgrad=False,
             beta1=beta1,
@@ -93,10 +97,11 @@ class SGD(Optimiser):
 
     @torch.no_grad()
     def step(self, learning_rate: float, beta1: float) -> None:
+        parameters, gradients, state = self.in_use()
         sgd(
-            self.parameters,
-            self.gradients(),
-            list(self.state["momentum"]),
+            parameters,
+            gradients,
+            list(state["momentum"]),
             has_sparse_grad=False,
             foreach=False,
             weight_decay=self.weight_decay,
