@@ -102,6 +102,18 @@ def test_best_is_the_highest_mean_of_its_block(built):
     pd.testing.assert_series_equal(best, numbers.groupby(["task", "labels"], sort=False)["mean"].max())
 
 
+def test_of_methods_with_as_many_right_predictions_each_is_best():
+    """Whose means are another in the last bit."""
+    records = synthetic.records().query("task == 'digits-letters' and labels == 50 and seed < 3").copy()
+    correct = {"standard": (595, 777, 901), "lautum": (580, 746, 947), "mk_mmd": (600, 700, 900)}
+    records = records[records["method"].isin(correct)]
+    records["correct"] = [correct[run.method][run.seed] for run in records.itertuples()]
+    records["accuracy"] = records["correct"] / 1000
+    numbers = build(records)["accuracy"].numbers.dropna(subset="mean").set_index("method")
+    assert numbers.loc["standard", "mean"] != numbers.loc["lautum", "mean"]
+    assert list(numbers.index[numbers["best"]]) == ["standard", "lautum"]
+
+
 def test_difference_uses_common_seeds_only(built):
     records = synthetic.records().query("task == 'mnist-notmnist10k' and labels == 50 and seed < 2")
     accuracy = records.pivot(index="seed", columns="method", values="accuracy")

@@ -190,7 +190,9 @@ def _means(layout: Layout, runs: pd.DataFrame) -> pd.DataFrame:
 
 def _best(table: pd.DataFrame, count: int) -> pd.Series:
     """Which trials are among the best `count` of their task and method; of equal ones the first."""
-    ranks = pd.Series(table.groupby(["task", "method"])["accuracy"].rank(method="first", ascending=False))
+    # Unrounded, the means of equally many right predictions can differ in the last bit.
+    rounded = table.assign(accuracy=table["accuracy"].round(12))
+    ranks = pd.Series(rounded.groupby(["task", "method"])["accuracy"].rank(method="first", ascending=False))
     return ranks <= count
 
 
