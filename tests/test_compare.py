@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,22 @@ def test_settings_that_differ_are_named(campaigns):
     text = compare.text(first, second, ("first", "published"))
     assert 'setting precision: "float32" -> "bfloat16"  (mnist-notmnist10k standard, temporal_ensembling' in text
     assert "only in the second: cifar10-cifar100 standard, temporal_ensembling, mk_mmd, lautum at 100, 200, 500" in text
+
+
+def test_a_method_is_named_with_its_own_label_counts(campaigns):
+    whole = campaigns["first"]
+    runs = whole.runs[whole.runs["method"].isin(["standard", "lautum"]) & (whole.runs["labels"] < 200)]
+    standard = runs["method"] == "standard"
+    # Sorted the other way round: label counts are named in their order all the same.
+    first = replace(whole, runs=runs.sort_values("labels", ascending=False))
+    second = replace(whole, runs=runs[standard & (runs["labels"] == 50)])
+    text = compare.text(first, second, ("a", "b"))
+    assert "only in the first: mnist-notmnist10k standard at 100 and lautum at 50, 100\n" in text
+    axes = deepcopy(whole.axes)
+    for key in runs.loc[~(standard & (runs["labels"] == 50)), "settings"]:
+        axes[key]["network"] = "another"
+    text = compare.text(first, replace(first, axes=axes), ("a", "b"))
+    assert '"another"  (mnist-notmnist10k standard at 100 and lautum at 50, 100)' in text
 
 
 def test_the_controls_repeat_the_published_runs(capsys):

@@ -143,8 +143,11 @@ def _setting_lines(first: Results, second: Results) -> list[str]:
 
 
 def _where(some: pd.DataFrame) -> str:
-    methods, labels = dict.fromkeys(some["method"]), dict.fromkeys(map(str, some["labels"]))
-    return f"{listed(methods)} at {listed(labels)}"
+    """The methods with their label counts, those together that have the same ones."""
+    methods: dict[tuple[int, ...], list[str]] = {}
+    for method, cells in some.groupby("method", sort=False):
+        methods.setdefault(tuple(sorted(cells["labels"])), []).append(str(method))
+    return " and ".join(f"{listed(names)} at {listed(map(str, labels))}" for labels, names in methods.items())
 
 
 def _short(values: list[str]) -> str:
