@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from test_records import TRIALS
+from test_records import TRIALS, write_record
+from test_search import write as write_search
 
 from lautum import schema
 from lautum.cli import main
@@ -207,6 +208,31 @@ def test_a_search_is_as_long_as_its_rungs_are_known(tmp_path, monkeypatch):
     loaded = Layout(config.load(ROOT / "config/tuning-mnist-notmnist10k.yaml"))
     first = status.read(loaded).cells  # its second rung is not ranked in this folder
     assert {cell.seed for cell in first} == {1000} and len(first) == 4 * 16
+
+
+def test_a_search_is_not_done_before_its_last_rung_is(tmp_path, capsys, monkeypatch):
+    """Whose cells nobody knows while the rung before it is not ranked."""
+    path = write_search(tmp_path)
+    layout = Layout(config.load(path))
+
+    def finish_rung(rung: int) -> None:
+        for cell in selection.new_cells(layout, rung):
+            finish(pretrained(layout, cell), 1)
+            finish(layout.transferred(cell), 1)
+            write_record(layout, cell, 5)
+
+    def ranked() -> None:
+        selection.write_rung(path, 1)
+
+    steps = iter([lambda: finish_rung(1), ranked, lambda: finish_rung(2)])
+    monkeypatch.setattr(time, "sleep", lambda _: next(steps)())
+    assert main(["status", "--config", str(path), "--watch"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "0 of 16 cells, 0 jobs running, no estimate yet, 1 rung to come",
+        "16 of 16 cells, 1 rung to come",
+        "16 of 24 cells, 0 jobs running, about 13 s for one job after the other",
+        "24 of 24 cells",
+    ]
 
 
 def test_several_pretrainings_in_one_job(campaign):

@@ -47,7 +47,7 @@ def _status(options: Namespace) -> None:
             queued = status.queue()
             text = now.text() + (f"\n\nyour jobs in Slurm: {queued}" if queued else "")
             print(f"\x1b[H\x1b[2J{text}" if options.watch is not None else text, flush=True)
-        if options.watch is None or set(now.cells.values()) == {"done"}:
+        if options.watch is None or now.is_done:
             return
         time.sleep(max(1, options.watch))
 

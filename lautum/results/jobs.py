@@ -64,14 +64,17 @@ def inputs(layout: Layout, cells: list[Cell]) -> dict[tuple[str, Path, Path], li
     return found
 
 
-def _rungs(layout: Layout) -> Iterator[list[Cell]]:
+def rungs_to_come(layout: Layout) -> int:
+    """How many rungs of a search are not known yet, because one before them is not ranked."""
+    ranked = [selection.rung_file(layout, rung).exists() for rung in range(1, len(selection.rungs(layout)))]
+    return len(ranked) - [*ranked, False].index(False)
+
+
+def _rungs(layout: Layout) -> list[list[Cell]]:
     if layout.config.search is None:
-        yield layout.cells()
-        return
-    for rung in range(1, len(selection.rungs(layout)) + 1):
-        if rung > 1 and not selection.rung_file(layout, rung - 1).exists():
-            return
-        yield selection.new_cells(layout, rung)
+        return [layout.cells()]
+    known = len(selection.rungs(layout)) - rungs_to_come(layout)
+    return [selection.new_cells(layout, rung) for rung in range(1, known + 1)]
 
 
 def _log(layout: Layout, step: str, result: Path) -> Path:

@@ -22,7 +22,7 @@ from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
 from lautum.pipeline.locks import STALE, clock, is_held
 from lautum.pipeline.run_record import StageCost
-from lautum.results.jobs import Job, Stage, inputs, jobs, transfer_stage
+from lautum.results.jobs import Job, Stage, inputs, jobs, rungs_to_come, transfer_stage
 
 STATES = ("done", "running", "failed", "waiting")
 TAIL = 4096  # bytes of a log that are looked at
@@ -32,11 +32,17 @@ TAIL = 4096  # bytes of a log that are looked at
 class Status:
     """How far a campaign has come."""
 
-    cells: dict[Cell, str]  # one of STATES
+    cells: dict[Cell, str]  # one of STATES; of a search, those of the rungs that are known
+    rungs_to_come: int = 0  # the others
     running: list[str] = field(default_factory=list)  # a line for each job
     failed: list[str] = field(default_factory=list)
     unmeasured: int = 0  # stages to come of whose kind none is finished
     seconds: float = 0.0  # that the others will take, one after the other
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is to come."""
+        return not self.rungs_to_come and set(self.cells.values()) == {"done"}
 
     def line(self) -> str:
         """In one line."""
@@ -46,6 +52,8 @@ class Status:
         if counts["done"] < len(self.cells):
             parts += [f"{len(self.running)} jobs running" if len(self.running) != 1 else "1 job running"]
             parts += [self._time_left()]
+        if self.rungs_to_come:
+            parts += [f"{self.rungs_to_come} rungs to come" if self.rungs_to_come != 1 else "1 rung to come"]
         return ", ".join(parts)
 
     def _time_left(self) -> str:
@@ -73,9 +81,10 @@ class Status:
 
 def read(layout: Layout) -> Status:
     """The status of a campaign. Raises LautumError as `selection.rung_cells`, for a ranking that is not whole."""
+    to_come = rungs_to_come(layout)  # first: a rung that is ranked meanwhile has cells that are not done
     all_jobs, now = list(jobs(layout)), clock(layout.results)
     cells = {cell: "waiting" for job in all_jobs for cell in job.cells}
-    status, costs, overheads = Status(cells), {}, {}
+    status, costs, overheads = Status(cells, to_come), {}, {}
     for job in all_jobs:
         for stage in job.stages:
             if (seconds := _seconds(stage)) is not None:
