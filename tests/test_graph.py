@@ -375,6 +375,16 @@ def test_a_search_runs_its_rungs_and_names_its_winners(finished, tmp_path):
     assert len(re.findall(r"^rule cells:$", output, flags=re.MULTILINE)) == 1  # three trials on the first seed
 
 
+def test_a_search_can_have_more_rungs_than_nine(tmp_path):
+    ranges = {"learning_rate": {"low": 1e-4, "high": 1e-2, "source": "chosen: for the test"}}
+    search = {"trials": 11, "rungs": list(range(1, 12)), "space": {"standard": {"transfer": ranges}}}
+    values = changed(grid={"methods": ["standard"], "seeds": list(range(10, 21))}, comparisons=[], search=search)
+    values |= {"name": "search", "evaluate": {"part": "validation", "validation_images": 100}}
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(values))
+    output = snakemake(tmp_path, "--dry-run", "--cores", "1", "--configfile", str(tmp_path / "toy.yaml"), "--", "tune")
+    assert len(re.findall(r"^checkpoint rung:$", output, flags=re.MULTILINE)) == 10
+
+
 def test_a_bad_configuration_stops_before_any_job(finished):
     (finished / "bad.yaml").write_text(yaml.safe_dump(TOY | {"grid": {"tasks": ["digit-letters"]}}))
     output = snakemake(finished, "--cores", "1", "--configfile", str(finished / "bad.yaml"), check=False)

@@ -136,7 +136,7 @@ wildcard_constraints:
     key="[0-9a-f]{12}",
     labels=r"\d+",
     seed=r"\d+",
-    rung=r"\d",
+    rung=r"\d+",
     # TASK/OBJECTIVE/SCOPE/KEY/seedSEED[-BATCH]. For every job Snakemake handles each wildcard some twenty times.
     network=rf"({TASK})/\w+/(shared|n\d+)/[0-9a-f]{{12}}/seed\d+",
     batch=rf"({TASK})/\w+/(shared|n\d+)/[0-9a-f]{{12}}/seed\d+-[0-9a-f]{{12}}",
