@@ -200,6 +200,7 @@ BAD = [
     (task(seeds=[-1]), "seeds.0: Input should be greater than or equal to 0, got -1"),
     ({"comparisons": [["lautum", "lautum"]]}, "comparisons must be pairs of two different methods, each once"),
     ({"comparisons": [["lautum", "standard"]] * 2}, "comparisons must be pairs of two different methods, each once"),
+    ({"comparisons": [["lautum", "standard"], ["standard", "lautum"]]}, "each once and one way round, got"),
     (task(seeds=[]), "tasks.digits-letters.seeds: must be a non-empty list without repetitions"),
     (task(seeds=0), "seeds is a count of at least 1 .* or a list of seeds, got 0"),
     (task(precision="float16"), "precision: Input should be 'float32' or 'bfloat16', got 'float16'"),

@@ -5,6 +5,7 @@ A hyper-parameter is written `{value: 0.01, source: "tuned: ..."}` or as a bare 
 that sets it.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -108,9 +109,13 @@ class Config(Strict):
             require_known("task", name, self.tasks)
         for name in (*self.grid.methods, *(name for pair in self.comparisons for name in pair)):
             require_known("method", name, self.methods)
+        # The other way round it is the same difference, and twice in Holm's family.
+        times = Counter(frozenset(pair) for pair in self.comparisons)
         for pair in self.comparisons:
-            if len(set(pair)) < 2 or self.comparisons.count(pair) > 1:
-                raise ValueError(f"comparisons must be pairs of two different methods, each once, got {list(pair)}")
+            if len(set(pair)) < 2 or times[frozenset(pair)] > 1:
+                raise ValueError(
+                    f"comparisons must be pairs of two different methods, each once and one way round, got {list(pair)}"
+                )
         cells = sum(len(self.tasks[task].label_counts) * len(self.seeds(task)) for task in self.grid.tasks)
         cells *= len(self.grid.methods)
         if cells > MOST_CELLS:
