@@ -176,6 +176,26 @@ def test_a_figure_in_a_page_keeps_its_words_and_names_its_marks():
         svg.name_marks(drawn, ["one", "two"])
 
 
+def test_dollars_in_titles_and_classes_are_dollars_and_a_logarithmic_axis_has_powers(built):
+    title = r"Prices in $ (#1) → Prices in $ (\$2)"
+    classes = ["$a_", "b$", "$^$"]
+    kept = {"t/images": np.zeros((3, 1, 4, 4), dtype=np.uint8), "t/labels": np.arange(3, dtype=np.uint8)}
+    results = replace(synthetic.results(), examples=kept, classes={"t": classes})
+    logarithmic = Figure(figsize=(3, 3), layout="constrained")
+    axes = logarithmic.subplots()
+    axes.loglog([1e-3, 10], [2, 3])  # on the second, numbers between two powers
+    axes.set_title(title)
+    for figure, names in (
+        (figures.accuracy_figure(rows(built, "accuracy", "digits-letters"), synthetic.METHODS, title), [title]),
+        (training_figures.examples_figure(results, "t"), classes),
+        (logarithmic, [title, "−", "×"]),
+    ):
+        root = ElementTree.fromstring(style.render(figure, ["svg", "png", "pdf"])["svg"])
+        words = [word.text for word in root.iter() if word.tag.endswith(("}text", "}tspan"))]
+        assert set(names) <= set(words)
+        assert not any("math" in (word or "") for word in words)
+
+
 def test_a_figure_of_a_page_has_no_more_elements_than_its_picture_needs():
     """Lines that are drawn alike and follow one another are one path, but for those that shine through."""
     figure = Figure(figsize=(2, 2))

@@ -14,7 +14,10 @@ from typing import NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis, Tick
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 from PIL import Image
 
 from lautum.files import write_bytes
@@ -95,6 +98,7 @@ def render(figure: Figure, suffixes: Sequence[str] = ("png", "pdf")) -> Rendered
     """A figure as PNG, PDF (TrueType) or SVG, without date or random identifiers: equal figures give equal bytes."""
     files = {}
     with matplotlib.rc_context(FORMATS):
+        _take_at_its_word(figure)
         # Laid out once: each further layout would begin where the last one ended and end elsewhere in the last digit.
         # And with a layout engine, even one that does nothing, every file would be drawn twice.
         if figure.get_layout_engine():
@@ -113,6 +117,16 @@ def write(figures: Mapping[str, Figure], folder: Path, suffixes: Sequence[str] =
     for name, figure in figures.items():
         for suffix, content in render(figure, suffixes).items():
             write_bytes(Path(folder) / f"{name}.{suffix}", content)
+
+
+def _take_at_its_word(figure: Figure) -> None:
+    """A dollar in a title or a class is a dollar: only the powers along a logarithmic axis are mathematics."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    for axis in figure.findobj(Axis):
+        if isinstance(axis.get_major_formatter(), LogFormatter):
+            for tick in axis.findobj(Tick):
+                tick.label1.set_parse_math(True)
 
 
 def _with_palette(png: io.BytesIO, colours: int) -> bytes:
