@@ -236,6 +236,13 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     assert page.tables[0]["rows"][2][:3] == ["Lautum ", "80.00 ", "4 "]
 
 
+@pytest.mark.parametrize("snapshots", [(), (100,), (100, 200), (50, 100, 200)])
+def test_of_trials_with_a_list_among_their_values_the_numbers_are_drawn(snapshots):
+    text = f"transfer.snapshots {snapshots}, transfer.head keep, transfer.steps 400"
+    assert selection_figures.parse(text) == {"transfer.steps": 400}
+    assert selection_figures.parse(f"transfer.snapshots {snapshots}") == selection_figures.parse("") == {}
+
+
 def test_a_rung_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(LautumError, match="has 1 rungs whose best trials go on, there is none 2"):
         selection.write_rung(write(tmp_path), 2)

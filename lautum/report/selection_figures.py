@@ -133,10 +133,10 @@ def sensitivity_figures(trials: pd.DataFrame, transfers: Mapping[str, str]) -> d
 
 
 def parse(text: str) -> dict[str, float]:
-    """The numbers in the column `settings` of trials.csv, {"pretrain.weight": 0.1, ...}; words are left out."""
+    """The numbers in the column `settings` of trials.csv, {"pretrain.weight": 0.1}; words and lists are left out."""
     values = {}
-    for part in filter(None, text.split(", ")):
-        name, value = part.rsplit(" ", 1)
+    for part in text.split(", "):
         with suppress(ValueError):
+            name, value = part.rsplit(" ", 1)
             values[name] = float(value)
     return values
