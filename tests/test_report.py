@@ -402,6 +402,14 @@ def test_looks_and_margins_are_told(shown):
     assert all("were set when the results of the campaigns first," in part for part in (first, second))
 
 
+def test_power_says_how_many_seeds_there_are_where_they_differ(tmp_path, shown):
+    assert "With 5 seeds and 12 comparisons." in shown.text and "5 paired seeds, 5 % over 12" in shown.text
+    runs = synthetic.records().query("task == 'mnist-notmnist10k' and (labels == 50 or seed < 2)")
+    expected = [run for run in synthetic.EXPECTED if run[0] == "mnist-notmnist10k"]
+    read = write(tmp_path, results=synthetic.results(runs), expected=expected, power=True)
+    assert "With 2 to 5 seeds and 12 comparisons." in read.text and "2 to 5 paired seeds, 5 % over 12" in read.text
+
+
 def test_power_is_shown_with_its_numbers(shown):
     (table, *_) = [
         table["rows"] for table in shown.tables if table["rows"][0] == ["Labels ", "sd ", "Found ", "Equivalent "]

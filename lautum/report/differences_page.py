@@ -96,12 +96,12 @@ def power(campaign: Campaign, task: str, table: Table) -> Markup:
             ]
         )
         texts.append(f"at {row.labels} labels the t test finds {t} points, the sign-flip test {sign_flip}")
-    first = table.numbers.iloc[0]
-    family = f"{first['comparisons']} comparison{'s' if first['comparisons'] > 1 else ''}"
+    comparisons = table.numbers["comparisons"].iloc[0]
+    family = f"{comparisons} comparison{'s' if comparisons > 1 else ''}"
     caption = (
-        f"With {first['n']} seeds and {family}. Found: the difference, in points, that is found in 80 % of such "
-        "experiments, by the t test; by the sign-flip test. Equivalent: the probability (%) that equal methods are "
-        "shown to be so within 1 point; within 2 points."
+        f"With {table_text.extent(table.numbers['n'])} seeds and {family}. Found: the difference, in points, that is "
+        "found in 80 % of such experiments, by the t test; by the sign-flip test. Equivalent: the probability (%) that "
+        "equal methods are shown to be so within 1 point; within 2 points."
     )
     return page.join(
         page.picture(

@@ -182,5 +182,4 @@ def _missing(table: pd.DataFrame) -> str:
 
 
 def _seeds(counts: pd.Series) -> str:
-    low, high = counts.min(), counts.max()
-    return f"n = {low} seeds" if low == high else f"n = {low} to {high} seeds"
+    return f"n = {table_text.extent(counts)} seeds"

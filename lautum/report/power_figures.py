@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lautum.report import tables
+from lautum.report import table_text, tables
 from lautum.report.style import WIDTH, add_grid, add_legend
 
 FINE = np.concatenate([np.arange(0, 40), np.arange(40, 101, 5)]) / 1000  # true differences
@@ -46,8 +46,7 @@ def power_figure(curves: pd.DataFrame, transfer: str) -> Figure:
         some = curves[curves["labels"] == count]
         for name, (label, look) in LINES.items():
             axes.plot(100 * some["difference"], 100 * some[name], label=label, **look)
-        first = some.iloc[0]
-        axes.set_title(f"{count} labels, sd {100 * first['sd']:.1f}", fontsize="small")
+        axes.set_title(f"{count} labels, sd {100 * some['sd'].iloc[0]:.1f}", fontsize="small")
         axes.set_xticks(range(0, 11, 2))
         axes.set_yticks(range(0, 101, 20))
         axes.set_xlim(0, 10)
@@ -58,8 +57,8 @@ def power_figure(curves: pd.DataFrame, transfer: str) -> Figure:
         axes.set_xlabel("True difference\n(points)", fontsize="small")
     for axes in panels[:, 0]:
         axes.set_ylabel("Probability (%)", fontsize="small")
-    first = curves.iloc[0]
-    over = f" over {first['comparisons']} comparisons" if first["comparisons"] > 1 else ""
-    figure.suptitle(f"{transfer}\n{first['n']} paired seeds, 5 %{over}", fontsize="medium")
+    comparisons = curves["comparisons"].iloc[0]
+    over = f" over {comparisons} comparisons" if comparisons > 1 else ""
+    figure.suptitle(f"{transfer}\n{table_text.extent(curves['n'])} paired seeds, 5 %{over}", fontsize="medium")
     add_legend(figure, panels[0, 0].get_legend_handles_labels()[0], "small")
     return figure

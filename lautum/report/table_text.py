@@ -223,6 +223,12 @@ def interval(low: float, high: float, n: int, signed: bool = False) -> str:
     return f"[{percent(low, signed)}, {percent(high, signed)}]"
 
 
+def extent(counts: pd.Series) -> str:
+    """E.g. '5', or '2 to 5' where they differ."""
+    low, high = counts.min(), counts.max()
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
 def _count(n: int, n_expected: int) -> str:
     return str(n) if n in (0, n_expected) else f"{n} (missing {n_expected - n} of {n_expected})"
 
