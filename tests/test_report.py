@@ -273,7 +273,16 @@ def test_findings_say_no_more_than_interval_and_test():
     )
 
 
-def test_no_verdict_where_nothing_varies(tmp_path):
+def test_stars_are_explained_where_there_are_some(tmp_path, shown):
+    """At other label counts than the paper's there are none, also of a task that is one of its."""
+    assert shown.text.count("no interval (n = 1). Stars: the paper’s figures.") == 1
+    runs = synthetic.records().query("task == 'mnist-notmnist10k'").replace({"labels": {50: 30, 100: 60, 200: 90}})
+    expected = [(run.task, run.method, run.labels, run.seed) for run in runs.itertuples()]
+    read = write(tmp_path, results=synthetic.results(runs), expected=expected)
+    assert "Table 1" in read.text and "Stars" not in read.text
+
+
+def test_no_verdict_where_nothing_varies(tmp_path, shown):
     """Each method has the same accuracy with every seed, by chance."""
     runs = synthetic.records()
     correct = 500 + 30 * runs["method"].map(list(runs["method"].unique()).index)
@@ -282,6 +291,7 @@ def test_no_verdict_where_nothing_varies(tmp_path):
     text = flat(read)
     assert "have no two seeds that differ yet" in text and "No comparison has two seeds that differ" in text
     assert "no interval (all equal)" in text and not verdicts(read)
+    assert text.count("no bar: no interval (n = 1 or all equal)") == 2 and "all equal)" not in flat(shown)
 
 
 def verdicts(read: Page) -> set[str]:

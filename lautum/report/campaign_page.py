@@ -138,8 +138,9 @@ def _task_section(campaign: Campaign, task: str, transfer: str) -> Section:
     ]
     if info.looks:
         facts.insert(3, ("Looked at", f"after {', '.join(map(str, info.looks))} seeds, before the last"))
-    caption = "Mean test accuracy and its 95 % interval; no bar: no interval (n = 1)."
-    caption += " Stars: the paper’s figures." if source else ""
+    equal = (accuracy.numbers["low"].isna() & (accuracy.numbers["n"] > 1)).any()
+    caption = f"Mean test accuracy and its 95 % interval; no bar: no interval (n = 1{' or all equal' * bool(equal)})."
+    caption += " Stars: the paper’s figures." if accuracy.numbers["paper"].notna().any() else ""
     pieces = [
         parts().definitions(facts),
         parts().subsection(
