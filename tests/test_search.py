@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from matplotlib.collections import PathCollection
@@ -241,6 +242,21 @@ def test_of_trials_with_a_list_among_their_values_the_numbers_are_drawn(snapshot
     text = f"transfer.snapshots {snapshots}, transfer.head keep, transfer.steps 400"
     assert selection_figures.parse(text) == {"transfer.steps": 400}
     assert selection_figures.parse(f"transfer.snapshots {snapshots}") == selection_figures.parse("") == {}
+
+
+def test_the_winners_of_several_tasks_are_told_apart(tmp_path):
+    one = pd.DataFrame({"task": "a", "method": ["standard", "standard"], "trial": ["t0", "t1"], "settings": ""})
+    one = one.assign(accuracy=[0.25, 0.75], sd=0.1, runs=2, first_rung_accuracy=0.5, n_images=100, rung=1)
+    one["selected"] = [False, True]
+    for tasks, heads in ((["a"], []), (["a", "b"], ["a ", "b "])):
+        trials = pd.concat([one.assign(task=task) for task in tasks], ignore_index=True)
+        transfers = dict.fromkeys(tasks, "digits → letters")  # of the same data sets
+        drawn = selection_figures.build_figures(trials, ["standard"], transfers)
+        page = Page(selection_page.write(tmp_path, trials, drawn, transfers, "").read_text())
+        page.require_accessible()
+        rows = page.tables[0]["rows"][1:]
+        assert [row[0] for row in rows if len(row) == 1] == heads
+        assert [row[:2] for row in rows if len(row) > 1] == [["Standard ", "75.00 "]] * len(tasks)
 
 
 def test_a_rung_that_is_not_there_is_refused(tmp_path):

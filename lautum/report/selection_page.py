@@ -44,10 +44,13 @@ def write(
     best = trials[trials["selected"]]
     line = f"{len(trials)} trials of {trials.groupby(['task', 'method']).ngroups} searches, scored on "
     line += f"{', '.join(map(str, trials['n_images'].unique()))} held-out target training images; the best of each won."
-    rows = [
-        [paper.method_name(row.method), f"{100 * row.accuracy:.2f}", str(row.runs), _short(row.settings)]
-        for row in best.itertuples()
-    ]
+    rows: list[list] = []
+    for task, winners in best.groupby("task", sort=False):
+        rows += [[task]] * (len(transfers) > 1)
+        rows += [
+            [paper.method_name(row.method), f"{100 * row.accuracy:.2f}", str(row.runs), _short(row.settings)]
+            for row in winners.itertuples()
+        ]
     caption = "The best trial of each method: mean validation accuracy over its runs, and what was searched (pre- and "
     caption += "post-transfer)."
     sections = [
