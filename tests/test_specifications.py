@@ -220,7 +220,7 @@ def test_shares_of_few_ways_of_pretraining_have_no_interval(rng):
     ],
 )
 def test_what_decides_is_named_only_where_it_can_be_told(shares, chance, said):
-    analysis = Analysis(SimpleNamespace(crossed=2), (), {}, None, pd.DataFrame({"universe": [0, 1, 2, 3]}))
+    analysis = Analysis(SimpleNamespace(crossed=2), (), {}, None, pd.DataFrame({"universe": [0, 1, 2, 3]}), [])
     rest = {specifications.BETWEEN: 0.7, specifications.WITHIN: 0.2, "not explained": 0.05}
     table = pd.DataFrame([*shares.items(), *rest.items()], columns=["factor", "share"])
     vars(analysis)["decomposition"] = table.assign(holm=[chance] * len(shares) + [np.nan] * len(rest))

@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import committed
 import numpy as np
@@ -86,6 +87,21 @@ def test_pretransfer_choices_are_shared_by_as_many_universes_as_said(campaign):
     assert len({choice["rate"] for choice in levels}) == 3
     networks = {layout.pretrained("digits-letters", f"standard-u{n:02d}", 50, 4) for n in range(6)}
     assert len(networks) == 3
+
+
+def test_a_mark_tells_what_was_trained(campaign):
+    """Whole numbers where something is counted, and all their digits."""
+    factors = FACTORS | {"source steps": STEPS | {"high": 9000, "scale": "log"}}
+    loaded = campaign(factors=factors, count=12).config
+    chosen = multiverse.chosen(loaded)
+    texts = universes_figures.describe(SimpleNamespace(chosen=chosen), range(12), [None] * 12)
+    for number, text in enumerate(texts):
+        trained = loaded.pretrain_settings("digits-letters", f"standard-u{number:02d}")
+        assert text.startswith(f"universe {number}; ")
+        assert text.endswith(f", rate: {trained.learning_rate:g}, source steps: {trained.steps}")
+    steps = [choice["source steps"] for choice in chosen]
+    assert min(steps) < 100 and max(steps) > 1000 and all(isinstance(some, int) for some in steps)
+    assert [choice["rate"] for choice in chosen] == [choice["rate"] for choice in loaded.universes.levels()]
 
 
 def test_more_universes_keep_the_earlier_ones(campaign):
@@ -342,7 +358,7 @@ def test_where_the_lead_is_the_same_everywhere_no_share_is_written(small):
     universes.collect(layout)
     table = universes.read(layout).drop(columns=["after_15", "after_30"])
     table.loc[table["arm"] == "lautum", "correct"] = 400
-    analysis = multiverse.Analysis(layout.config.universes, [CLAIM], {}, universes.long(layout, table), table)
+    analysis = multiverse.Analysis(layout.config.universes, [CLAIM], {}, universes.long(layout, table), table, [])
     assert analysis.decomposition["share"].isna().all()
     assert analysis._decides() == "What is finished does not tell which choice decides."
 

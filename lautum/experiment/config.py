@@ -171,10 +171,13 @@ class Config(Strict):
         schema, own = self.pretrain_schema(method), self.tasks[task].own(method).pretrain
         return schema.model_validate(_that_exist(schema, self.tasks[task].pretrain) | own)
 
+    def transfer_schema(self, method: str) -> type[TransferSettings]:
+        """What post-transfer settings a method has."""
+        return self._catalogue.objectives[self.methods[method].transfer].Settings
+
     def transfer_settings(self, task: str, method: str) -> TransferSettings:
         """The post-transfer settings of a method in a task."""
-        schema = self._catalogue.objectives[self.methods[method].transfer].Settings
-        own = self.tasks[task].own(method).transfer
+        schema, own = self.transfer_schema(method), self.tasks[task].own(method).transfer
         return schema.model_validate(_that_exist(schema, self.tasks[task].transfer) | own)
 
 

@@ -140,7 +140,7 @@ class Universes(Strict):
         return np.stack([columns[name] for name in self.factors], axis=1)
 
     def levels(self) -> list[dict[str, str | float]]:
-        """What each universe chose, by factor."""
+        """What each universe chose, by factor; before what counts something is rounded."""
         return [
             {name: factor.at(at)[0] for (name, factor), at in zip(self.factors.items(), row, strict=True)}
             for row in self.positions()

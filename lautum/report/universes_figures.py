@@ -47,16 +47,16 @@ def describe(
     analysis: Analysis, universes: Sequence[int], budgets: Sequence[int | None], in_full: bool = True
 ) -> list[str]:
     """Of each specification, its number and budget and, `in_full`, what was chosen, for a reader who points at it."""
-    chosen, texts = analysis.design.levels(), []
+    texts = []
     for universe, budget in zip(universes, budgets, strict=True):
         text = f"universe {universe}" + (f", {budget} steps" if budget is not None else "")
-        levels = ", ".join(f"{name}: {_short(level)}" for name, level in chosen[universe].items())
+        levels = ", ".join(f"{name}: {_short(level)}" for name, level in analysis.chosen[universe].items())
         texts.append(f"{text}; {levels}" if in_full else text)
     return texts
 
 
 def _short(level: str | float) -> str:
-    return level if isinstance(level, str) else f"{level:.3g}"
+    return level if isinstance(level, str) else f"{level:g}"
 
 
 def choices(analysis: Analysis, table: pd.DataFrame) -> pd.DataFrame:

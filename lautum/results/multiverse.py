@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from lautum import paper
+from lautum.experiment.config import Config
 from lautum.experiment.layout import Layout
+from lautum.experiment.space import is_whole
 from lautum.experiment.universes import CLAIM, Universes
 from lautum.results import specifications, universes
 from lautum.results.equivalence import HALF, LEVEL, MARGINS, equivalence_p
@@ -29,6 +31,7 @@ class Analysis:
     figures: dict[int, dict[str, float]]  # the paper's accuracy by label count and method
     runs: pd.DataFrame  # `universes.long`
     table: pd.DataFrame  # `universes.read`, of complete universes
+    chosen: list[dict[str, str | float]]  # by each universe, see `chosen`
 
     @classmethod
     def of(cls, layout: Layout) -> "Analysis":
@@ -44,7 +47,7 @@ class Analysis:
         runs = universes.long(layout, table)
         # Two methods that are not run in every universe may have none in common yet.
         made = [pair for pair in config.comparisons if not specifications.differences(runs, *pair).empty]
-        return cls(config.universes, made, figures, runs, table)
+        return cls(config.universes, made, figures, runs, table, chosen(config))
 
     @property
     def count(self) -> int:
@@ -255,6 +258,24 @@ class Analysis:
         if p < LEVEL:
             return f"It is not the target’s images: they are worth {worth} points over source images."
         return f"Whether the target’s images help is not decided: they are worth {worth} points over source images."
+
+
+def chosen(config: Config) -> list[dict[str, str | float]]:
+    """What each universe chose, by factor, as it was trained: of what counts something, a whole number."""
+    design = config.universes
+    assert design is not None
+    schemas = {"pretrain": config.pretrain_schema, "transfer": config.transfer_schema}
+    whole = set()
+    for name, factor in design.factors.items():
+        for method in config.grid.methods:
+            if factor.methods is None or config.methods[method].arm in factor.methods:
+                schema = schemas[factor.stage](method)
+                if factor.setting in schema.model_fields and is_whole(schema, factor.setting):
+                    whole.add(name)
+    return [
+        {name: round(float(level)) if name in whole else level for name, level in levels.items()}
+        for levels in design.levels()
+    ]
 
 
 def signed(found: pd.Series) -> str:
