@@ -154,6 +154,15 @@ def test_the_code_of_a_plugin_and_of_what_it_imports_beside_it_is_in_the_keys_of
         assert transfer != first["mine"][1] and record != first["mine"][2]
 
 
+@pytest.mark.parametrize(("head", "encoding"), [("", "utf-8-sig"), ("# -*- coding: latin-1 -*-\n", "latin-1")])
+def test_a_plugin_may_be_in_any_encoding_that_python_reads_and_its_key_says_nothing_of_it(head, encoding, tmp_path):
+    text = OBJECTIVE + "\nNAME = 'é'\n"
+    write(tmp_path / "plain", mine2=text)
+    (tmp_path / "encoded").mkdir()
+    (tmp_path / "encoded/mine2.py").write_bytes((head + text).encode(encoding))
+    assert keys(tmp_path / "encoded", "mine2.py") == keys(tmp_path / "plain", "mine2.py")
+
+
 def test_the_code_of_a_network_is_in_the_keys_of_all_that_have_it(tmp_path):
     found = {}
     for name, text in {"first": NETWORK, "same": NETWORK, "other": NETWORK.replace(".relu()", ".tanh()")}.items():
@@ -237,6 +246,8 @@ def test_a_plugin_that_cannot_work_is_refused_in_one_line(name, text, message, t
         (["mine2"], "'mine2' is in no package; give the path of its file, mine2.py"),
         (["no module"], "'no module' is neither the path of a .py file nor the name of a module"),
         (["nothing.at_all"], "nothing.at_all cannot be imported: ModuleNotFoundError: No module named 'nothing'"),
+        (["later.py"], "later.py cannot be read: broken.py, line 2: '(' was never closed"),
+        (["long.py"], "long.py: an expression in it, or in what it imports, is too long; split it"),
         (["absolute.py"], "line 1: write `from . import helpers` for a file beside it"),
         ("mine2.py", "plugins must be a list of files and modules, got mine2.py"),
     ],
@@ -244,6 +255,8 @@ def test_a_plugin_that_cannot_work_is_refused_in_one_line(name, text, message, t
 def test_what_is_no_plugin_is_refused(plugins, message, tmp_path, monkeypatch):
     write(tmp_path, mine2=OBJECTIVE, absolute="import helpers\n" + OBJECTIVE, helpers="x = 1\n")
     write(tmp_path / "again", mine2=OBJECTIVE)
+    write(tmp_path, later=OBJECTIVE + "\n\ndef later():\n    from . import broken\n", broken="\nx = (\n")
+    write(tmp_path, long=f"{OBJECTIVE}\nx = {' + '.join(['1'] * 600)}\n")
     monkeypatch.syspath_prepend(str(tmp_path))  # or the import itself would fail
     path = campaign(tmp_path)
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"plugins": plugins}))

@@ -221,4 +221,5 @@ def _tree(module: str) -> ast.Module:
     file = _file(module)
     if file is None:
         raise ImportError(f"there is no module {module}")
-    return ast.parse(file.read_text(encoding="utf-8"))
+    # Bytes: Python finds out their encoding as it does for an import.
+    return ast.parse(file.read_bytes(), str(file))

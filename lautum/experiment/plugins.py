@@ -34,12 +34,17 @@ def load(entry: str) -> ModuleType:
     try:
         module = import_module(name)
     except SyntaxError as error:
-        where = f"{Path(error.filename or entry).name}, line {error.lineno}"
-        raise LautumError(f"plugin {entry} cannot be read: {where}: {error.msg}") from None
+        raise _unreadable(entry, error) from None
     except Exception as error:
         raise LautumError(f"plugin {entry} cannot be imported: {_place(error)}{_described(error)}") from None
     try:
         code_digest(name)
+    except SyntaxError as error:  # of a file that the plugin imports in a function, hence not yet
+        raise _unreadable(entry, error) from None
+    except RecursionError:
+        raise LautumError(
+            f"plugin {entry}: an expression in it, or in what it imports, is too long; split it"
+        ) from None
     except ImportError as error:
         raise LautumError(f"plugin {entry}: {re.sub(f'{FOLDER}[0-9a-f]*[.]', '', str(error))}") from None
     require_complete(module, entry)
@@ -120,6 +125,11 @@ def _module_of_package(entry: str) -> str:
     if "." not in entry:
         raise LautumError(f"plugin {entry!r} is in no package; give the path of its file, {entry}.py")
     return entry
+
+
+def _unreadable(entry: str, error: SyntaxError) -> LautumError:
+    where = f"{Path(error.filename or entry).name}, line {error.lineno}"
+    return LautumError(f"plugin {entry} cannot be read: {where}: {error.msg}")
 
 
 def _described(error: Exception) -> str:
