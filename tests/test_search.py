@@ -110,6 +110,24 @@ def test_a_position_on_a_range():
     assert Range(low=2, high=6, scale="linear", source="chosen: x").at(0.25) == 3
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+@pytest.mark.parametrize(("low", "high"), [(0.99, 0.9999), (1006, 1996), (0.12345, 0.12355), (10, 210), (1e-9, 1.2345)])
+def test_no_position_on_a_range_is_beyond_its_bounds(low, high, scale):
+    allowed = Range(low=low, high=high, scale=scale, source="chosen: x")
+    for position in np.linspace(0, 1, 1001):
+        assert low <= allowed.at(position) <= high
+        if isinstance(low, int):
+            assert isinstance(allowed.at(position, whole=True), int) and low <= allowed.at(position, whole=True) <= high
+
+
+def test_no_trial_is_beyond_bounds_that_need_more_digits_than_it_has(tmp_path):
+    decay = {"low": 0.99, "high": 0.9999, "scale": "linear", "source": "chosen: x"}
+    space = {"standard": {}, "lautum": {"pretrain": {"decay": decay}}}
+    loaded = config.load(write(tmp_path, search=SEARCH["search"] | {"trials": 16, "space": space}))
+    drawn = [loaded.pretrain_settings("digits-letters", f"lautum-t{number:02d}").decay for number in range(16)]
+    assert len(set(drawn)) > 8 and 0.99 <= min(drawn) and max(drawn) == 0.9999
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -131,6 +149,10 @@ def test_a_position_on_a_range():
         (
             {"space": {"standard": {}, "lautum": {"pretrain": {"decay": RATE | {"high": 1.5}}}}},
             "search.space.lautum.pretrain.decay.high: Input should be less than 1, got 1.5",
+        ),
+        (
+            {"space": {"standard": {}, "lautum": {"pretrain": {"rank": RATE | {"low": 10, "high": 200.5}}}}},
+            "search.space.lautum.pretrain.rank.high: Input should be a valid integer, got 200.5",
         ),
         (
             {"space": {"standard": {}, "lautum": {"pretrain": {"rank": RATE | {"low": 10, "high": 500}}}}},

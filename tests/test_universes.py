@@ -79,6 +79,13 @@ def test_every_method_is_run_in_the_same_universes(campaign):
         assert made.pretrain_settings("digits-letters", f"lautum-u{number:02d}").weight == levels["lambda"]
 
 
+def test_no_universe_is_beyond_bounds_that_need_more_digits_than_it_has(campaign):
+    decay = WEIGHT | {"setting": "decay", "low": 0.99, "high": 0.9999, "scale": "linear"}
+    made = campaign(count=64, crossed=1, every={}, factors=FACTORS | {"decay": decay}).config
+    drawn = {made.pretrain_settings("digits-letters", f"lautum-u{n:02d}").decay for n in range(64)}
+    assert len(drawn) > 8 and 0.99 <= min(drawn) and max(drawn) == 0.9999
+
+
 def test_pretransfer_choices_are_shared_by_as_many_universes_as_said(campaign):
     layout = campaign()
     levels = layout.config.universes.levels()
@@ -165,6 +172,10 @@ def test_stages_that_are_not_of_one_length_in_steps_are_refused(tmp_path, settin
         ({"every": {"lautm": 2}}, "unknown method in universes.every 'lautm'; did you mean 'lautum'"),
         ({"factors": {"rate": RATE | {"source": "x"}}}, "source 'x' must begin with one of"),
         ({"factors": {"rate": RATE | {"low": 0.0}}}, "low must be below high above 0"),
+        (
+            {"factors": {"length": STEPS | {"low": 3.5}}},
+            "universes.factors.length, method standard: Input should be a valid integer, got 3.5",
+        ),
         ({"factors": {"rate": RATE | {"levels": {"a": {}, "b": {}}}}}, "either levels, or a setting"),
         ({"factors": {"rate": {key: RATE[key] for key in ("stage", "source")}}}, "either levels, or a setting"),
         ({"factors": {"head": HEAD | {"levels": {"kept": {}}}}}, "levels must be at least 2"),

@@ -119,22 +119,17 @@ def _trials(search: Search, method: str, definition: MethodOutline, catalogue: C
     for stage, (objective, schema) in definition.schemas(catalogue).items():
         for name, allowed in getattr(search.space[method], stage).items():
             whole = name in schema.model_fields and is_whole(schema, name)
-            for end in ("low", "high"):
-                value = _rounded(getattr(allowed, end), whole)
+            for end, value in allowed.ends(whole).items():
                 require_allowed(schema, objective, {name: value}, f"search.space.{method}.{stage}.{name}.{end}")
             fields[stage, name] = allowed, whole
     trials = []
     for number, point in enumerate(quasi_random(search.trials, len(fields))):
         settings: dict[str, dict] = {"pretrain": {}, "transfer": {}}
         for ((stage, name), (allowed, whole)), position in zip(fields.items(), point, strict=True):
-            value = _rounded(allowed.at(position), whole)
+            value = allowed.at(position, whole)
             settings[stage][name] = {"value": value, "source": f"chosen: trial {number} of {search.trials}"}
         trials.append(settings)
     return trials
-
-
-def _rounded(value: float, whole: bool) -> float:
-    return round(value) if whole else value
 
 
 def quasi_random(count: int, dimensions: int) -> np.ndarray:

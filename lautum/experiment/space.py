@@ -40,13 +40,19 @@ class Range(Strict):
         require_source(self.source)
         return self
 
-    def at(self, position: float) -> float:
-        """The value at `position` in [0, 1], to three significant digits."""
+    def at(self, position: float, whole: bool = False) -> float:
+        """The value at `position` in [0, 1], to three significant digits but never beyond the bounds."""
         if self.scale == "log":
             value = math.exp(math.log(self.low) + position * math.log(self.high / self.low))
         else:
             value = self.low + position * (self.high - self.low)
-        return float(f"{value:.3g}")
+        value = min(max(float(f"{value:.3g}"), self.low), self.high)
+        return round(value) if whole else value
+
+    def ends(self, whole: bool) -> dict[str, float]:
+        """Both bounds. Where values are `whole`, one that is no integer stays as it is, to be refused."""
+        bounds = {"low": self.low, "high": self.high}
+        return {name: int(end) if whole and end.is_integer() else end for name, end in bounds.items()}
 
 
 def is_whole(schema: type[StageSettings], name: str) -> bool:

@@ -74,15 +74,15 @@ class Factor(Strict):
             name = list(self.levels)[int(position * len(self.levels))]
             return name, self.levels[name]
         assert self.setting is not None
-        value = self._range().at(position)
-        value = round(value) if whole else value
+        value = self._range().at(position, whole)
         return value, {self.setting: value}
 
     def extremes(self, whole: bool) -> list[dict[str, Any]]:
         """The settings of every level, or of both ends of the range."""
         if self.levels is not None:
             return list(self.levels.values())
-        return [self.at(0.0, whole)[1], self.at(1.0, whole)[1]]
+        assert self.setting is not None
+        return [{self.setting: end} for end in self._range().ends(whole).values()]
 
 
 class Nearness(Strict):
