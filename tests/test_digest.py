@@ -184,6 +184,10 @@ def test_what_computes_moves_it(package, old, new):
         "from lautum.room import value",
         "from lautum.room import renamed",
         "def later():\n    from lautum import extra",
+        "from lautum.room.starred import value",
+        "from lautum.room.starred import replaced",
+        "from lautum.room import starred\nvalue = starred.value",
+        "from lautum.hall import *",
     ],
 )
 def test_every_way_of_importing_is_followed(package, statement):
@@ -193,6 +197,12 @@ def test_every_way_of_importing_is_followed(package, statement):
         "from lautum.extra import value\nfrom lautum.extra import value as renamed\n"
     )
     (package / "room/inside.py").write_text("from lautum.extra import value\n")
+    (package / "room/starred.py").write_text(
+        "from lautum.seeds import generator as replaced\nfrom lautum.extra import *\n"
+    )
+    (package / "hall").mkdir()
+    (package / "hall/__init__.py").write_text("__all__ = ['inside']\n")
+    (package / "hall/inside.py").write_text("from lautum.extra import value\n")
     (package / "objectives/mine.py").write_text(statement + "\n")
     found = []
     for number in (1, 2):
@@ -200,6 +210,22 @@ def test_every_way_of_importing_is_followed(package, statement):
         forget()
         found.append(digest.code_digest("lautum.objectives.mine"))
     assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("from lautum.mmd import *", "value"),
+        ("from math import *", "sqrt"),
+        ("import xml.dom", "xml"),
+        ("", "__file__"),
+    ],
+)
+def test_a_name_that_stands_in_no_statement_is_the_module_s_own(package, text, name):
+    (package / "extra.py").write_text(text + "\n")
+    (package / "objectives/mine.py").write_text(f"from lautum.extra import {name}\n")
+    digest.code_digest("lautum.objectives.mine")
+    assert digest._module("lautum.objectives.mine")[1][0] == "lautum.extra"
 
 
 @pytest.mark.parametrize(

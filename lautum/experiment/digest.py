@@ -34,6 +34,9 @@ NOT_CODE_OF_A_RESULT = {
 # Imports modules by their names, which are in the key: what it does itself counts, what it imports does not.
 BY_NAME = "lautum.objectives"
 
+# Names that every module has.
+UNWRITTEN = ("__dict__", "__doc__", "__file__", "__name__", "__package__", "__path__", "__spec__")
+
 
 @cache
 def code_digest(*modules: str) -> str:
@@ -96,7 +99,10 @@ def _imported(module: str, tree: ast.Module) -> Iterator[str]:
                     )
         elif isinstance(node, ast.ImportFrom) and _is_ours(origin := _origin(module, node), module):
             for alias in node.names:
-                found = origin if alias.name == "*" else _resolve(origin, alias.name, module)
+                if alias.name == "*":
+                    yield from (origin, *_listed(_require(origin, module)))
+                    continue
+                found = _resolve(origin, alias.name, module)
                 yield found
                 if found == f"{origin}.{alias.name}":
                     bound[alias.asname or alias.name] = found
@@ -125,21 +131,32 @@ def _origin(module: str, node: ast.ImportFrom) -> str:
     return ".".join([*base, *([node.module] if node.module else [])])
 
 
+def _listed(package: str) -> list[str]:
+    """The modules that `from package import *` imports: those that `__all__` names, here all that any text names."""
+    texts = [node.value for node in _outside_functions(_tree(package)) if isinstance(node, ast.Constant)]
+    names = [text for text in texts if isinstance(text, str) and text.isidentifier()]
+    return [f"{package}.{name}" for name in names if _file(f"{package}.{name}")]
+
+
 def _resolve(origin: str, name: str, importer: str) -> str:
     """The module that `name` of `origin` is, or stands in, also when a package takes it from elsewhere."""
     if _file(f"{origin}.{name}"):
         return f"{origin}.{name}"
     bound = _bound(_require(origin, importer))
-    if name not in bound:
+    if name not in bound and "*" not in bound:
         raise ImportError(f"{importer} imports {name!r} of {origin}, which has no such name")
-    taken = bound[name]
+    taken = bound.get(name)
     return _resolve(*taken, origin) if taken else origin
 
 
 @cache
 def _bound(module: str) -> dict[str, tuple[str, str] | None]:
-    """The names that a module has: those taken from a module of the package with that module and their name there."""
-    names: dict[str, tuple[str, str] | None] = {}
+    """The names that a module has: those taken from a module of the package with that module and their name there.
+
+    After `from ... import *` any of them may stand for something else. They are then the module's own, with which
+    everything that it imports is followed.
+    """
+    names: dict[str, tuple[str, str] | None] = dict.fromkeys(UNWRITTEN)
     for node in _outside_functions(_tree(module)):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names[node.id] = None
@@ -148,7 +165,11 @@ def _bound(module: str) -> dict[str, tuple[str, str] | None]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             origin = _origin(module, node) if isinstance(node, ast.ImportFrom) else ""
             for alias in node.names:
-                names[alias.asname or alias.name] = (origin, alias.name) if _is_ours(origin, module) else None
+                if alias.name == "*":
+                    names = dict.fromkeys([*names, "*"])
+                    continue
+                bound = alias.asname or alias.name.split(".")[0]
+                names[bound] = (origin, alias.name) if _is_ours(origin, module) else None
     return names
 
 
