@@ -115,6 +115,14 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path, monkeypatch):
     assert config.load("../other.yaml").catalogue.objectives["mine2"]
 
 
+@pytest.mark.parametrize("path", ["~/mine2.py", "$HOME/mine2.py", "${HOME}/$NAMED.py", "$NAMED.py"])
+def test_paths_may_name_the_home_and_variables(path, tmp_path, monkeypatch):
+    write(tmp_path, mine2=OBJECTIVE)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NAMED", "mine2")
+    assert config.load(campaign(tmp_path, path)).catalogue.objectives["mine2"]
+
+
 def test_what_is_wrong_with_a_value_is_said_as_for_a_built_in_objective(tmp_path):
     write(tmp_path, mine2=OBJECTIVE)
     for value, message in (
@@ -242,6 +250,12 @@ def test_a_plugin_that_cannot_work_is_refused_in_one_line(name, text, message, t
     ("plugins", "message"),
     [
         (["absent.py"], "absent.py does not exist; paths are relative to the configuration"),
+        (
+            ["$NO_SUCH/mine2.py"],
+            "campaign.yaml: plugins: path '$NO_SUCH/mine2.py': this machine has no variable $NO_SUCH",
+        ),
+        (["~no-such-user/mine2.py"], "this machine has no such user; write the path out"),
+        ([f"{'x' * 300}.py"], "x.py does not exist; paths are relative to the configuration"),
         (["mine2.py", "again/mine2.py"], "there is 'mine2' of another plugin among the objectives"),
         (["mine2"], "'mine2' is in no package; give the path of its file, mine2.py"),
         (["no module"], "'no module' is neither the path of a .py file nor the name of a module"),

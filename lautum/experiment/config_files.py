@@ -42,7 +42,7 @@ def read(path: Path | str) -> dict:
         if values.get("name") == own["name"]:
             raise LautumError(f"{last}: the name {own['name']!r} is taken by {file}, which it extends; choose another")
     for file, values in (*bases, (last, own)):
-        own = {key: value for key, value in values.items() if key != "extends"} | _located(values, file.parent)
+        own = {key: value for key, value in values.items() if key != "extends"} | _located(values, file)
         merged = _merge(_inherited(merged), own, file.name)
     _require_heard_seeds([*bases, (last, own)], merged)
     return merged
@@ -90,11 +90,15 @@ def _at(values: object, keys: tuple[str, ...]) -> object:
     return values
 
 
-def _located(values: dict, folder: Path) -> dict:
+def _located(values: dict, file: Path) -> dict:
     """The entries of a file that name other files, whose paths are relative to it."""
+    folder = file.parent
     located, plugins, datasets = {}, values.get("plugins"), values.get("datasets")
     if isinstance(plugins, tuple):
-        located["plugins"] = tuple(_below(folder, name) if str(name).endswith(".py") else name for name in plugins)
+        located["plugins"] = tuple(
+            str(_beside(file, "plugins", name)) if isinstance(name, str) and name.endswith(".py") else name
+            for name in plugins
+        )
     if isinstance(datasets, dict):
         located["datasets"] = {
             name: {key: _below(folder, value) if key in ("train", "test") else value for key, value in entry.items()}
@@ -140,11 +144,16 @@ def _bases(path: Path, values: dict) -> list[Path]:
     for base in bases:
         if not (isinstance(base, str) and base):
             raise LautumError(f"{path}: `extends` is the path of a file, or a list of such, got {base!r}")
-        try:
-            found.append(path.parent / filled_in(base))
-        except ValueError as error:
-            raise LautumError(f"{path}: extends: {error}") from None
+        found.append(_beside(path, "extends", base))
     return found
+
+
+def _beside(file: Path, key: str, path: str) -> Path:
+    """The path that a configuration says under `key`: relative to the file, `~` and `$NAME` filled in."""
+    try:
+        return file.parent / filled_in(path)
+    except ValueError as error:
+        raise LautumError(f"{file}: {key}: {error}") from None
 
 
 def _parse(path: Path) -> dict:

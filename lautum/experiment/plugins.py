@@ -10,6 +10,7 @@ before any job starts.
 """
 
 import hashlib
+import os
 import re
 import sys
 import traceback
@@ -107,7 +108,7 @@ def _require_objective(module: ModuleType, entry: str) -> None:
 
 def _module_of_file(path: Path) -> str:
     """The name that a file is imported by, as a module of a package that is its folder."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises for a name that is too long
         raise LautumError(f"plugin {path} does not exist; paths are relative to the configuration that names them")
     if not path.stem.isidentifier():
         raise LautumError(f"plugin {path}: its name may hold letters, digits and '_' only, and not begin with a digit")
