@@ -157,10 +157,36 @@ def test_shared_stage_settings_reach_only_objectives_that_have_them(tmp_path):
     assert not hasattr(ensembling, "steps")
 
 
+@pytest.mark.parametrize("where", ["task", "method"])
+def test_null_takes_away_what_is_inherited_unless_it_is_a_value(where, tmp_path):
+    (tmp_path / "base.yaml").write_text(
+        yaml.safe_dump(
+            {"extends": str(ROOT / "config/quickstart.yaml"), "name": "base"}
+            | task(transfer={"snapshots": [3]}, methods={"standard": {"transfer": {"trained": "head"}}})
+        )
+    )
+    given = {"labelled_epochs": 30, "steps": None, "snapshots": None, "clip_norm": None}
+    own = {"methods": {"standard": {"transfer": {"trained": None} | (given if where == "method" else {})}}}
+    changed = own | ({"transfer": given} if where == "task" else {})
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"extends": "base.yaml", "name": "mine"} | task(**changed)))
+    settings = config.load(tmp_path / "mine.yaml").transfer_settings("digits-letters", "standard")
+    assert settings == TRANSFER["supervised"](labelled_epochs=30, clip_norm=None)
+    for row in config.hyper_parameters(tmp_path / "mine.yaml"):
+        if (row["method"], row["stage"]) == ("standard", "transfer"):
+            said = row["name"] in ("labelled_epochs", "clip_norm")
+            declared = TRANSFER["supervised"].model_fields[row["name"]].json_schema_extra["source"]
+            assert row["source"] == ("chosen: set in the configuration" if said else declared)
+
+
 BAD = [
     ({"naem": "x"}, "unknown key 'naem'; did you mean 'name'?"),
     ({"grid": {"seeds": 1_000_000_000}}, "seeds is a count of .* at most 10000, .*, got 1000000000"),
     ({"grid": {"seeds": [2**31]}}, "grid.seeds.0: Input should be less than 2147483648, got 2147483648"),
+    (task(methods={"lautum": {"transfer": {"stps": None}}}), "unknown key 'stps'; did you mean 'steps'?"),
+    (
+        task(transfer={"labelled_epochs": 3}),
+        "instead of steps and snapshots; give one, null takes away what is inherit",
+    ),
     ({"grid": {"methods": ["lautum", "lautum"]}}, "grid.methods: must be a non-empty list without repetitions"),
     ({"grid": {"seeds": 10_000}}, "the grid has 240000 cells, tasks x methods x label counts x seeds; at most 100000"),
     ({"threads": 10**9}, "threads: Input should be less than or equal to 1024"),

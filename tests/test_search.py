@@ -18,7 +18,8 @@ from lautum.errors import Damaged, LautumError
 from lautum.experiment import config, config_files, designs, search, universes
 from lautum.experiment.layout import Layout
 from lautum.experiment.search import draw, quasi_random
-from lautum.experiment.space import Range
+from lautum.experiment.space import Range, is_whole
+from lautum.objectives import PRETRAIN, TRANSFER
 from lautum.report import selection_figures, selection_page
 from lautum.report.style import METHOD_STYLES
 from lautum.results import records, selection
@@ -126,6 +127,24 @@ def test_no_trial_is_beyond_bounds_that_need_more_digits_than_it_has(tmp_path):
     loaded = config.load(write(tmp_path, search=SEARCH["search"] | {"trials": 16, "space": space}))
     drawn = [loaded.pretrain_settings("digits-letters", f"lautum-t{number:02d}").decay for number in range(16)]
     assert len(set(drawn)) > 8 and 0.99 <= min(drawn) and max(drawn) == 0.9999
+
+
+@pytest.mark.parametrize("name", [*PRETRAIN, *TRANSFER])
+def test_what_counts_is_drawn_as_a_whole_number_also_where_it_may_be_left_out(name):
+    schema = (PRETRAIN | TRANSFER)[name]
+    for field, declared in schema.model_json_schema()["properties"].items():
+        kinds = {kind.get("type") for kind in declared.get("anyOf", [declared])} - {"null"}
+        assert is_whole(schema, field) == (kinds == {"integer"}), field
+
+
+def test_passes_over_the_labelled_images_are_searched_where_the_task_sets_steps(tmp_path):
+    passes = {"low": 10, "high": 100, "source": "chosen: x"}
+    space = {"standard": {"transfer": {"labelled_epochs": passes}}, "lautum": {}}
+    task = {"label_counts": [50], "methods": {"standard": {"transfer": {"steps": None}}}}
+    path = write(tmp_path, search=SEARCH["search"] | {"space": space}, tasks={"digits-letters": task})
+    loaded = config.load(path)
+    drawn = [loaded.transfer_settings("digits-letters", f"standard-t0{n}").labelled_epochs for n in range(4)]
+    assert all(isinstance(value, int) and 10 <= value <= 100 for value in drawn) and len(set(drawn)) == 4
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ that sets it.
 
 from collections import Counter
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal, cast, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
@@ -169,7 +170,7 @@ class Config(Strict):
     def pretrain_settings(self, task: str, method: str) -> PretrainSettings:
         """The pre-transfer settings of a method in a task: the task's, overridden by the method's own."""
         schema, own = self.pretrain_schema(method), self.tasks[task].own(method).pretrain
-        return schema.model_validate(_that_exist(schema, self.tasks[task].pretrain) | own)
+        return schema.model_validate(_given(schema, self.tasks[task].pretrain, own))
 
     def transfer_schema(self, method: str) -> type[TransferSettings]:
         """What post-transfer settings a method has."""
@@ -178,7 +179,7 @@ class Config(Strict):
     def transfer_settings(self, task: str, method: str) -> TransferSettings:
         """The post-transfer settings of a method in a task."""
         schema, own = self.transfer_schema(method), self.tasks[task].own(method).transfer
-        return schema.model_validate(_that_exist(schema, self.tasks[task].transfer) | own)
+        return schema.model_validate(_given(schema, self.tasks[task].transfer, own))
 
 
 def load(path: Path | str) -> Config:
@@ -223,7 +224,8 @@ def _hyper_parameters(settings: Strict, task: str, method: str, stage: str, obje
     rows = []
     for name, field in type(settings).model_fields.items():
         declared = cast(dict[str, str], field.json_schema_extra)
-        source = sources.get(("tasks", task, "methods", method, stage, name))
+        own, shared = ("tasks", task, "methods", method, stage, name), ("tasks", task, stage, name)
+        said = sources.get(own) or sources.get(shared) if name in settings.model_fields_set else None
         rows.append(
             {
                 "task": task,
@@ -233,13 +235,23 @@ def _hyper_parameters(settings: Strict, task: str, method: str, stage: str, obje
                 "name": name,
                 "value": getattr(settings, name),
                 "unit": declared["unit"],
-                "source": source or sources.get(("tasks", task, stage, name)) or declared["source"],
+                "source": said or declared["source"],
                 "description": field.description,
             }
         )
     return rows
 
 
-def _that_exist(schema: type[Strict], values: dict) -> dict:
-    """Those of the settings for every objective of a stage that this one has."""
-    return {key: value for key, value in values.items() if key in schema.model_fields}
+def _given(schema: type[Strict], shared: dict, own: dict) -> dict:
+    """Those of a task's settings that this objective of a stage has, overridden by a method's own.
+
+    Null takes away what would be inherited, so that the default holds, unless it is a value of the setting.
+    """
+    fields = schema.model_fields
+    values = {key: value for key, value in shared.items() if key in fields} | own
+    away = {
+        key
+        for key, value in values.items()
+        if value is None and key in fields and NoneType not in get_args(fields[key].annotation)
+    }
+    return {key: value for key, value in values.items() if key not in away}

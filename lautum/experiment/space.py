@@ -6,7 +6,8 @@ methods of a configuration's grid by variants of them, before it is checked.
 """
 
 import math
-from typing import Any, Literal, NamedTuple
+from types import NoneType
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError, model_validator
 
@@ -56,8 +57,9 @@ class Range(Strict):
 
 
 def is_whole(schema: type[StageSettings], name: str) -> bool:
-    """Whether a hyper-parameter counts something, so that its values are rounded."""
-    return schema.model_fields[name].annotation is int
+    """Whether a hyper-parameter counts something, if it is given at all, so that its values are rounded."""
+    annotation = schema.model_fields[name].annotation
+    return annotation is int or {*get_args(annotation)} == {int, NoneType}
 
 
 def require_allowed(schema: type[StageSettings], objective: str, settings: dict[str, Any], where: str) -> None:

@@ -42,7 +42,10 @@ class Settings(TransferSettings):
     @model_validator(mode="after")
     def _one_length(self):
         if self.labelled_epochs is not None and {"steps", "snapshots"} & self.model_fields_set:
-            raise ValueError(f"labelled_epochs: {self.labelled_epochs} stands instead of steps and snapshots; give one")
+            raise ValueError(
+                f"labelled_epochs: {self.labelled_epochs} stands instead of steps and snapshots; give one, null takes "
+                "away what is inherited"
+            )
         if list(self.snapshots) != sorted(set(self.snapshots)) or max(self.snapshots, default=0) >= self.steps:
             raise ValueError(
                 f"snapshots must increase and end before the stage's {self.steps} steps, got {list(self.snapshots)}"
