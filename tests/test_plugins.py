@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lautum.data import datasets
 from lautum.errors import LautumError
 from lautum.experiment import config, digest
 from lautum.experiment.layout import Layout
@@ -244,6 +245,58 @@ def test_a_plugin_that_cannot_work_is_refused_in_one_line(name, text, message, t
     with pytest.raises(LautumError, match=message) as refused:
         config.load(campaign(tmp_path, f"{name}.py"))
     assert "\n" not in str(refused.value) and "lautum_plugins_" not in str(refused.value)
+
+
+DECLARED = 'DataSet("Counted", (1, 16, 16), ("a", "b", "c"), _read)'
+HEXADECIMAL = "DATA_SET.sha256 must be 64 hexadecimal digits, or empty, got"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"Counted"', '""', "DATA_SET.title must be a text that is not empty, got ''"),
+        ('"Counted"', "None", "DATA_SET.title must be a text that is not empty, got None"),
+        ("(1, 16, 16)", "[1, 16, 16]", "DATA_SET.image_shape must be a tuple of channels, .*, got .1, 16, 16.$"),
+        ("(1, 16, 16)", "(16, 16)", "DATA_SET.image_shape must be .*, each a whole number above 0, got .16, 16.$"),
+        ("(1, 16, 16)", "(1, 16, 0)", "DATA_SET.image_shape must be .*, got .1, 16, 0.$"),
+        ("(1, 16, 16)", "(1, 16, 16.0)", "DATA_SET.image_shape must be .*, got .1, 16, 16.0.$"),
+        ("(1, 16, 16)", "np.ones((3, 3))", "DATA_SET.image_shape must be .*, got array"),
+        ('("a", "b", "c")', '["a", "b", "c"]', "DATA_SET.class_names must be a tuple of different texts, got .'a'"),
+        ('("a", "b", "c")', '("a", "b", "a")', "DATA_SET.class_names must be a tuple of different texts, got .'a'"),
+        ('("a", "b", "c")', "(0, 1, 2)", "DATA_SET.class_names must be a tuple of different texts, got .0, 1, 2.$"),
+        ('("a", "b", "c")', '("a",)', "DATA_SET.class_names must name 2 to 256 classes, got 1$"),
+        ('("a", "b", "c")', "tuple(map(str, range(257)))", "DATA_SET.class_names must name 2 to 256 classes, got 257$"),
+        ("_read)", '"here")', "DATA_SET.read must be a function of .*, got 'here'"),
+        ("_read)", "_read, (100,))", "DATA_SET.train_counts must have a number for each of the 3 classes, .*, got 1$"),
+        ("_read)", "_read, [20] * 3)", "DATA_SET.train_counts must be a tuple of whole numbers above 0, got .20, 20"),
+        ("_read)", '_read, (20, 20, "x"))', "DATA_SET.train_counts must be a tuple of whole numbers above 0, got"),
+        ("_read)", '_read, sha256="../mine")', f"{HEXADECIMAL} '../mine'"),
+        ("_read)", "_read, sha256=None)", f"{HEXADECIMAL} None"),
+    ],
+)
+def test_a_data_set_that_jobs_would_fail_with_is_refused_when_the_configuration_is_read(old, new, message, tmp_path):
+    assert DECLARED.count(old) == 1
+    write(tmp_path, mine2=OBJECTIVE, counted=DATA_SET.replace(DECLARED, DECLARED.replace(old, new)))
+    task = {"target": "counted", "label_counts": [30], "transfer": {"head": "reinitialise"}}
+    with pytest.raises(LautumError, match=f"plugin .*counted.py: {message}") as refused:
+        config.load(campaign(tmp_path, "mine2.py", "counted.py", tasks={"digits-letters": task}))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        ("Parts(examples, tuple(part[:0] for part in examples), ", "data set counted, test: there are no images"),
+        ("Parts(tuple(part[:0] for part in examples), examples, ", "data set counted, train: there are no images"),
+        ("Parts(examples, examples, tuple('cba'), '') or (", "has the classes .'c', 'b', 'a'., expected .'a', 'b'"),
+    ],
+)
+def test_a_data_set_that_is_read_as_something_that_cannot_be_measured_is_refused_by_prepare(new, message, tmp_path):
+    write(tmp_path, mine2=OBJECTIVE, counted=DATA_SET.replace("Parts(examples, examples, ", new))
+    known = config.load(campaign(tmp_path, "mine2.py", "counted.py")).catalogue.datasets
+    with pytest.raises(LautumError, match=message):
+        datasets.prepare("counted", tmp_path / "data", None, known)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from torch import nn
 from lautum import objectives
 from lautum.data import datasets
 from lautum.data.transforms import InputTransform
-from lautum.errors import Damaged
+from lautum.errors import Damaged, LautumError
 from lautum.experiment import config
 from lautum.experiment.layout import Cell, Layout
 from lautum.files import read_arrays, sha256_of_arrays, write_arrays
@@ -356,6 +356,19 @@ def test_all_images_of_the_task_are_predicted_without_dropout_and_augmentation(p
     assert (logits.gather(1, predictions[:, None])[:, 0] > logits.amax(dim=1) - 1e-4).all()
     record = json.loads(path.read_text())
     assert (record["n_images"], record["correct"]) == (len(labels), int((predictions == labels).sum()))
+
+
+def test_a_test_part_without_an_image_of_the_tasks_classes_is_named(campaign):
+    layout = campaign("standard", classes=FEW, transfer=STEPS | {"head": "reinitialise"})
+    pretrain(layout, TASK, "standard", LABELS, SEED)
+    transfer(layout, cell("standard"))
+    path = Path("data/letters-test.safetensors")
+    arrays, metadata = read_arrays(path)
+    others = ~np.isin(arrays["labels"], [metadata["class_names"].index(name) for name in FEW])
+    arrays = {name: array[others] for name, array in arrays.items()}
+    write_arrays(path, arrays, metadata | {"sha256": sha256_of_arrays(arrays["images"], arrays["labels"])})
+    with pytest.raises(LautumError, match=f"task {TASK}: the test part of letters has no image of its classes"):
+        evaluate(layout, cell("standard"))
 
 
 def test_the_device_is_selected_with_its_threads_and_repeatable_kernels(numerics, monkeypatch):

@@ -4,11 +4,13 @@ import numpy as np
 
 from lautum.errors import LautumError
 
+MOST_CLASSES = 256  # predictions are kept in a byte each
+
 
 def require_sound(
     where: str, images: np.ndarray, labels: np.ndarray, shape: tuple[int, int, int], class_names: tuple[str, ...]
 ) -> None:
-    """Raise LautumError unless these are images uint8 (N, *shape) with labels int64 (N,) of these classes.
+    """Raise LautumError unless these are images uint8 (N, *shape), N > 0, with labels int64 (N,) of these classes.
 
     `where` says which images, for messages.
     """
@@ -21,7 +23,9 @@ def require_sound(
         raise LautumError(f"{where}: images are {images.shape[1:]} (C, H, W), expected {tuple(shape)}")
     if len(images) != len(labels):
         raise LautumError(f"{where}: there are {len(images)} images but {len(labels)} labels")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < len(class_names):
+    if not len(images):
+        raise LautumError(f"{where}: there are no images, expected at least one")
+    if not 0 <= labels.min() <= labels.max() < len(class_names):
         raise LautumError(
             f"{where}: labels are {labels.min()} to {labels.max()}, expected 0 to {len(class_names) - 1}, "
             f"the places of the {len(class_names)} classes"

@@ -95,6 +95,11 @@ def prepare(
             f"the offline folder {offline} does not exist; create it, or correct LAUTUM_OFFLINE or `folders.offline`"
         )
     parts = known[name].read(folder / "downloads", offline)
+    if tuple(parts.class_names) != known[name].class_names:
+        raise LautumError(
+            f"data set {name}: what is read has the classes {list(parts.class_names)}, "
+            f"expected {list(known[name].class_names)}"
+        )
     paths, both = [], (("train", parts.train), ("test", parts.test))
     for part, (images, labels) in both:
         require_sound(f"data set {name}, {part}", images, labels, known[name].image_shape, known[name].class_names)

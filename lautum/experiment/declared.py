@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, PositiveInt
 
 from lautum.data import by_path
-from lautum.data.content import require_every_class, require_sound
+from lautum.data.content import MOST_CLASSES, require_every_class, require_sound
 from lautum.data.datasets import DataSet, Examples, Parts
 from lautum.errors import LautumError
 from lautum.experiment.fields import FilePath
@@ -36,8 +36,8 @@ class Declared(Strict):
     train: FilePath | Pair  # a folder with a folder of images for each class, or two files
     test: FilePath | Pair
     shape: tuple[Literal[1, 3], PositiveInt, PositiveInt]  # channels, height, width
-    # In the order of the labels. At most 256, because predictions are kept in a byte each.
-    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=256), AfterValidator(_distinct)]
+    # In the order of the labels.
+    classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=MOST_CLASSES), AfterValidator(_distinct)]
     sha256: str = Field("", pattern="^([0-9a-f]{64})?$")  # of the content; `lautum prepare` says what it is
 
     def data_set(self, name: str) -> DataSet:

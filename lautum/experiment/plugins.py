@@ -12,12 +12,14 @@ before any job starts.
 import hashlib
 import os
 import re
+import reprlib
 import sys
 import traceback
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from lautum.data.content import MOST_CLASSES
 from lautum.data.datasets import DataSet
 from lautum.errors import LautumError
 from lautum.experiment.digest import FOLDER, code_digest
@@ -78,8 +80,8 @@ def require_complete(module: ModuleType, entry: str) -> None:
 
         if not (isinstance(module.Network, type) and issubclass(module.Network, Network)):
             raise LautumError(f"plugin {entry}: Network must be a class derived from lautum.training.networks.Network")
-    if brings_data_set(module) and not isinstance(module.DATA_SET, DataSet):
-        raise LautumError(f"plugin {entry}: DATA_SET must be a lautum.data.datasets.DataSet")
+    if brings_data_set(module):
+        _require_data_set(module.DATA_SET, entry)
 
 
 def _require_objective(module: ModuleType, entry: str) -> None:
@@ -104,6 +106,52 @@ def _require_objective(module: ModuleType, entry: str) -> None:
                 f"plugin {entry}: Settings.{name} must be declared with setting(default, unit, source, description) "
                 f"of lautum.objectives.settings, its source beginning with one of {', '.join(SOURCES)}"
             )
+
+
+def _require_data_set(data_set: object, entry: str) -> None:
+    if not isinstance(data_set, DataSet):
+        raise LautumError(f"plugin {entry}: DATA_SET must be a lautum.data.datasets.DataSet")
+    shape, names, counts = data_set.image_shape, data_set.class_names, data_set.train_counts
+    for name, sound, allowed in (
+        ("title", _is_text(data_set.title), "a text that is not empty"),
+        (
+            "image_shape",
+            _are_counts(shape) and len(shape) == 3,
+            "a tuple of channels, height and width, each a whole number above 0",
+        ),
+        (
+            "class_names",
+            isinstance(names, tuple) and all(map(_is_text, names)) and len(set(names)) == len(names),
+            "a tuple of different texts",
+        ),
+        ("read", callable(data_set.read), "a function of the downloads' folder and the offline folder"),
+        ("train_counts", _are_counts(counts), "a tuple of whole numbers above 0"),
+        (
+            "sha256",
+            isinstance(data_set.sha256, str) and re.fullmatch("([0-9a-f]{64})?", data_set.sha256),
+            "64 hexadecimal digits, or empty",
+        ),
+    ):
+        if not sound:
+            value = reprlib.repr(getattr(data_set, name))
+            raise LautumError(f"plugin {entry}: DATA_SET.{name} must be {allowed}, got {' '.join(value.split())}")
+    if not 2 <= len(names) <= MOST_CLASSES:
+        raise LautumError(
+            f"plugin {entry}: DATA_SET.class_names must name 2 to {MOST_CLASSES} classes, got {len(names)}"
+        )
+    if counts and len(counts) != len(names):
+        raise LautumError(
+            f"plugin {entry}: DATA_SET.train_counts must have a number for each of the {len(names)} classes, or none, "
+            f"got {len(counts)}"
+        )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _are_counts(values: object) -> bool:
+    return isinstance(values, tuple) and all(type(value) is int and value > 0 for value in values)
 
 
 def _module_of_file(path: Path) -> str:

@@ -44,6 +44,8 @@ def _evaluate(layout: Layout, cell: Cell) -> Path:
         images = loading.prepared(layout, definition.target, "test")
         classes = splits.class_numbers(images.class_names, definition.classes, definition.target)
         chosen = np.flatnonzero(np.isin(images.labels, classes))
+        if not len(chosen):
+            raise LautumError(f"task {cell.task}: the test part of {definition.target} has no image of its classes")
     else:
         images, drawn, classes = loading.target(layout, cell.task, cell.labels, cell.seed)
         chosen = drawn.validation
