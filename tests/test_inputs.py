@@ -1,6 +1,7 @@
 """From uint8 images to inputs: statistics against NumPy, augmentation against slow code and its distribution."""
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from scipy import stats
@@ -23,6 +24,18 @@ def test_statistics_are_those_of_the_source():
     assert np.allclose(scaled.mean(axis=(0, 2, 3)), 0, atol=1e-5) and np.allclose(
         scaled.std(axis=(0, 2, 3)), 1, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("level", [0, 7, 255])
+def test_a_channel_whose_pixels_are_all_equal_is_left_unscaled_and_the_others_are_as_without_it(level):
+    source = images(20)
+    source[:, 2] = level
+    transform = InputTransform.for_source(source, "none")
+    assert torch.equal(transform(source)[:, 2], torch.zeros(20, 8, 8))
+    target = images(20)
+    assert torch.equal(transform(target)[:, 2], target[:, 2].float() - level)
+    others = InputTransform.for_source(source[:, :2], "none")
+    assert torch.equal(transform(target)[:, :2], others(target[:, :2]))
 
 
 def test_evaluation_inputs_are_not_augmented():

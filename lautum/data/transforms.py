@@ -19,7 +19,8 @@ class InputTransform:
     def for_source(cls, images: Tensor, augmentation: str, scaling: str = "standardised") -> "InputTransform":
         """The scaling that the source's `images`, uint8 (N, C, H, W), ask for; the target is scaled by it too.
 
-        `scaling`: "standardised", by mean and standard deviation of each channel, or "unit", to [0, 1].
+        `scaling`: "standardised", by mean and standard deviation of each channel, whose deviation counts as 1 where its
+        pixels are all equal; or "unit", to [0, 1].
         """
         if scaling == "unit":
             zeros = torch.zeros(images.shape[1], 1, 1, device=images.device)
@@ -33,7 +34,9 @@ class InputTransform:
         total = counts.sum(dim=1).double()
         mean = (counts * levels).sum(dim=1) / total
         variance = (counts * levels.square()).sum(dim=1) / total - mean.square()
-        return cls(augmentation, mean.float()[:, None, None], variance.sqrt().float()[:, None, None])
+        # A channel in which all pixels are equal, such as an empty one, has nothing to scale, and 0 / 0 is no input.
+        std = variance.sqrt().where(variance > 0, 1.0)
+        return cls(augmentation, mean.float()[:, None, None], std.float()[:, None, None])
 
     def __call__(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Network inputs float32 (B, C, H, W) from uint8 images; augmented when a CPU `generator` is given."""
