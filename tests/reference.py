@@ -234,7 +234,10 @@ def temporal_ensembling(stage: Stage) -> Iterator[Step]:
         up, down = math.exp(-5 * (1 - min(rising, 1)) ** 2), math.exp(-12.5 * (1 - min(falling, 1)) ** 2)
         weight = settings.weight * labelled / len(images) * up if epoch else 0.0
         z = torch.zeros_like(ensemble)
-        for index in order.split(settings.batch_size):
+        batches = list(order.split(settings.batch_size))
+        if len(batches[-1]) == 1:  # which goes with those before it
+            batches[-2:] = [torch.cat(batches[-2:])]
+        for index in batches:
             logits = stage.network(stage.inputs(images[index], augmentation)).logits
             known = index < labelled
             cross_entropy = cross_entropies(logits[known], stage.data.labelled.labels[index[known]]).sum() / len(index)

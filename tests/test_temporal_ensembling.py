@@ -40,8 +40,10 @@ def softmax(logits):
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
-def test_losses_of_a_whole_run_equal_the_transcription():
-    settings = Settings(batch_size=BATCH, epochs=EPOCHS, weight=30.0, learning_rate=0.1)
+# What is left over of 11 images: three, two, none, or a single one, which is not a batch of its own.
+@pytest.mark.parametrize("sizes", [(4, 4, 3), (3, 3, 3, 2), (11,), (5, 6), (2, 2, 2, 2, 3)])
+def test_losses_of_a_whole_run_equal_the_transcription(sizes):
+    settings = Settings(batch_size=sizes[0], epochs=EPOCHS, weight=30.0, learning_rate=0.1)
     objective = build(settings)
     images = torch.cat([objective.data.labelled.images, objective.data.unlabelled])
     x = ((images.double() - 128) / 64).flatten(1).numpy()
@@ -54,10 +56,11 @@ def test_losses_of_a_whole_run_equal_the_transcription():
         ramp = math.exp(-5 * (1 - epoch / ramp_length) ** 2) if epoch < ramp_length else 1
         weight = 0 if epoch == 0 else 30 * LABELLED / total * ramp
         z, seen = np.zeros((total, CLASSES)), []
-        for _ in range(math.ceil(total / BATCH)):
+        for size in sizes:
             matrix = objective.network.head.weight.detach().double().numpy().copy()
-            loss, _, scalars = objective.step(step)
-            indices = objective.order[(step % 3) * BATCH : (step % 3 + 1) * BATCH].tolist()
+            loss, shown, scalars = objective.step(step)
+            assert shown == size
+            indices = objective.order[len(seen) : len(seen) + size].tolist()
             seen += indices
             probabilities = softmax(x[indices] @ matrix.T)
             z[indices] = probabilities
@@ -75,6 +78,13 @@ def test_losses_of_a_whole_run_equal_the_transcription():
         ensemble = 0.6 * ensemble + 0.4 * z
         target = ensemble / (1 - 0.6 ** (epoch + 1))
     assert step == objective.steps
+
+
+def test_a_network_whose_normalisation_sees_one_value_of_each_image_is_trained_to_the_end():
+    objective = build(Settings(batch_size=BATCH, epochs=2))
+    assert (LABELLED + UNLABELLED) % BATCH == 1
+    objective.network = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, CLASSES))
+    assert sum(objective.step(step).images for step in range(objective.steps)) == 2 * (LABELLED + UNLABELLED)
 
 
 def test_rate_and_beta1_follow_the_published_schedule():

@@ -56,7 +56,9 @@ class Objective(objective.Objective):
         self.images = torch.cat([data.labelled.images, data.unlabelled])
         # -100 is cross_entropy's ignore_index: the label of an image that has none.
         self.labels = torch.cat([labels, labels.new_full((len(data.unlabelled),), -100)])
-        self.batches = math.ceil(len(self.images) / settings.batch_size)
+        # A single image that would be left over is in the batch before it: alone it has no statistics that a
+        # normalisation in training mode could take.
+        self.batches = math.ceil((len(self.images) - 1) / settings.batch_size)
         self.steps = settings.epochs * self.batches
         self.order_generator = generator("batch order", "temporal ensembling", seed)
         self.augmentation = generator("augmentation", "temporal ensembling", seed)
@@ -81,8 +83,8 @@ class Objective(objective.Objective):
         epoch, batch = divmod(step, self.batches)
         if batch == 0:
             self._start_epoch(epoch)
-        size = self.settings.batch_size
-        index = self.order[batch * size : (batch + 1) * size]
+        start, last = batch * self.settings.batch_size, batch == self.batches - 1
+        index = self.order[start:] if last else self.order[start : start + self.settings.batch_size]
         logits = self.network(self.data.transform(self.images[index], self.augmentation))
         labels = self.labels[index]
         cross_entropy = F.cross_entropy(logits, labels, reduction="sum") / len(index)
