@@ -28,7 +28,7 @@ def lautum_information(cov_x: Tensor, cov_w: Tensor, cov_xw: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes disagree, or the joint covariance is not positive definite.
     """
-    chol_w, chol_conditional = _factors(cov_x, cov_w, cov_xw)
+    _, chol_w, chol_conditional = _factors(cov_x, cov_w, cov_xw)
     # tr(S_w|x^-1 Sw) = |Lc^-1 Lw|_F^2 with S_w|x = Lc Lc^T and Sw = Lw Lw^T.
     ratio = torch.linalg.solve_triangular(chol_conditional, chol_w, upper=False)
     return _half_log_det(chol_conditional) - _half_log_det(chol_w) + ratio.square().sum() - cov_w.shape[-1]
@@ -39,7 +39,7 @@ def mutual_information(cov_x: Tensor, cov_w: Tensor, cov_xw: Tensor) -> Tensor:
 
     Arguments and errors as for `lautum_information`.
     """
-    chol_w, chol_conditional = _factors(cov_x, cov_w, cov_xw)
+    _, chol_w, chol_conditional = _factors(cov_x, cov_w, cov_xw)
     return _half_log_det(chol_w) - _half_log_det(chol_conditional)
 
 
@@ -48,17 +48,16 @@ def canonical_correlations(cov_x: Tensor, cov_w: Tensor, cov_xw: Tensor) -> Tens
 
     Arguments and errors as for `lautum_information`.
     """
-    cov_x, cov_w, cov_xw = _checked(cov_x, cov_w, cov_xw)
-    half = torch.linalg.solve_triangular(_cholesky(cov_x, "cov_x"), cov_xw, upper=False)
-    return torch.linalg.svdvals(torch.linalg.solve_triangular(_cholesky(cov_w, "cov_w"), half.mT, upper=False))
+    half, chol_w, _ = _factors(cov_x, cov_w, cov_xw)
+    return torch.linalg.svdvals(torch.linalg.solve_triangular(chol_w, half.mT, upper=False))
 
 
-def _factors(cov_x: Tensor, cov_w: Tensor, cov_xw: Tensor) -> tuple[Tensor, Tensor]:
-    """Cholesky factors of Sw and of S_w|x."""
+def _factors(cov_x: Tensor, cov_w: Tensor, cov_xw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Lx^-1 Sxw with Sx = Lx Lx^T, and the Cholesky factors of Sw and of S_w|x."""
     cov_x, cov_w, cov_xw = _checked(cov_x, cov_w, cov_xw)
     half = torch.linalg.solve_triangular(_cholesky(cov_x, "cov_x"), cov_xw, upper=False)
     conditional = cov_w - half.mT @ half
-    return _cholesky(cov_w, "cov_w"), _cholesky(conditional, "the conditional covariance of w given x")
+    return half, _cholesky(cov_w, "cov_w"), _cholesky(conditional, "the conditional covariance of w given x")
 
 
 def _checked(cov_x: Tensor, cov_w: Tensor, cov_xw: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -95,11 +95,13 @@ def test_gradient(information):
     assert torch.autograd.gradcheck(of_symmetric, tuple(block.clone().requires_grad_() for block in blocks))
 
 
-def test_what_is_not_a_joint_covariance_is_refused():
+@pytest.mark.parametrize("quantity", [lautum_information, mutual_information, canonical_correlations])
+def test_what_is_not_a_joint_covariance_is_refused(quantity):
     one = torch.eye(2)
     with pytest.raises(ValueError, match=r"cov_xw \(Dx, Dw\); got \(2, 2\), \(2, 2\) and \(3, 2\)"):
-        lautum_information(one, one, torch.zeros(3, 2))
-    with pytest.raises(ValueError, match="conditional covariance of w given x is not positive definite"):
-        lautum_information(one, one, torch.eye(2))  # correlation 1
+        quantity(one, one, torch.zeros(3, 2))
+    for correlation in (1.0, 1.5):
+        with pytest.raises(ValueError, match="conditional covariance of w given x is not positive definite"):
+            quantity(one, one, correlation * torch.eye(2))
     with pytest.raises(ValueError, match="cov_x is not positive definite: estimate it from more samples"):
-        mutual_information(torch.ones(2, 2), one, torch.zeros(2, 2))
+        quantity(torch.ones(2, 2), one, torch.zeros(2, 2))
