@@ -148,6 +148,12 @@ def test_a_bare_value_over_a_declared_one_takes_the_file_as_its_source(tmp_path)
     assert {(row["value"], row["source"]) for row in rows} == {(9, "chosen: set in mine.yaml")}
 
 
+def test_a_bare_value_over_none_takes_the_configuration_as_its_source(tmp_path):
+    rows = config.hyper_parameters(write(tmp_path, task(transfer={"optimiser": "sgd"})))
+    found = {row["source"] for row in rows if row["name"] == "optimiser" and row["stage"] == "transfer"}
+    assert found == {"chosen: set in the configuration"}
+
+
 def test_shared_stage_settings_reach_only_objectives_that_have_them(tmp_path):
     loaded = config.load(write(tmp_path, task(transfer={"steps": 11, "epochs": 5, "learning_rate": 0.5})))
     supervised = loaded.transfer_settings("digits-letters", "lautum")

@@ -1,8 +1,8 @@
 """The configuration: read once, checked once, frozen. Snakemake and the command line both go through `load`.
 
 A file may say `extends: other.yaml` and then hold only what differs: mappings are merged, everything else is replaced.
-A hyper-parameter is written `{value: 0.01, source: "tuned: ..."}` or as a bare value, whose source is then the file
-that sets it.
+A hyper-parameter is written `{value: 0.01, source: "tuned: ..."}` or as a bare value. The source of a bare value is
+"chosen: set in the configuration", or the file that sets it where that one extends another with a value and a source.
 """
 
 from collections import Counter
