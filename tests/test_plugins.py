@@ -372,6 +372,11 @@ def use(x):
             "self.head = nn.Linear(9, num_classes)",
             "gives .2, 8., .head. takes .2, 9.",
         ),
+        (
+            "self.head = nn.Linear(8, num_classes)",
+            "self.head = nn.Linear(8, num_classes); self.more = nn.ModuleDict({'a/b': nn.BatchNorm1d(8)})",
+            "the name 'more.a/b.weight' of a weight must not hold '/'; rename the layer",
+        ),
         ("self.head = nn.Linear(8, num_classes)", "self.last = None", "AttributeError"),
         ("def body(", "def bodies(", "NotImplementedError"),
         ("image_shape, num_classes):", "image_shape):", "TypeError"),

@@ -153,6 +153,15 @@ def test_equal_states_give_equal_bytes_in_whatever_order_their_names_come(tmp_pa
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
+@pytest.mark.parametrize(
+    "state", [{"a/b": torch.ones(2)}, {"a/b": {"c": torch.ones(2)}}, {"c": {"a/b": torch.ones(2)}}]
+)
+def test_a_name_that_would_be_read_back_as_two_is_not_written(state, tmp_path):
+    with pytest.raises(ValueError, match="the name 'a/b' of a tensor or of a part must not hold '/'"):
+        checkpoint.save(tmp_path / "state", state, {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_checkpoint_in_the_middle_changes_nothing(tmp_path):
     expected, _ = run("lautum", tmp_path / "none.safetensors")
     with_checkpoints, _ = run("lautum", tmp_path / "each.safetensors", interval=0.0)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def save(path: Path, state: Mapping[str, Tensor | Mapping], metadata: Mapping) -> None:
     """Write a nested mapping of tensors and a JSON-serialisable one, with their SHA-256, as one safetensors file.
 
-    Atomically. The names of the tensors must not contain "/".
+    Atomically. Raises ValueError for a name that holds "/", which in the file stands between names.
     """
     write_arrays(path, {name: tensor.detach().cpu().numpy() for name, tensor in _flat(state).items()}, metadata)
 
@@ -111,6 +111,8 @@ def forms(state: Mapping[str, Tensor | Mapping]) -> dict[str, tuple[tuple[int, .
 def _flat(state: Mapping[str, Tensor | Mapping], prefix: str = "") -> dict[str, Tensor]:
     flat: dict[str, Tensor] = {}
     for name, value in state.items():
+        if "/" in name:
+            raise ValueError(f"the name {name!r} of a tensor or of a part must not hold '/'")
         flat |= _flat(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
     return flat
 

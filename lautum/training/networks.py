@@ -205,6 +205,9 @@ def _plugin(name: str, kind: type[Network], image_shape: tuple[int, int, int], n
             raise LautumError(
                 f"{where}: of 2 images `body` gives {tuple(features.shape)}, `head` takes (2, {head.in_features})"
             )
+        for weight in network.state_dict():
+            if "/" in weight:
+                raise LautumError(f"{where}: the name {weight!r} of a weight must not hold '/'; rename the layer")
     except LautumError:
         raise
     except Exception as error:
