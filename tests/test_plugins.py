@@ -137,6 +137,40 @@ def test_what_is_wrong_with_a_value_is_said_as_for_a_built_in_objective(tmp_path
         config.load(campaign(tmp_path))
 
 
+def listed(annotation: str, default: str) -> str:
+    """An objective with a setting of several values."""
+    setting = f'    widths: {annotation} = setting({default}, "units", "chosen: for the test", "several values")\n'
+    return OBJECTIVE.replace("\n\nclass Objective", f"{setting}\n\nclass Objective")
+
+
+def test_a_setting_that_is_a_tuple_takes_a_list(tmp_path):
+    write(tmp_path, mine2=listed("tuple[int, ...] | None", "(3, 4)"))
+    for widths in ([5, 6], None):
+        task = {"methods": {"mine": {"transfer": {"widths": widths}}}}
+        loaded = config.load(campaign(tmp_path, "mine2.py", tasks={"digits-letters": task}))
+        assert loaded.transfer_settings("digits-letters", "mine").widths == (widths and tuple(widths))
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default"),
+    [
+        ("list[int]", "[3, 4]"),
+        ("list", "[3, 4]"),
+        ("list[int] | None", "None"),
+        ("tuple[list[int], ...]", "()"),
+        ("set[int]", "{3}"),
+        ("frozenset[int]", "frozenset()"),
+    ],
+)
+def test_a_setting_that_no_list_of_a_configuration_can_be_is_refused(annotation, default, tmp_path):
+    write(tmp_path, mine2=listed(annotation, default))
+    says = (
+        f"Settings.widths must be a tuple, such as tuple[int, ...], to take a list of a configuration, got {annotation}"
+    )
+    with pytest.raises(LautumError, match=re.escape(says)):
+        config.load(campaign(tmp_path, "mine2.py"))
+
+
 HELPED = OBJECTIVE.replace("self.settings.factor *", "helpers.twice(self.settings.factor) *").replace(
     "from lautum.objectives import", "from . import helpers\nfrom lautum.objectives import"
 )

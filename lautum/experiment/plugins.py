@@ -16,8 +16,10 @@ import reprlib
 import sys
 import traceback
 from importlib import import_module
+from inspect import formatannotation
 from pathlib import Path
 from types import ModuleType
+from typing import get_args, get_origin
 
 from lautum.data.content import MOST_CLASSES
 from lautum.data.datasets import DataSet
@@ -106,6 +108,18 @@ def _require_objective(module: ModuleType, entry: str) -> None:
                 f"plugin {entry}: Settings.{name} must be declared with setting(default, unit, source, description) "
                 f"of lautum.objectives.settings, its source beginning with one of {', '.join(SOURCES)}"
             )
+        # Lists of a configuration are tuples; and the order of a set, which would be in keys, is not fixed.
+        if _takes(field.annotation, (list, set, frozenset)):
+            raise LautumError(
+                f"plugin {entry}: Settings.{name} must be a tuple, such as tuple[int, ...], to take a list of a "
+                f"configuration, got {formatannotation(field.annotation)}"
+            )
+
+
+def _takes(annotation: object, kinds: tuple[type, ...]) -> bool:
+    """Whether a value of one of these kinds is allowed by an annotation, or within what it allows."""
+    parts = annotation, get_origin(annotation)
+    return any(part in kinds for part in parts) or any(_takes(part, kinds) for part in get_args(annotation))
 
 
 def _require_data_set(data_set: object, entry: str) -> None:
