@@ -213,6 +213,29 @@ def test_every_way_of_importing_is_followed(package, statement):
 
 
 @pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("from lautum.extra import first as value", "from lautum.extra import second as value"),
+        (
+            "try:\n    from lautum.extra import value\nexcept ImportError:\n    from lautum.passed import value",
+            "try:\n    from lautum.other import value\nexcept ImportError:\n    from lautum.passed import value",
+        ),
+    ],
+)
+def test_what_a_name_stands_for_is_in_the_digest_where_another_module_decides_it(package, one, other):
+    (package / "extra.py").write_text("first, second, value = 1, 2, 3\n")
+    for name in ("other", "passed"):
+        (package / f"{name}.py").write_text("value = 4\n")
+    (package / "objectives/mine.py").write_text("from lautum.passing import value\n")
+    found = []
+    for text in (one, other):
+        (package / "passing.py").write_text(f"{text}\n")
+        forget()
+        found.append(digest.code_digest("lautum.objectives.mine"))
+    assert found[0] != found[1]
+
+
+@pytest.mark.parametrize(
     ("text", "name"),
     [
         ("from lautum.mmd import *", "value"),

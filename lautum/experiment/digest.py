@@ -169,7 +169,9 @@ def _bound(module: str) -> dict[str, tuple[str, str] | None]:
                     names = dict.fromkeys([*names, "*"])
                     continue
                 bound = alias.asname or alias.name.split(".")[0]
-                names[bound] = (origin, alias.name) if _is_ours(origin, module) else None
+                # Under another name, or once of several, it is this module that says what the name stands for.
+                passed_on = _is_ours(origin, module) and bound == alias.name and bound not in names
+                names[bound] = (origin, bound) if passed_on else None
     return names
 
 
