@@ -129,7 +129,7 @@ def packed_json(value) -> bytes:
 
 
 def gzipped(content: bytes) -> bytes:
-    """Compressed, to the same bytes by every Python: without a time, and as on Unix (3.13 calls it unknown)."""
+    """Compressed, with the same header on every Python: without a time, and as on Unix (3.13 calls it unknown)."""
     compressed = bytearray(gzip.compress(content, mtime=0))
     compressed[9] = 3
     return bytes(compressed)

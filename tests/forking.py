@@ -1,5 +1,5 @@
-"""Commands that begin at once: for campaigns of many short jobs, each is forked from a process that has imported what
-it needs, which takes longer than such a job.
+"""Commands that begin at once: to import what a command needs takes longer than a short job does, so each is forked
+from a process that has imported it.
 
 `python forking.py FOLDER lautum snakemake` waits for commands; FOLDER/lautum and FOLDER/snakemake stand for those of
 the environment then. What is forked is a process of its own all the same, with the arguments, folder, variables and
@@ -29,6 +29,7 @@ with socket.socket(socket.AF_UNIX) as server:
     code = server.recv(1)
 sys.exit(code[0] if code else 1)
 """
+# What each command imports; the first has its `main`.
 MODULES = {
     "lautum": [
         "lautum.cli",
@@ -42,7 +43,7 @@ MODULES = {
         "torch",
     ],
     "snakemake": ["snakemake.cli", "snakemake.report", "lautum.results.status", "lautum.results.universes"],
-}  # the first has `main`
+}
 
 
 def main(folder: Path, names: list[str]) -> None:
@@ -95,7 +96,7 @@ def serve(client: socket.socket) -> int:
 
 
 def run(name: str, arguments: list[str]) -> None:
-    """The command in this process, which ends as one that Python has started: its threads, then its exit functions."""
+    """The command in this process, which ends after its threads and its own exit functions."""
     atexit._clear()  # those of the process it is forked from
     sys.argv[:] = [name, *arguments]
     code: object = 1
@@ -103,6 +104,8 @@ def run(name: str, arguments: list[str]) -> None:
         code = sys.modules[MODULES[name][0]].main(arguments)
     except SystemExit as end:
         code = end.code
+        if not isinstance(code, int | None):
+            print(code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:

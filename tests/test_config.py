@@ -191,7 +191,7 @@ BAD = [
     (task(methods={"lautum": {"transfer": {"stps": None}}}), "unknown key 'stps'; did you mean 'steps'?"),
     (
         task(transfer={"labelled_epochs": 3}),
-        "instead of steps and snapshots; give one, null takes away what is inherit",
+        "instead of steps and snapshots; give one; null takes an inherited one away",
     ),
     ({"grid": {"methods": ["lautum", "lautum"]}}, "grid.methods: must be a non-empty list without repetitions"),
     ({"grid": {"seeds": 10_000}}, "the grid has 240000 cells, tasks x methods x label counts x seeds; at most 100000"),

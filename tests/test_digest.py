@@ -244,7 +244,7 @@ def test_what_a_name_stands_for_is_in_the_digest_where_another_module_decides_it
         ("", "__file__"),
     ],
 )
-def test_a_name_that_stands_in_no_statement_is_the_module_s_own(package, text, name):
+def test_a_name_that_no_definition_or_import_of_it_gives_is_the_module_s_own(package, text, name):
     (package / "extra.py").write_text(text + "\n")
     (package / "objectives/mine.py").write_text(f"from lautum.extra import {name}\n")
     digest.code_digest("lautum.objectives.mine")

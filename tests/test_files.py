@@ -155,7 +155,7 @@ def test_a_folder_that_another_job_makes_at_the_same_moment_is_no_obstacle(tmp_p
     assert (folder / "first.txt").read_text(encoding="utf-8") == "whole"
 
 
-def test_what_is_compressed_has_the_same_bytes_on_every_python(monkeypatch):
+def test_what_is_compressed_has_the_same_header_on_every_python(monkeypatch):
     content = bytes(range(256)) * 9
     here = files.gzipped(content)
     assert gzip.decompress(here) == content and here[:4] + here[8:10] == b"\x1f\x8b\x08\0\x02\x03"

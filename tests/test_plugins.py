@@ -143,8 +143,9 @@ def listed(annotation: str, default: str) -> str:
     return OBJECTIVE.replace("\n\nclass Objective", f"{setting}\n\nclass Objective")
 
 
-def test_a_setting_that_is_a_tuple_takes_a_list(tmp_path):
-    write(tmp_path, mine2=listed("tuple[int, ...] | None", "(3, 4)"))
+@pytest.mark.parametrize("annotation", ["tuple[int, ...] | None", "list[int] | tuple[int, ...] | None"])
+def test_a_setting_that_is_a_tuple_takes_a_list(annotation, tmp_path):
+    write(tmp_path, mine2=listed(annotation, "(3, 4)"))
     for widths in ([5, 6], None):
         task = {"methods": {"mine": {"transfer": {"widths": widths}}}}
         loaded = config.load(campaign(tmp_path, "mine2.py", tasks={"digits-letters": task}))
@@ -164,9 +165,7 @@ def test_a_setting_that_is_a_tuple_takes_a_list(tmp_path):
 )
 def test_a_setting_that_no_list_of_a_configuration_can_be_is_refused(annotation, default, tmp_path):
     write(tmp_path, mine2=listed(annotation, default))
-    says = (
-        f"Settings.widths must be a tuple, such as tuple[int, ...], to take a list of a configuration, got {annotation}"
-    )
+    says = f"Settings.widths must be a tuple, such as tuple[int, ...], for a configuration to set it, got {annotation}"
     with pytest.raises(LautumError, match=re.escape(says)):
         config.load(campaign(tmp_path, "mine2.py"))
 
@@ -295,9 +294,21 @@ HEXADECIMAL = "DATA_SET.sha256 must be 64 hexadecimal digits, or empty, got"
         ("(1, 16, 16)", "(1, 16, 0)", "DATA_SET.image_shape must be .*, got .1, 16, 0.$"),
         ("(1, 16, 16)", "(1, 16, 16.0)", "DATA_SET.image_shape must be .*, got .1, 16, 16.0.$"),
         ("(1, 16, 16)", "np.ones((3, 3))", "DATA_SET.image_shape must be .*, got array"),
-        ('("a", "b", "c")', '["a", "b", "c"]', "DATA_SET.class_names must be a tuple of different texts, got .'a'"),
-        ('("a", "b", "c")', '("a", "b", "a")', "DATA_SET.class_names must be a tuple of different texts, got .'a'"),
-        ('("a", "b", "c")', "(0, 1, 2)", "DATA_SET.class_names must be a tuple of different texts, got .0, 1, 2.$"),
+        (
+            '("a", "b", "c")',
+            '["a", "b", "c"]',
+            "DATA_SET.class_names must be a tuple of different texts, .*, got .'a'",
+        ),
+        (
+            '("a", "b", "c")',
+            '("a", "b", "a")',
+            "DATA_SET.class_names must be a tuple of different texts, .*, got .'a'",
+        ),
+        (
+            '("a", "b", "c")',
+            "(0, 1, 2)",
+            "DATA_SET.class_names must be a tuple of different texts, .*, got .0, 1, 2.$",
+        ),
         ('("a", "b", "c")', '("a",)', "DATA_SET.class_names must name 2 to 256 classes, got 1$"),
         ('("a", "b", "c")', "tuple(map(str, range(257)))", "DATA_SET.class_names must name 2 to 256 classes, got 257$"),
         ("_read)", '"here")', "DATA_SET.read must be a function of .*, got 'here'"),
@@ -348,7 +359,7 @@ def test_a_data_set_that_is_read_as_something_that_cannot_be_measured_is_refused
         (["no module"], "'no module' is neither the path of a .py file nor the name of a module"),
         (["nothing.at_all"], "nothing.at_all cannot be imported: ModuleNotFoundError: No module named 'nothing'"),
         (["later.py"], "later.py cannot be read: broken.py, line 2: '(' was never closed"),
-        (["long.py"], "long.py: an expression in it, or in what it imports, is too long; split it"),
+        (["long.py"], "long.py: an expression in long is too long; split it"),
         (["absolute.py"], "line 1: write `from . import helpers` for a file beside it"),
         ("mine2.py", "plugins must be a list of files and modules, got mine2.py"),
     ],

@@ -98,7 +98,7 @@ def test_the_headline_is_that_of_the_records():
     number = NUMBERS[found["significant"]]
     assert f"Of the {found['comparisons']} differences that the paper has too, {number} are significant" in result
     assert found["ahead in them"] == {"temporal_ensembling", "lautum"}
-    assert f"were known, {NUMBERS[found['significant by t']]} are:" in FINDINGS
+    assert f"were known, {NUMBERS[found['significant by t']]} of all {found['comparisons']} are:" in FINDINGS
 
 
 def test_where_the_claim_holds_is_told_as_the_runs_have_it():

@@ -585,6 +585,14 @@ def test_names_that_look_like_numbers_are_names(tmp_path):
     assert table[["task", "trial"]].to_numpy().tolist() == [["2019", "1.10"], ["2019", "1.1"]]
 
 
+def test_a_logged_quantity_with_the_name_of_a_text_is_a_number(tmp_path):
+    """A plugin may log what it calls target."""
+    axes = dict.fromkeys(collected.CURVE_AXES, 1)
+    pd.DataFrame([axes | {"target": 0.25, "data": 0.5}]).to_csv(tmp_path / "curves.csv.gz", index=False)
+    read = csv_files.read_csv(tmp_path / "curves.csv.gz", collected.CURVE_AXES, ["seed", "step"], "", ["labels"])
+    assert read[["target", "data"]].to_numpy().tolist() == [[0.25, 0.5]] and read["labels"].tolist() == ["1"]
+
+
 def test_every_text_of_a_run_is_read_as_text():
     """Whatever column is added: it is among the numbers or the texts."""
     for columns, numbers in (

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from matplotlib.collections import PathCollection
 from pages import Page
+from pydantic import PositiveInt
 from test_config import SHIPPED
 from test_records import write_record
 
@@ -20,6 +21,7 @@ from lautum.experiment.layout import Layout
 from lautum.experiment.search import draw, quasi_random
 from lautum.experiment.space import Range, is_whole
 from lautum.objectives import PRETRAIN, TRANSFER
+from lautum.objectives.settings import setting
 from lautum.report import selection_figures, selection_page
 from lautum.report.style import METHOD_STYLES
 from lautum.results import records, selection
@@ -137,6 +139,14 @@ def test_what_counts_is_drawn_as_a_whole_number_also_where_it_may_be_left_out(na
         assert is_whole(schema, field) == (kinds == {"integer"}), field
 
 
+def test_a_setting_of_a_plugin_counts_whatever_bounds_its_type_has():
+    class Settings(TRANSFER["supervised"]):
+        width: PositiveInt | None = setting(None, "units", "chosen: x", "of a layer")
+        share: float | None = setting(None, "-", "chosen: x", "of the units")
+
+    assert is_whole(Settings, "width") and not is_whole(Settings, "share")
+
+
 def test_passes_over_the_labelled_images_are_searched_where_the_task_sets_steps(tmp_path):
     passes = {"low": 10, "high": 100, "source": "chosen: x"}
     space = {"standard": {"transfer": {"labelled_epochs": passes}}, "lautum": {}}
@@ -145,6 +155,19 @@ def test_passes_over_the_labelled_images_are_searched_where_the_task_sets_steps(
     loaded = config.load(path)
     drawn = [loaded.transfer_settings("digits-letters", f"standard-t0{n}").labelled_epochs for n in range(4)]
     assert all(isinstance(value, int) and 10 <= value <= 100 for value in drawn) and len(set(drawn)) == 4
+    # What it ends with can be extended, and says what was taken away.
+    layout = Layout(loaded)
+    for cell in selection.rung_cells(layout, 1):
+        write_record(layout, cell, 5)
+    selection.write_rung(path, 1)
+    for cell in selection.rung_cells(layout, 2):
+        write_record(layout, cell, 5)
+    records.collect(layout, selection.cells(layout))
+    _, winners = selection.write_trials(path)
+    values = {"extends": [str(ROOT / "config/config.yaml"), str(winners)], "name": "main"}
+    (tmp_path / "main.yaml").write_text(yaml.safe_dump(values | {"grid": {"tasks": ["digits-letters"]}}))
+    tuned = config.load(tmp_path / "main.yaml").transfer_settings("digits-letters", "standard")
+    assert tuned.labelled_epochs == drawn[0]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +302,7 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
 
 
 @pytest.mark.parametrize("snapshots", [(), (100,), (100, 200), (50, 100, 200)])
-def test_of_trials_with_a_list_among_their_values_the_numbers_are_drawn(snapshots):
+def test_of_trials_with_a_list_among_their_values_the_numbers_are_read(snapshots):
     text = f"transfer.snapshots {snapshots}, transfer.head keep, transfer.steps 400"
     assert selection_figures.parse(text) == {"transfer.steps": 400}
     assert selection_figures.parse(f"transfer.snapshots {snapshots}") == selection_figures.parse("") == {}

@@ -96,10 +96,8 @@ def prepare(
         )
     parts = known[name].read(folder / "downloads", offline)
     if tuple(parts.class_names) != known[name].class_names:
-        raise LautumError(
-            f"data set {name}: what is read has the classes {list(parts.class_names)}, "
-            f"expected {list(known[name].class_names)}"
-        )
+        given, expected = list(parts.class_names), list(known[name].class_names)
+        raise LautumError(f"data set {name}: what is read has the classes {given}, expected {expected}")
     paths, both = [], (("train", parts.train), ("test", parts.test))
     for part, (images, labels) in both:
         require_sound(f"data set {name}, {part}", images, labels, known[name].image_shape, known[name].class_names)

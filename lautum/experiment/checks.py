@@ -66,7 +66,7 @@ def require_one_length(config) -> None:
     """Refuse a `Config` over universes whose post-transfer stages differ in steps; raises ValueError.
 
     Its budgets are steps that all methods were trained for. A method without steps, whose stage is measured in passes
-    over all images, has the longest of them.
+    over all images, is compared at the longest of them.
     """
     (task,) = config.grid.tasks
     lengths: dict[int, str] = {}

@@ -6,11 +6,11 @@ A hyper-parameter is written `{value: 0.01, source: "tuned: ..."}` or as a bare 
 """
 
 from collections import Counter
+from functools import cache
 from pathlib import Path
-from types import NoneType
 from typing import Any, Literal, cast, get_args
 
-from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, model_validator
+from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError, ValidationInfo, model_validator
 
 from lautum.errors import LautumError, require_known
 from lautum.experiment import catalogue, config_files
@@ -249,9 +249,15 @@ def _given(schema: type[Strict], shared: dict, own: dict) -> dict:
     """
     fields = schema.model_fields
     values = {key: value for key, value in shared.items() if key in fields} | own
-    away = {
-        key
-        for key, value in values.items()
-        if value is None and key in fields and NoneType not in get_args(fields[key].annotation)
-    }
+    away = {key for key, value in values.items() if value is None and key in fields and not _takes_null(schema, key)}
     return {key: value for key, value in values.items() if key not in away}
+
+
+@cache
+def _takes_null(schema: type[Strict], name: str) -> bool:
+    """Whether null is a value of a setting."""
+    try:
+        TypeAdapter(cast(Any, schema.model_fields[name].annotation)).validate_python(None, strict=True)
+    except ValidationError:
+        return False
+    return True

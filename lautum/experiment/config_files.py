@@ -149,9 +149,9 @@ def _bases(path: Path, values: dict) -> list[Path]:
 
 
 def _beside(file: Path, key: str, path: str) -> Path:
-    """The path that a configuration says under `key`: relative to the file, `~` and `$NAME` filled in."""
+    """The path that a configuration says under `key`: relative to the file, or from `~` or `$NAME` on."""
     try:
-        return file.parent / filled_in(path)
+        return file.parent / (filled_in(path) if path[0] in "~$" else path)
     except ValueError as error:
         raise LautumError(f"{file}: {key}: {error}") from None
 

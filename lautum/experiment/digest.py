@@ -34,8 +34,8 @@ NOT_CODE_OF_A_RESULT = {
 # Imports modules by their names, which are in the key: what it does itself counts, what it imports does not.
 BY_NAME = "lautum.objectives"
 
-# Names that every module has.
-UNWRITTEN = ("__dict__", "__doc__", "__file__", "__name__", "__package__", "__path__", "__spec__")
+# Names that modules have without a statement.
+UNWRITTEN = ("__dict__", "__doc__", "__file__", "__loader__", "__name__", "__package__", "__path__", "__spec__")
 
 
 @cache
@@ -49,8 +49,8 @@ def code_digest(*modules: str) -> str:
     Not in it: comments, docstrings, layout, annotations of functions; declarations of hyper-parameters
     (`setting(...)`), whose values are in a key themselves; of this package the texts of errors, assertions and advice,
     and what is printed, and the modules of `NOT_CODE_OF_A_RESULT`; other packages (a record has the versions of
-    Python and PyTorch). What is looked up by a name
-    that is computed (`getattr`) is not followed.
+    Python and PyTorch). What is looked up by a name that is computed (`getattr`, an `__all__` that is not written out)
+    is not followed, nor what a module does to an object of another that it only passes on.
 
     Equal on every version of Python: it is taken from the syntax tree, written in a form of its own.
 
@@ -58,7 +58,8 @@ def code_digest(*modules: str) -> str:
         modules: dotted names, e.g. "lautum.objectives.mk_mmd"; also of modules of other packages, which must have been
             imported. Of those are followed what they import of their own package, and of this one.
 
-    Raises ImportError for a name of the package that does not exist, and for an import by a computed name.
+    Raises ImportError for a name of the package that does not exist, for an import by a computed name, and for an
+    expression that is too long to be written; SyntaxError for a file that Python cannot read.
     """
     found: dict[str, str] = {}
     waiting = list(modules)
@@ -80,7 +81,11 @@ def _module(name: str) -> tuple[str, tuple[str, ...]]:
     imported = [] if name == BY_NAME else dict.fromkeys(_imported(name, tree))
     needed = (*imported, *_packages(name))
     without = WithoutTalk() if name.split(".")[0] == "lautum" else WithoutNotes()
-    return hashlib.sha256(canonical(without.visit(tree)).encode()).hexdigest(), needed
+    try:
+        text = canonical(without.visit(tree))
+    except RecursionError:
+        raise ImportError(f"an expression in {name} is too long; split it") from None
+    return hashlib.sha256(text.encode()).hexdigest(), needed
 
 
 def _imported(module: str, tree: ast.Module) -> Iterator[str]:
@@ -132,21 +137,24 @@ def _origin(module: str, node: ast.ImportFrom) -> str:
 
 
 def _listed(package: str) -> list[str]:
-    """The modules that `from package import *` imports: those that `__all__` names, here all that any text names."""
+    """The modules that `from package import *` imports: here every text of it that names one."""
     texts = [node.value for node in _outside_functions(_tree(package)) if isinstance(node, ast.Constant)]
     names = [text for text in texts if isinstance(text, str) and text.isidentifier()]
     return [f"{package}.{name}" for name in names if _file(f"{package}.{name}")]
 
 
-def _resolve(origin: str, name: str, importer: str) -> str:
-    """The module that `name` of `origin` is, or stands in, also when a package takes it from elsewhere."""
+def _resolve(origin: str, name: str, importer: str, passed: tuple[str, ...] = ()) -> str:
+    """The module that `name` of `origin` is, or stands in, also when a package takes it from elsewhere.
+
+    `passed`: the modules that it was taken from so far, for two that take it from each other (for a type checker).
+    """
     if _file(f"{origin}.{name}"):
         return f"{origin}.{name}"
     bound = _bound(_require(origin, importer))
     if name not in bound and "*" not in bound:
         raise ImportError(f"{importer} imports {name!r} of {origin}, which has no such name")
     taken = bound.get(name)
-    return _resolve(*taken, origin) if taken else origin
+    return _resolve(*taken, origin, (*passed, origin)) if taken and origin not in passed else origin
 
 
 @cache
@@ -162,6 +170,8 @@ def _bound(module: str) -> dict[str, tuple[str, str] | None]:
             names[node.id] = None
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names[node.name] = None
+        elif isinstance(node, ast.MatchAs | ast.MatchStar) and node.name:
+            names[node.name] = None
         elif isinstance(node, ast.Import | ast.ImportFrom):
             origin = _origin(module, node) if isinstance(node, ast.ImportFrom) else ""
             for alias in node.names:
@@ -172,6 +182,9 @@ def _bound(module: str) -> dict[str, tuple[str, str] | None]:
                 # Under another name, or once of several, it is this module that says what the name stands for.
                 passed_on = _is_ours(origin, module) and bound == alias.name and bound not in names
                 names[bound] = (origin, bound) if passed_on else None
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Global):
+            names |= dict.fromkeys(node.names)
     return names
 
 
@@ -245,4 +258,8 @@ def _tree(module: str) -> ast.Module:
     if file is None:
         raise ImportError(f"there is no module {module}")
     # Bytes: Python finds out their encoding as it does for an import.
-    return ast.parse(file.read_bytes(), str(file))
+    try:
+        return ast.parse(file.read_bytes(), str(file))
+    except SyntaxError as error:
+        error.filename = str(file)  # which Python leaves out of some
+        raise

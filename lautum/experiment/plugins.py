@@ -17,9 +17,10 @@ import sys
 import traceback
 from importlib import import_module
 from inspect import formatannotation
+from numbers import Integral
 from pathlib import Path
-from types import ModuleType
-from typing import get_args, get_origin
+from types import ModuleType, NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from lautum.data.content import MOST_CLASSES
 from lautum.data.datasets import DataSet
@@ -46,10 +47,6 @@ def load(entry: str) -> ModuleType:
         code_digest(name)
     except SyntaxError as error:  # of a file that the plugin imports in a function, hence not yet
         raise _unreadable(entry, error) from None
-    except RecursionError:
-        raise LautumError(
-            f"plugin {entry}: an expression in it, or in what it imports, is too long; split it"
-        ) from None
     except ImportError as error:
         raise LautumError(f"plugin {entry}: {re.sub(f'{FOLDER}[0-9a-f]*[.]', '', str(error))}") from None
     require_complete(module, entry)
@@ -109,17 +106,25 @@ def _require_objective(module: ModuleType, entry: str) -> None:
                 f"of lautum.objectives.settings, its source beginning with one of {', '.join(SOURCES)}"
             )
         # Lists of a configuration are tuples; and the order of a set, which would be in keys, is not fixed.
-        if _takes(field.annotation, (list, set, frozenset)):
+        if not any(map(_is_settable, _alternatives(field.annotation))):
             raise LautumError(
-                f"plugin {entry}: Settings.{name} must be a tuple, such as tuple[int, ...], to take a list of a "
-                f"configuration, got {formatannotation(field.annotation)}"
+                f"plugin {entry}: Settings.{name} must be a tuple, such as tuple[int, ...], for a configuration to set "
+                f"it, got {formatannotation(field.annotation)}"
             )
 
 
-def _takes(annotation: object, kinds: tuple[type, ...]) -> bool:
-    """Whether a value of one of these kinds is allowed by an annotation, or within what it allows."""
-    parts = annotation, get_origin(annotation)
-    return any(part in kinds for part in parts) or any(_takes(part, kinds) for part in get_args(annotation))
+def _alternatives(annotation: object) -> tuple:
+    """The types of a union but None; of any other annotation itself."""
+    if get_origin(annotation) in (Union, UnionType):
+        return tuple(part for part in get_args(annotation) if part is not NoneType)
+    return (annotation,)
+
+
+def _is_settable(annotation: object) -> bool:
+    """Whether a value from a configuration can be of a type: not of one that holds lists or sets."""
+    if any(kind in (list, set, frozenset) for kind in (annotation, get_origin(annotation))):
+        return False
+    return all(map(_is_settable, get_args(annotation)))
 
 
 def _require_data_set(data_set: object, entry: str) -> None:
@@ -136,7 +141,7 @@ def _require_data_set(data_set: object, entry: str) -> None:
         (
             "class_names",
             isinstance(names, tuple) and all(map(_is_text, names)) and len(set(names)) == len(names),
-            "a tuple of different texts",
+            "a tuple of different texts, none of them empty",
         ),
         ("read", callable(data_set.read), "a function of the downloads' folder and the offline folder"),
         ("train_counts", _are_counts(counts), "a tuple of whole numbers above 0"),
@@ -164,8 +169,9 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and value != ""
 
 
-def _are_counts(values: object) -> bool:
-    return isinstance(values, tuple) and all(type(value) is int and value > 0 for value in values)
+def _are_counts(values: Any) -> bool:
+    whole = isinstance(values, tuple) and all(isinstance(value, Integral) for value in values)
+    return whole and all(value > 0 and not isinstance(value, bool) for value in values)
 
 
 def _module_of_file(path: Path) -> str:
@@ -191,7 +197,7 @@ def _module_of_package(entry: str) -> str:
 
 
 def _unreadable(entry: str, error: SyntaxError) -> LautumError:
-    where = f"{Path(error.filename or entry).name}, line {error.lineno}"
+    where = Path(error.filename or entry).name + (f", line {error.lineno}" if error.lineno else "")
     return LautumError(f"plugin {entry} cannot be read: {where}: {error.msg}")
 
 

@@ -7,7 +7,7 @@ methods of a configuration's grid by variants of them, before it is checked.
 
 import math
 from types import NoneType
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError, model_validator
 
@@ -59,7 +59,8 @@ class Range(Strict):
 def is_whole(schema: type[StageSettings], name: str) -> bool:
     """Whether a hyper-parameter counts something, if it is given at all, so that its values are rounded."""
     annotation = schema.model_fields[name].annotation
-    return annotation is int or {*get_args(annotation)} == {int, NoneType}
+    kinds = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in get_args(annotation)]
+    return annotation is int or {*kinds} == {int, NoneType}
 
 
 def require_allowed(schema: type[StageSettings], objective: str, settings: dict[str, Any], where: str) -> None:

@@ -88,7 +88,7 @@ class Factor(Strict):
 class Nearness(Strict):
     """With which runs it is judged how near a universe is to the paper: not with those that its gain is taken from."""
 
-    method: Literal["standard"]  # that of the paper's that everybody has, with nothing of its own to choose
+    method: Literal["standard"]  # the paper has figures for it, and its pre-transfer stage has no weight to choose
     seeds: Seeds
 
 
@@ -140,7 +140,7 @@ class Universes(Strict):
         return np.stack([columns[name] for name in self.factors], axis=1)
 
     def levels(self) -> list[dict[str, str | float]]:
-        """What each universe chose, by factor; before what counts something is rounded."""
+        """What each universe chose, by factor; whole numbers are not rounded yet."""
         return [
             {name: factor.at(at)[0] for (name, factor), at in zip(self.factors.items(), row, strict=True)}
             for row in self.positions()

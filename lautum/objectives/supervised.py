@@ -43,8 +43,8 @@ class Settings(TransferSettings):
     def _one_length(self):
         if self.labelled_epochs is not None and {"steps", "snapshots"} & self.model_fields_set:
             raise ValueError(
-                f"labelled_epochs: {self.labelled_epochs} stands instead of steps and snapshots; give one, null takes "
-                "away what is inherited"
+                f"labelled_epochs: {self.labelled_epochs} stands instead of steps and snapshots; give one; null takes "
+                "an inherited one away"
             )
         if list(self.snapshots) != sorted(set(self.snapshots)) or max(self.snapshots, default=0) >= self.steps:
             raise ValueError(

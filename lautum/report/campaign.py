@@ -47,10 +47,10 @@ def draw(layout: Layout, results: Results, expected: list[Run], built: Mapping[s
 def trials(layout: Layout) -> dict[str, pd.DataFrame]:
     """What was tried for the tasks of the grid, of each search by its folder, seen from the report's.
 
-    A configuration that extends another has the searches for all tasks of that one.
+    `trials` is inherited, so it can name searches for tasks that are not in the grid.
     """
     found = {}
-    for path in (Path(path) for path in layout.config.trials):
+    for path in map(Path, layout.config.trials):
         if path.exists():
             tried = selection.read_trials(path)
             tried = tried[tried["task"].isin(layout.config.grid.tasks)]

@@ -33,8 +33,8 @@ OVERALL = (
 )
 DISTANCE = (
     "How near Standard is to the paper’s accuracy, over all label counts and from seeds that no lead is taken "
-    "from, against Lautum’s lead in the same place. Grey: near, as declared. The claim’s own level would be in "
-    "the grey, at the dashed line. Above: at every label count Standard is more accurate than in the paper; below: at "
+    "from, against Lautum’s lead in the same place. Shaded: near, as declared. The claim’s own level would be "
+    "there, at the dashed line. Above: at every label count Standard is more accurate than in the paper; below: at "
     "none; above and below: at some."
 )
 LEVELS = (

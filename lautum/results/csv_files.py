@@ -45,12 +45,12 @@ def read_csv(
 ) -> pd.DataFrame:
     """A table that a step of the graph wrote: with at least `columns` and `numbers`, which hold nothing else.
 
-    Those of TEXT, and `texts`, are text.
+    Those of `columns` that are in TEXT, and `texts`, are text.
 
     Raises LautumError, with `remedy` as the advice, when it is missing or something else.
     """
     sums.require_unaltered(path, remedy)
-    types: dict[Hashable, type] = dict.fromkeys([*TEXT, *texts], str)
+    types: dict[Hashable, type] = dict.fromkeys([*(name for name in TEXT if name in columns), *texts], str)
     try:
         content = gzip.decompress(read_bytes(path, remedy)) if path.suffix == ".gz" else read_bytes(path, remedy)
         table = pd.read_csv(io.BytesIO(content), dtype=types, keep_default_na=False, na_values=[""])

@@ -207,6 +207,9 @@ def _winners(layout: Layout, table: pd.DataFrame, path: Path | str, output: Path
             }
             for stage, named in settings(layout.config, row.task, row.trial).items()
         }
+        for stage, own in chosen.items():  # what the search takes away, its winner does without too
+            given = getattr(layout.config.tasks[row.task].own(row.trial), stage)
+            own |= {name: None for name, value in given.items() if value is None and name not in own}
         chosen["tuning_seeds"] = list(layout.config.seeds(row.task))
         tasks.setdefault(row.task, {"methods": {}})["methods"][row.method] = chosen
     header = f"# Written by `lautum trials --config {path}`; all trials are in {output}.\n"

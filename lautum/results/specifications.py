@@ -144,7 +144,9 @@ def decomposition(
     factors = [name for name in design if design[name].nunique() > 1]
     codes = {name: pd.get_dummies(design[name].astype(str), drop_first=True).to_numpy(float) for name in factors}
     values = means.to_numpy() - means.mean()
-    total = float((values**2).sum()) or np.nan  # all shares are unknown where nothing varies
+    total = float((values**2).sum())
+    if total <= len(values) * 1e-24:  # rounding alone: all shares are unknown where nothing varies
+        total = np.nan
     everything = _basis([codes[name] for name in factors], len(values))
     rows = []
     for name in factors:

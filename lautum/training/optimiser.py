@@ -101,7 +101,7 @@ class SGD(Optimiser):
         sgd(
             parameters,
             gradients,
-            list(state["momentum"]),
+            list(state["momentum"]),  # PyTorch declares that some may be None
             has_sparse_grad=False,
             foreach=False,
             weight_decay=self.weight_decay,
