@@ -251,6 +251,13 @@ def test_a_name_that_no_definition_or_import_of_it_gives_is_the_module_s_own(pac
     assert digest._module("lautum.objectives.mine")[1][0] == "lautum.extra"
 
 
+def test_an_expression_that_is_too_long_is_refused_also_where_a_name_is_taken_from_beside_it(package):
+    (package / "extra.py").write_text(f"value = {' + '.join(['1'] * 1200)}\n")
+    (package / "objectives/mine.py").write_text("from lautum.extra import value\n")
+    with pytest.raises(ImportError, match="an expression in lautum.extra is too long; split it"):
+        digest.code_digest("lautum.objectives.mine")
+
+
 @pytest.mark.parametrize(
     ("statement", "message"),
     [

@@ -189,11 +189,13 @@ def _bound(module: str) -> dict[str, tuple[str, str] | None]:
 
 
 def _outside_functions(tree: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a module that run when it is imported."""
-    for node in ast.iter_child_nodes(tree):
+    """The nodes of a module that run when it is imported, in their order, however deep an expression is."""
+    waiting = [*ast.iter_child_nodes(tree)][::-1]
+    while waiting:
+        node = waiting.pop()
         yield node
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            yield from _outside_functions(node)
+            waiting += [*ast.iter_child_nodes(node)][::-1]
 
 
 def _chain(node: ast.expr) -> list[str]:
