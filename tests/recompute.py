@@ -92,6 +92,32 @@ def confirmation(campaign: str) -> list[str]:
     return lines
 
 
+def accuracies(campaign: str) -> dict[str, list[float]]:
+    """Of each method: the mean over seeds at every label count, in percent."""
+    right: dict[str, dict[int, list[float]]] = {}
+    for row in rows(ROOT / "reports" / campaign / "records.csv"):
+        of_method = right.setdefault(row["method"], {})
+        of_method.setdefault(int(row["labels"]), []).append(100 * int(row["correct"]) / int(row["n_images"]))
+    return {name: [float(np.mean(found[labels])) for labels in sorted(found)] for name, found in right.items()}
+
+
+def leads_again() -> list[str]:
+    """The table of README: how accurate the networks are where a lead is confirmed."""
+
+    def line(name: str, of: dict[str, list[float]]) -> str:
+        shown = [of.get(method) for method in ("standard", "lautum", "lautum_source", "target_only")]
+        return (
+            " | ".join([f"| {name}", *(", ".join(f"{p:.0f}" for p in some) if some else "–" for some in shown)]) + " |"
+        )
+
+    paper = [PAPER["mnist", labels] for labels in (50, 100, 200)]
+    return [
+        line("largest lead of the first 24 settings, 50 steps", accuracies("largest-mnist")),
+        line("largest lead of all 48, 200 steps", accuracies("largest-of-48-mnist")),
+        line("the paper", {"standard": [row[0] for row in paper], "lautum": [row[3] for row in paper]}),
+    ]
+
+
 def confirmations() -> list[str]:
     """The campaigns that ran one universe again and are finished."""
     names = ["nearest-mnist", "largest-mnist", "largest-of-48-mnist", "nearest-cifar", "largest-cifar"]
@@ -104,7 +130,7 @@ def main() -> None:
     for which, found in tables.items():
         for name, value in headline(found).items():
             print(f"{which}: {name}: {value}")
-    print(*overview(maps()), sep="\n")
+    print(*overview(maps()), *leads_again(), sep="\n")
     for campaign in confirmations():
         print(*confirmation(campaign), sep="\n")
         for key, row in table(campaign, [("lautum", "target_only"), ("lautum_source", "standard")]).items():
