@@ -81,10 +81,9 @@ def confirmation(campaign: str) -> list[str]:
     records = rows(ROOT / "reports" / campaign / "records.csv")
     found, source = table(campaign, CONFIRMED), records[0]["source"]
     lines = []
-    for labels in sorted({int(row["labels"]) for row in records}):
+    counts = sorted({int(row["labels"]) for row in records})
+    for labels, accuracy in zip(counts, accuracies(campaign)["standard"], strict=True):
         some = {key[1:3]: row for key, row in found.items() if key[3] == labels}
-        standard = [row for row in records if row["method"] == "standard" and int(row["labels"]) == labels]
-        accuracy = np.mean([100 * int(row["correct"]) / int(row["n_images"]) for row in standard])
         gain = some["lautum", "standard"]
         compared = [difference(some[pair]) for pair in CONFIRMED if pair != ("lautum", "standard")]
         cells = [f"{accuracy:.1f} ({PAPER[source, labels][0]:.1f})", f"{difference(gain)} ({gain['paper']:+.1f})"]
@@ -106,9 +105,8 @@ def leads_again() -> list[str]:
 
     def line(name: str, of: dict[str, list[float]]) -> str:
         shown = [of.get(method) for method in ("standard", "lautum", "lautum_source", "target_only")]
-        return (
-            " | ".join([f"| {name}", *(", ".join(f"{p:.0f}" for p in some) if some else "–" for some in shown)]) + " |"
-        )
+        cells = [", ".join(f"{percent:.0f}" for percent in some) if some else "–" for some in shown]
+        return f"| {' | '.join([name, *cells])} |"
 
     paper = [PAPER["mnist", labels] for labels in (50, 100, 200)]
     return [
