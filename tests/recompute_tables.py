@@ -150,7 +150,7 @@ def headline(found: dict[tuple, dict[str, float]]) -> dict[str, object]:
         "comparisons": len(found),
         "significant": len(significant),
         "significant by t": sum(row["t, Holm"] < 0.05 for row in found.values()),
-        "ahead in them": {key[1] if row["mean"] > 0 else key[2] for key, row in significant.items()},
+        "ahead in them": sorted({key[1] if row["mean"] > 0 else key[2] for key, row in significant.items()}),
     }
 
 

@@ -97,7 +97,7 @@ def test_the_headline_is_that_of_the_records():
     assert "at the fourth only within half of the paper's gain (7.0 points)" in result
     number = NUMBERS[found["significant"]]
     assert f"Of the {found['comparisons']} differences that the paper has too, {number} are significant" in result
-    assert found["ahead in them"] == {"temporal_ensembling", "lautum"}
+    assert found["ahead in them"] == ["lautum", "temporal_ensembling"]
     assert f"were known, {NUMBERS[found['significant by t']]} of all {found['comparisons']} are:" in FINDINGS
 
 
