@@ -1,4 +1,4 @@
-"""The accuracies that the paper reports, and the names it gives its methods.
+"""The accuracies that the paper reports, and the names that readers know the methods by.
 
 Source: D. Jakubovitz, R. Giryes, M. R. D. Rodrigues, "Lautum Regularization for Semi-Supervised Transfer Learning",
 2019, section 4. Every accuracy is one number without an interval; it is not said of how many runs. Those of Table 2 are
@@ -8,6 +8,16 @@ multiples of 0.1 %, as single runs on 1,000 test images, those of ten CIFAR-100 
 TABLE_SOURCES = {"mnist-notmnist": "Table 1", "cifar10-cifar100": "Table 2"}
 
 METHOD_NAMES = {"standard": "Standard", "temporal_ensembling": "TE", "mk_mmd": "Mk-MMD", "lautum": "Lautum"}
+OTHER_NAMES = {  # of what is compared with them here
+    "mutual_information": "mutual information",
+    "lautum_features": "Lautum of features",
+    "lautum_post": "Lautum in post-transfer",
+    "lautum_shuffled": "Lautum of shuffled images",
+    "lautum_source": "Lautum of source images",
+    "target_only": "no pre-training",
+    "all_target_labels": "all target labels",
+    "temporal_ensembling_unweighted": "TE of weight zero",
+}
 
 # (paper task, labelled target images): target test accuracy in percent, in the order of METHOD_NAMES.
 _ROWS = {
@@ -33,8 +43,14 @@ def accuracy(paper_task: str | None, method: str, labels: int) -> float:
 
 
 def method_name(method: str) -> str:
-    """The paper's name of a method, or the configured name of one that it does not have."""
-    return METHOD_NAMES.get(method, method)
+    """A method's name for readers: the paper's, or one for what is compared here, or its name in the configuration."""
+    return (METHOD_NAMES | OTHER_NAMES).get(method, method)
+
+
+def method_key(method: str) -> str:
+    """The same with the name in the configuration, e.g. 'TE (temporal_ensembling)'."""
+    name = method_name(method)
+    return name if name == method else f"{name} ({method})"
 
 
 def comparison_name(method: str, baseline: str) -> str:

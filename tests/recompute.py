@@ -12,7 +12,7 @@ follows, is written here a second time, from docs/protocol.md and docs/universes
 from pathlib import Path
 
 import numpy as np
-from recompute_tables import CONFIRMED, PAPER, ROOT, headline, paper_gain, rows, table, tuned, verdict
+from recompute_tables import CONFIRMED, METHODS, PAPER, ROOT, headline, paper_gain, rows, table, tuned, verdict
 from recompute_universes import Universes, signed
 
 
@@ -92,7 +92,7 @@ def confirmation(campaign: str) -> list[str]:
 
 
 def accuracies(campaign: str) -> dict[str, list[float]]:
-    """Of each method: the mean over seeds at every label count, in percent."""
+    """Of each method of a campaign with one task: means over seeds in the order of the label counts, in percent."""
     right: dict[str, dict[int, list[float]]] = {}
     for row in rows(ROOT / "reports" / campaign / "records.csv"):
         of_method = right.setdefault(row["method"], {})
@@ -103,17 +103,26 @@ def accuracies(campaign: str) -> dict[str, list[float]]:
 def leads_again() -> list[str]:
     """The table of README: how accurate the networks are where a lead is confirmed."""
 
-    def line(name: str, of: dict[str, list[float]]) -> str:
-        shown = [of.get(method) for method in ("standard", "lautum", "lautum_source", "target_only")]
-        cells = [", ".join(f"{percent:.0f}" for percent in some) if some else "–" for some in shown]
-        return f"| {' | '.join([name, *cells])} |"
-
-    paper = [PAPER["mnist", labels] for labels in (50, 100, 200)]
-    return [
-        line("largest lead of the first 24 settings, 50 steps", accuracies("largest-mnist")),
-        line("largest lead of all 48, 200 steps", accuracies("largest-of-48-mnist")),
-        line("the paper", {"standard": [row[0] for row in paper], "lautum": [row[3] for row in paper]}),
-    ]
+    shown = {
+        "standard": "Standard",
+        "lautum": "Lautum",
+        "lautum_source": "Lautum of source images",
+        "target_only": "no pre-training: a head on random features",
+    }
+    counts = (50, 100, 200)
+    paper = {
+        method: [PAPER["mnist", labels][METHODS.index(method)] for labels in counts]
+        for method in ("standard", "lautum")
+    }
+    found = {
+        "largest lead of the first 24 settings, 50 steps": accuracies("largest-mnist"),
+        "largest lead of all 48, 200 steps": accuracies("largest-of-48-mnist"),
+        "the paper": paper,
+    }
+    lines = [["% right at " + ", ".join(map(str, counts)) + " labels", *shown.values()], ["---"] * (1 + len(shown))]
+    for name, of in found.items():
+        lines.append([name, *(", ".join(f"{percent:.1f}" for percent in of.get(method, [])) for method in shown)])
+    return ["| " + " | ".join(line) + " |" for line in lines]
 
 
 def confirmations() -> list[str]:

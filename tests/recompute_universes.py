@@ -313,7 +313,7 @@ class Universes:
             if interval(values)[0] > 0:
                 said.append(f"It is the target’s images that help: {worth}")
             elif len(values) > 1 and outside(values, 2) < 0.05:
-                said.append(f"It is not the target’s images: {worth}")
+                said.append(f"It is not the target’s images that help: {worth}")
             else:
                 said.append(f"Whether the target’s images help is not decided: {worth}")
         return said

@@ -47,10 +47,10 @@ METHOD_STYLES = {
     "all_target_labels": Style("#8B5A2B", "d", "-"),
 }
 STYLES = list(METHOD_STYLES.values())  # for lines that are no methods
-# For methods of one's own, in the order of the configuration.
+# For methods of one's own, in the order of the configuration; the colours of the paper's four come last.
 OTHER_STYLES = [
     Style(STYLES[number % len(STYLES)].colour, f"${letter}$", STYLES[number % 5].line)
-    for number, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", start=3)
+    for number, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", start=4)
 ]
 WIDTH = 4.8  # inches; wider, and the letters would be too small on a phone
 DPI = 160

@@ -79,7 +79,8 @@ def _curve(axes: Axes, table: pd.DataFrame, analysis: Analysis, pair: tuple[str,
     axes.axhline(0, color="black", linewidth=0.8)
     largest = 100 * table["gain"].abs().max()
     axes.set_ylim(-1.6 * largest - 1, 1.6 * largest + 1)  # the intervals of three seeds can be as wide as the page
-    axes.set_ylabel(f"{paper.comparison_name(*pair)}\n(points)", fontsize="small")
+    axes.set_title(paper.comparison_name(*pair), loc="left", fontsize="small")
+    axes.set_ylabel("Difference (points)", fontsize="small")
     add_grid(axes, "y")
     return table
 

@@ -256,7 +256,7 @@ class Analysis:
         if found.low > 0:
             return f"It is the target’s images that help: they are worth {worth} points over source images."
         if p < LEVEL:
-            return f"It is not the target’s images: they are worth {worth} points over source images."
+            return f"It is not the target’s images that help: they are worth {worth} points over source images."
         return f"Whether the target’s images help is not decided: they are worth {worth} points over source images."
 
 
