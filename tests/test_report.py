@@ -84,10 +84,10 @@ def test_what_a_campaign_says_of_itself_stands_before_the_answer(tmp_path):
 def test_the_top_of_the_page_answers(shown):
     """Title, question, a sentence for each task, the decisive figure and the paper's orders, before anything else."""
     assert shown.headings[0][1] == (
-        "Lautum against Standard, TE, Mk-MMD and mutual_information: MNIST → notMNIST (10,000) and digits → letters"
+        "Lautum against Standard, TE, Mk-MMD and mutual information: MNIST → notMNIST (10,000) and digits → letters"
     )
     top = flat(shown).split(" Contents ")[0]
-    assert "does Lautum reach a higher test accuracy than Standard, TE, Mk-MMD or mutual_information" in top
+    assert "does Lautum reach a higher test accuracy than Standard, TE, Mk-MMD or mutual information" in top
     assert "MNIST → notMNIST (10,000): Lautum is better than Standard at" in top and "points on average" in top
     assert "digits → letters: Lautum is" in top
     assert re.search(r"Of the 3 of the paper’s orders that are compared: \d", top)

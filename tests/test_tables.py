@@ -5,6 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+import yaml
+from committed import ROOT
 
 from lautum import paper
 from lautum.errors import LautumError
@@ -27,6 +29,19 @@ def row(table, **axes):
 def build(records):
     results = synthetic.results(records)
     return tables.build_tables(results, synthetic.EXPECTED, synthetic.TASKS, synthetic.COMPARISONS)
+
+
+def test_readers_know_every_method_by_words():
+    """Of the configurations that come with the suite; a page beside them still has the key."""
+    configs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "config").glob("*.yaml"))]
+    # A trial of a search by hand has its values in its name.
+    methods = {method for config in configs for method in config.get("methods", {}) if "-" not in method}
+    assert methods >= {*paper.METHOD_NAMES, *paper.OTHER_NAMES}
+    names = {method: paper.method_name(method) for method in methods}
+    assert [name for name in names.values() if "_" in name] == []
+    assert len({*names.values()}) == len(methods)
+    assert all(method in paper.method_key(method) and names[method] in paper.method_key(method) for method in methods)
+    assert paper.method_name("my_objective") == paper.method_key("my_objective") == "my_objective"
 
 
 def test_paper_figures():
@@ -92,7 +107,7 @@ def test_task_and_method_without_paper_figures(built):
     _, text = row(built["accuracy"], task="digits-letters", method="lautum", labels=50)
     assert text["Paper (%)"] == "–"
     _, text = row(built["accuracy"], task="mnist-notmnist10k", method="mutual_information", labels=50)
-    assert (text["Method"], text["Paper (%)"]) == ("mutual_information", "–")
+    assert (text["Method"], text["Paper (%)"]) == ("mutual information", "–")
 
 
 def test_best_is_the_highest_mean_of_its_block(built):
@@ -229,7 +244,9 @@ def test_files(tmp_path, built):
 
     tex = (tmp_path / "tables" / "accuracy.tex").read_text(encoding="utf-8")
     assert tex.count(r"\textbf{") == 6 and tex.isascii()
-    assert r"mutual\_information" in tex and r"95 \% CI" in tex and r"\toprule" in tex
+    assert "mutual information" in tex and r"95 \% CI" in tex and r"\toprule" in tex
+    cells = pd.DataFrame({"Method": ["my_method"]})
+    assert r"my\_method" in table_text.latex(table_text.Table(cells, cells, "Caption."))
     assert r"$-$" in (tmp_path / "tables" / "differences.tex").read_text(encoding="utf-8")
 
 

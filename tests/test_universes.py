@@ -13,6 +13,8 @@ import recompute
 import recompute_tables
 import recompute_universes
 import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from scipy import stats
 
 import lautum
@@ -293,6 +295,16 @@ def test_the_page_says_what_the_table_says(declared):
         "above and below": 24 * 6 - above - below,
     }
     assert len({marks.get_paths()[0].vertices.tobytes() for marks in axes.collections}) == 3
+    # What names an axis or a panel is not wider than that, and does not run into another's.
+    for figure in universes_figures.build_figures(analysis, universes.figure_names(declared.config)).values():
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw_without_rendering()
+        titles = [part for axes in figure.axes for part in axes.get_children() if isinstance(part, Text)]
+        texts = [text for text in titles + [axes.yaxis.label for axes in figure.axes] if text.get_text()]
+        boxes = [text.get_window_extent(renderer) for text in texts]
+        assert not any(box.overlaps(other) for number, box in enumerate(boxes) for other in boxes[:number])
+        for axes in figure.axes:
+            assert axes.yaxis.label.get_window_extent(renderer).height <= axes.get_window_extent(renderer).height
     te = gains[gains["comparison"] == "TE − Standard"]
     assert set(te["budget"]) == {1000} and set(te["universe"]) == set(range(0, 24, 4))
     assert collected.summary(declared.report) == {
