@@ -48,9 +48,9 @@ def method_name(method: str) -> str:
 
 
 def method_key(method: str) -> str:
-    """The same with the name in the configuration, e.g. 'TE (temporal_ensembling)'."""
+    """The same with the name in the configuration where that is another, e.g. 'TE (temporal_ensembling)'."""
     name = method_name(method)
-    return name if name == method else f"{name} ({method})"
+    return name if name.lower() == method.lower() else f"{name} ({method})"
 
 
 def comparison_name(method: str, baseline: str) -> str:

@@ -133,6 +133,7 @@ def test_a_method_looks_the_same_in_every_figure_of_every_campaign(built, traini
 
 
 def test_styles_differ_in_colour_and_without_it():
+    assert style.METHOD_STYLES.keys() >= {*paper.METHOD_NAMES, *paper.OTHER_NAMES}
     assert len({colour for colour, _, _ in style.STYLES}) == len(style.STYLES)
     assert len({marker for _, marker, _ in style.STYLES}) == len(style.STYLES)
 

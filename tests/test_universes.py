@@ -254,6 +254,26 @@ def declared(tmp_path, monkeypatch) -> Layout:
     return layout
 
 
+def test_what_names_an_axis_or_a_panel_fits(declared):
+    """It lies in the figure, is no longer than the axis, and does not run into another's."""
+    analysis = multiverse.Analysis.of(declared)
+    drawn = universes_figures.build_figures(analysis, universes.figure_names(declared.config))
+    for figure in drawn.values():
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw_without_rendering()
+        titles = [part for axes in figure.axes for part in axes.get_children() if isinstance(part, Text)]
+        texts = [text for text in titles + [axes.yaxis.label for axes in figure.axes] if text.get_text()]
+        boxes = [text.get_window_extent(renderer) for text in texts]
+        assert not any(box.overlaps(other) for number, box in enumerate(boxes) for other in boxes[:number])
+        assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
+        for axes in figure.axes:
+            assert axes.yaxis.label.get_window_extent(renderer).height <= axes.get_window_extent(renderer).height
+    names = [paper.comparison_name(*pair) for pair in analysis.comparisons if pair != CLAIM]
+    assert [axes.get_title(loc="left") for axes in drawn["others"].axes] == names
+    assert {axes.get_ylabel() for axes in drawn["others"].axes} == {"Difference (points)"}
+    assert drawn["curve"].axes[0].get_title(loc="left") == "Lautum − Standard"
+
+
 def test_the_page_says_what_the_table_says(declared):
     path = universes_page.write_all(declared, "declared.yaml")
     html = path.read_text(encoding="utf-8")
@@ -283,7 +303,8 @@ def test_the_page_says_what_the_table_says(declared):
     assert (shares.loc["all", "n"], shares.loc["all", "ahead"]) == (of, pytest.approx(ahead / of))
     assert f"in {ahead / of:.0%} of {of} specifications" in first
     gains = pd.read_csv(declared.report / "gains.csv")
-    assert set(gains["comparison"]) == {paper.comparison_name(*pair) for pair in analysis.comparisons}
+    assert set(zip(gains["method"], gains["baseline"], strict=True)) == set(analysis.comparisons)
+    assert "<dt>TE (temporal_ensembling)</dt>" in html
     # All of the page's figures, computed a second time by other code.
     recompute_agrees(other_code(declared), declared.report, html)
     # A mark's shape says on which side of the paper's figures Standard is.
@@ -295,17 +316,7 @@ def test_the_page_says_what_the_table_says(declared):
         "above and below": 24 * 6 - above - below,
     }
     assert len({marks.get_paths()[0].vertices.tobytes() for marks in axes.collections}) == 3
-    # What names an axis or a panel is not wider than that, and does not run into another's.
-    for figure in universes_figures.build_figures(analysis, universes.figure_names(declared.config)).values():
-        renderer = FigureCanvasAgg(figure).get_renderer()
-        figure.draw_without_rendering()
-        titles = [part for axes in figure.axes for part in axes.get_children() if isinstance(part, Text)]
-        texts = [text for text in titles + [axes.yaxis.label for axes in figure.axes] if text.get_text()]
-        boxes = [text.get_window_extent(renderer) for text in texts]
-        assert not any(box.overlaps(other) for number, box in enumerate(boxes) for other in boxes[:number])
-        for axes in figure.axes:
-            assert axes.yaxis.label.get_window_extent(renderer).height <= axes.get_window_extent(renderer).height
-    te = gains[gains["comparison"] == "TE − Standard"]
+    te = gains.query("method == 'temporal_ensembling' and baseline == 'standard'")
     assert set(te["budget"]) == {1000} and set(te["universe"]) == set(range(0, 24, 4))
     assert collected.summary(declared.report) == {
         "Campaign": "declared",
@@ -345,7 +356,7 @@ def recompute_agrees(again: recompute_universes.Universes, report: Path, page: s
         drawn = 100 * shares.loc["all", [f"{side}_low", f"{side}_high"]].to_numpy(float)
         assert drawn == pytest.approx(found, abs=3, nan_ok=True), side  # draws are random, and take few values
     average = pd.read_csv(report / "average.csv")
-    average = average[average["comparison"] == paper.comparison_name(*CLAIM)].set_index(["budget", "labels"])
+    average = average.set_index(["method", "baseline"]).loc[CLAIM].set_index(["budget", "labels"])
     for key, row in again.average().items():
         assert 100 * average.loc[key, "gain"] == pytest.approx(row["gain"], abs=1e-3)
         assert 100 * average.loc[key, "low"] == pytest.approx(row["low"], abs=1e-3)

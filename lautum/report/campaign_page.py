@@ -225,5 +225,5 @@ def _ends(pretraining: pd.DataFrame) -> str:
     ends = []
     for row in pretraining.dropna(subset="source_accuracy").itertuples():
         names = ", ".join(paper.method_name(method) for method in row.methods.split("+"))
-        ends.append(f"{names} ends at a source accuracy of {100 * row.source_accuracy:.1f} %")
-    return f"Curves over the pre-transfer stage{': ' * bool(ends)}{'; '.join(ends)}."
+        ends.append(f"{names} {100 * row.source_accuracy:.1f} %")
+    return f"Curves over the pre-transfer stage{'; source accuracy at its end: ' * bool(ends)}{'; '.join(ends)}."

@@ -45,9 +45,10 @@ METHOD_STYLES = {
     "entropy": Style("#117733", "h", ":"),
     "target_only": Style("#6E6E6E", "p", "--"),
     "all_target_labels": Style("#8B5A2B", "d", "-"),
+    "temporal_ensembling_unweighted": Style("#A01F2D", "$0$", ":"),
 }
 STYLES = list(METHOD_STYLES.values())  # for lines that are no methods
-# For methods of one's own, in the order of the configuration; the colours of the paper's four come last.
+# For methods of one's own, in the order of the configuration; the colours of the paper's four come after all others.
 OTHER_STYLES = [
     Style(STYLES[number % len(STYLES)].colour, f"${letter}$", STYLES[number % 5].line)
     for number, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ", start=4)

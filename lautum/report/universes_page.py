@@ -98,15 +98,18 @@ def write_all(layout: Layout, path: Path | str) -> Path:
 
 def tables(analysis: Analysis) -> dict[str, pd.DataFrame]:
     """Everything that is written beside the page, by name; gains and distances are fractions."""
-    named = {pair: paper.comparison_name(*pair) for pair in analysis.comparisons}
+
+    def named(table: pd.DataFrame, pair: tuple[str, str]) -> pd.DataFrame:
+        return table.assign(method=pair[0], baseline=pair[1])
+
     shares = [
         [name, some.n, some.above, *some.above_interval, some.below, *some.below_interval]
         for name, some in analysis.shares.items()
     ]
     columns = ["settings", "n", "ahead", "ahead_low", "ahead_high", "behind", "behind_low", "behind_high"]
     return {
-        "gains": pd.concat([table.assign(comparison=named[pair]) for pair, table in analysis.gains.items()]),
-        "average": pd.concat([analysis.average(pair).assign(comparison=named[pair]) for pair in analysis.comparisons]),
+        "gains": pd.concat([named(table, pair) for pair, table in analysis.gains.items()]),
+        "average": pd.concat([named(analysis.average(pair), pair) for pair in analysis.comparisons]),
         "shares": pd.DataFrame(shares, columns=columns),
         "joint": analysis.joint,
         "distances": analysis.distances,
