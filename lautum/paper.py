@@ -47,7 +47,7 @@ def method_name(method: str) -> str:
     return (METHOD_NAMES | OTHER_NAMES).get(method, method)
 
 
-def method_key(method: str) -> str:
+def name_and_key(method: str) -> str:
     """The same with the name in the configuration where that is another, e.g. 'TE (temporal_ensembling)'."""
     name = method_name(method)
     return name if name.lower() == method.lower() else f"{name} ({method})"

@@ -102,7 +102,6 @@ def accuracies(campaign: str) -> dict[str, list[float]]:
 
 def leads_again() -> list[str]:
     """The table of README: how accurate the networks are where a lead is confirmed."""
-
     shown = {
         "standard": "Standard",
         "lautum": "Lautum",

@@ -40,8 +40,8 @@ def test_readers_know_every_method_by_words():
     names = {method: paper.method_name(method) for method in methods}
     assert [name for name in names.values() if "_" in name] == []
     assert len({*names.values()}) == len(methods)
-    assert paper.method_key("temporal_ensembling") == "TE (temporal_ensembling)"
-    assert paper.method_name("my_objective") == paper.method_key("my_objective") == "my_objective"
+    assert paper.name_and_key("temporal_ensembling") == "TE (temporal_ensembling)"
+    assert paper.method_name("my_objective") == paper.name_and_key("my_objective") == "my_objective"
 
 
 def test_paper_figures():

@@ -51,7 +51,7 @@ def sections(campaign: Campaign) -> list[Section]:
     """From what it was made: methods, hyper-parameters and their trials, costs, campaigns, data, environment."""
     done = campaign.runs.dropna(subset="accuracy")
     shown = campaign.runs["method"].unique()
-    about = [(paper.method_key(method), campaign.methods[method]) for method in shown]
+    about = [(paper.name_and_key(method), campaign.methods[method]) for method in shown]
     machines = done.groupby(list(MACHINE), sort=False).size().reset_index(name="Runs")
     machines = machines.astype({"threads": int}).rename(columns=MACHINE)
     sections = [

@@ -48,7 +48,7 @@ def write(
     for task, winners in best.groupby("task", sort=False):
         rows += [[task]] * (len(transfers) > 1)
         rows += [
-            [paper.method_key(row.method), f"{100 * row.accuracy:.2f}", str(row.runs), _short(row.settings)]
+            [paper.name_and_key(row.method), f"{100 * row.accuracy:.2f}", str(row.runs), _short(row.settings)]
             for row in winners.itertuples()
         ]
     caption = "The best trial of each method: mean validation accuracy over its runs, and what was searched (pre- and "

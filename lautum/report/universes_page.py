@@ -246,7 +246,7 @@ def _others(layout: Layout, analysis: Analysis, figure: Figure) -> Markup:
     return page.join(
         page.table(["Comparison", "Lead (points)", "Ways of pre-training", "Budgets"], rows, OVERALL),
         page.picture(figure, "others", OTHERS, OTHERS),
-        parts().definitions([(paper.method_key(arm), about[arm]) for arm in arms]),
+        parts().definitions([(paper.name_and_key(arm), about[arm]) for arm in arms]),
     )
 
 
