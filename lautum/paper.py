@@ -9,11 +9,12 @@ TABLE_SOURCES = {"mnist-notmnist": "Table 1", "cifar10-cifar100": "Table 2"}
 
 METHOD_NAMES = {"standard": "Standard", "temporal_ensembling": "TE", "mk_mmd": "Mk-MMD", "lautum": "Lautum"}
 OTHER_NAMES = {  # of what is compared with them here
-    "mutual_information": "mutual information",
+    "mutual_information": "mutual information minimisation",
     "lautum_features": "Lautum of features",
     "lautum_post": "Lautum in post-transfer",
     "lautum_shuffled": "Lautum of shuffled images",
     "lautum_source": "Lautum of source images",
+    "entropy": "entropy minimisation",
     "target_only": "no pre-training",
     "all_target_labels": "all target labels",
     "temporal_ensembling_unweighted": "TE of weight zero",
@@ -43,8 +44,8 @@ def accuracy(paper_task: str | None, method: str, labels: int) -> float:
 
 
 def method_name(method: str) -> str:
-    """A method's name for readers: the paper's, or one for what is compared here, or its name in the configuration."""
-    return (METHOD_NAMES | OTHER_NAMES).get(method, method)
+    """A method's name for readers: the paper's, one for what is compared here, or 'my method' of my_method."""
+    return (METHOD_NAMES | OTHER_NAMES).get(method, method.replace("_", " "))
 
 
 def name_and_key(method: str) -> str:

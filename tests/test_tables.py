@@ -41,7 +41,8 @@ def test_readers_know_every_method_by_words():
     assert [name for name in names.values() if "_" in name] == []
     assert len({*names.values()}) == len(methods)
     assert paper.name_and_key("temporal_ensembling") == "TE (temporal_ensembling)"
-    assert paper.method_name("my_objective") == paper.name_and_key("my_objective") == "my_objective"
+    assert paper.name_and_key("Mean_Teacher") == "Mean Teacher (Mean_Teacher)"  # of one's own
+    assert paper.name_and_key("distilled") == "distilled"
 
 
 def test_paper_figures():
@@ -107,7 +108,7 @@ def test_task_and_method_without_paper_figures(built):
     _, text = row(built["accuracy"], task="digits-letters", method="lautum", labels=50)
     assert text["Paper (%)"] == "–"
     _, text = row(built["accuracy"], task="mnist-notmnist10k", method="mutual_information", labels=50)
-    assert (text["Method"], text["Paper (%)"]) == ("mutual information", "–")
+    assert (text["Method"], text["Paper (%)"]) == ("mutual information minimisation", "–")
 
 
 def test_best_is_the_highest_mean_of_its_block(built):
@@ -244,7 +245,7 @@ def test_files(tmp_path, built):
 
     tex = (tmp_path / "tables" / "accuracy.tex").read_text(encoding="utf-8")
     assert tex.count(r"\textbf{") == 6 and tex.isascii()
-    assert "mutual information" in tex and r"95 \% CI" in tex and r"\toprule" in tex
+    assert "mutual information minimisation" in tex and r"95 \% CI" in tex and r"\toprule" in tex
     cells = pd.DataFrame({"Method": ["my_method"]})
     assert r"my\_method" in table_text.latex(table_text.Table(cells, cells, "Caption."))
     assert r"$-$" in (tmp_path / "tables" / "differences.tex").read_text(encoding="utf-8")

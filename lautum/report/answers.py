@@ -45,14 +45,14 @@ def margin(row) -> str:
 
 def title(differences: pd.DataFrame, runs: pd.DataFrame, transfers: dict[str, str]) -> str:
     """What the page of a campaign is about; the arguments are `difference_table`, `tables.grid` and names of tasks."""
-    where = _listed(list(transfers.values()))
+    where = listed(list(transfers.values()))
     if differences.empty:
-        return f"{_listed(_names(runs['method'].unique()))}: {where}"
+        return _sentence(f"{listed(_names(runs['method'].unique()))}: {where}")
     rows = leading(differences)
     others = _names(rows["baseline"].unique())
     more = runs["method"].nunique() - len(others) - 1
     rest = [f"{more} other {'methods' if more > 1 else 'method'}"] if more else []
-    return f"{paper.method_name(rows['method'].iloc[0])} against {_listed(others + rest)}: {where}"
+    return _sentence(f"{paper.method_name(rows['method'].iloc[0])} against {listed(others + rest)}: {where}")
 
 
 def question(differences: pd.DataFrame) -> str:
@@ -60,7 +60,7 @@ def question(differences: pd.DataFrame) -> str:
     if differences.empty:
         return "Which test accuracy does each method reach?"
     rows = leading(differences)
-    first, others = paper.method_name(rows["method"].iloc[0]), _listed(_names(rows["baseline"].unique()), "or")
+    first, others = paper.method_name(rows["method"].iloc[0]), listed(_names(rows["baseline"].unique()), "or")
     asked = f"With few labelled target images, does {first} reach a higher test accuracy than {others}"
     return asked + (", as the paper reports?" if (rows["paper"] > 0).all() else "?")
 
@@ -78,7 +78,7 @@ def sentence(differences: pd.DataFrame, claims: pd.DataFrame, transfer: str) -> 
         return f"{transfer}: {first} and {other} have no two seeds that differ yet."
     text = f"{transfer}: {first} is {_states(rows, other)}, {_points(rows['mean'])} points on average"
     text += f" (in the paper {_points(rows['paper'])})" if rows["paper"].notna().all() else ""
-    text += f"; at {_listed(unknown)} labels no two seeds differ yet" if len(unknown) else ""
+    text += f"; at {listed(unknown)} labels no two seeds differ yet" if len(unknown) else ""
     if len(claims) > 1:
         cells = claims[list(statistics.ORDERS.values())].sum(axis=1)
         everywhere = int((claims[list(equivalence.COLUMNS.values())].sum(axis=1) == cells).sum())
@@ -113,9 +113,8 @@ def finding(rows: pd.DataFrame) -> str:
         mean = table_text.percent(row.mean, signed=True)
         places.setdefault(verdict, []).append(f"{row.labels} labels ({mean} {interval})")
     found = "; ".join(f"{verdict} at {', '.join(where)}" for verdict, where in places.items())
-    return (
-        f"{paper.method_name(rows['method'].iloc[0])} against {paper.method_name(rows['baseline'].iloc[0])}: {found}."
-    )
+    first, other = (paper.method_name(rows[name].iloc[0]) for name in ("method", "baseline"))
+    return _sentence(f"{first} against {other}: {found}.")
 
 
 def findings(differences: pd.DataFrame) -> list[str]:
@@ -154,9 +153,9 @@ def _states(rows: pd.DataFrame, other: str) -> str:
             EQUIVALENT: f"{EQUIVALENT} to {name}",
             UNDECIDED: f"neither told apart from {name} nor shown to be equivalent",
         }.get(word, f"{word} than {name}")
-        where = [f"at {_listed(some)} labels" + f" ({more})" * bool(more) for more, some in labels.items()]
-        texts.append(f"{said} {_listed(where)}")
-    return _listed(texts)
+        where = [f"at {listed(some)} labels" + f" ({more})" * bool(more) for more, some in labels.items()]
+        texts.append(f"{said} {listed(where)}")
+    return listed(texts)
 
 
 def _points(values: pd.Series) -> str:
@@ -164,10 +163,16 @@ def _points(values: pd.Series) -> str:
     return format(round(100 * float(np.mean(values)), 1) + 0.0, "+.1f").replace("-", "−")
 
 
+def _sentence(text: str) -> str:
+    """With a capital letter: it may begin with a method that is called by words."""
+    return text[:1].upper() + text[1:]
+
+
 def _names(methods) -> list[str]:
     return [paper.method_name(method) for method in methods]
 
 
-def _listed(items, last: str = "and") -> str:
+def listed(items, last: str = "and") -> str:
+    """As a sentence lists them: 'a, b and c'."""
     words = [str(item) for item in items]
     return f" {last} ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from lautum import paper
 from lautum.experiment.layout import Layout
-from lautum.report import page, selection_figures, style, table_text
+from lautum.report import answers, page, selection_figures, style, table_text
 from lautum.report.page import Section, parts
 from lautum.report.selection_figures import BUDGET
 from lautum.results import selection
@@ -39,8 +39,8 @@ def write(
     what the configuration says of the campaign.
     """
     transfers = {task: transfers[task] for task in trials["task"].unique()}
-    methods = ", ".join(paper.method_name(method) for method in trials["method"].unique())
-    where = " and ".join(transfers.values())
+    methods = answers.listed(paper.method_name(method) for method in trials["method"].unique())
+    where = answers.listed(transfers.values())
     best = trials[trials["selected"]]
     line = f"{len(trials)} trials of {trials.groupby(['task', 'method']).ngroups} searches, scored on "
     line += f"{', '.join(map(str, trials['n_images'].unique()))} held-out target training images; the best of each won."
