@@ -147,7 +147,7 @@ def main() -> None:
 
 def maps() -> dict[str, Universes]:
     """The committed campaigns over universes, by their task's name."""
-    names = {"universes-mnist": "MNIST → notMNIST", "universes-cifar": "CIFAR-10 → CIFAR-100"}
+    names = {"universes-mnist": "MNIST → notMNIST small", "universes-cifar": "CIFAR-10 → CIFAR-100"}
     paths = {task: ROOT / "reports" / name / "universes.csv" for name, task in names.items()}
     return {task: declared(path) for task, path in paths.items() if path.exists()}
 

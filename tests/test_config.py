@@ -361,6 +361,22 @@ def test_seeds_of_the_grid_are_heard_or_refused(tmp_path):
         config.load(tmp_path / "mine.yaml")
 
 
+def test_what_the_grid_leaves_out_is_named(tmp_path):
+    """What a file itself has: of what it extends most is for other campaigns."""
+    own = "tasks: {mine: {source: digits, target: letters, label_counts: [50], network: conv16-32-fc128}}\n"
+    own += "methods: {own: {pretrain: source_only, transfer: supervised}}\n"
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"extends: {ROOT / 'config/config.yaml'}\nname: mine\n{own}")
+    assert config_files.not_run(path) == [
+        f"{path}: task mine is not run; grid.tasks leaves it out",
+        f"{path}: method own is not run; grid.methods leaves it out",
+    ]
+    path.write_text(path.read_text() + "grid: {tasks: [mine], methods: [standard, own]}\n")
+    assert config_files.not_run(path) == []
+    for committed in [*ROOT.glob("config/*.yaml"), *ROOT.glob("examples/*.yaml")]:
+        assert config_files.not_run(committed) == []
+
+
 def test_files_that_extend_each_other_along_many_ways_are_read_once(tmp_path):
     (tmp_path / "0.yaml").write_text(f"extends: {ROOT / 'config/config.yaml'}\n")
     for level in range(1, 30):  # half a billion ways down

@@ -39,7 +39,7 @@ def test_a_method_a_network_and_a_data_set_from_outside_come_to_a_table(walk):
     table = (folder / "reports/my_campaign/accuracy.md").read_text()
     assert table in output
     rows = [line.split(" | ") for line in table.splitlines() if "my_shapes" in line]
-    assert [row[:3] for row in rows] == [[f"| {name}", "digits → my_shapes", "6"] for name in ("Standard", "my_method")]
+    assert [row[:3] for row in rows] == [[f"| {name}", "digits → my_shapes", "6"] for name in ("Standard", "my method")]
     assert (folder / "reports/my_campaign/index.html").is_file()
     assert {path.name for path in (folder / "results/pretrained/digits-my_shapes").iterdir()} == {
         "source_only",

@@ -129,6 +129,15 @@ def test_a_second_run_does_nothing_and_looks_for_every_file(finished):
     assert others == {*collected.FILES, sums.NAME}
 
 
+def test_what_is_defined_and_not_run_is_said_before_any_job(tmp_path):
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    own = "methods: {own: {pretrain: source_only, transfer: supervised}}"
+    (tmp_path / "mine.yaml").write_text(f"extends: toy.yaml\nname: mine\n{own}\n")
+    output = snakemake(tmp_path, "--dry-run", "--configfile", str(tmp_path / "mine.yaml"))
+    assert output.count("WARNING: ") == 1
+    assert "mine.yaml: method own is not run; grid.methods leaves it out" in output.partition("Job stats")[0]
+
+
 def test_a_path_of_no_job_is_no_target(tmp_path):
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
     layout = Layout(load(tmp_path / "toy.yaml"))

@@ -259,7 +259,7 @@ def test_the_verdicts_of_the_headline_are_those_of_the_records():
 
 
 def test_the_table_on_notmnist_is_told_as_its_records_have_it():
-    told = FINDINGS.partition("\n## MNIST → notMNIST\n")[2].partition("### On fewer letters")[0]
+    told = FINDINGS.partition("\n## MNIST → notMNIST\n")[2].partition("### On fewer images")[0]
     table = small().set_index(["method", "baseline", "labels"]).sort_index()
     te, control = "temporal_ensembling", "temporal_ensembling_unweighted"
 
@@ -333,7 +333,7 @@ def test_how_far_a_lead_is_excluded_is_what_the_records_say():
     gains = small().query("method == 'lautum' and baseline == 'standard'")
     first, second, third = (tenths(high).lstrip("+") for high in gains["high"])
     assert f"a lead of up to {first} points at 50 labels of notMNIST, {second} at 100 and {third} at 200" in FINDINGS
-    assert gains["within_half_holm"].max() < 0.05 and "half of the paper's gain is, at all three" in FINDINGS
+    assert gains["within_half_holm"].max() < 0.05 and "half of the paper's gain is excluded at all three" in FINDINGS
     table = pd.concat(pd.read_csv(ROOT / f"reports/{name}/accuracy.csv") for name in ("notmnist-small", "published"))
     standard = table.query("method == 'standard'").set_index(["task", "labels"])
     above = 100 * (standard["mean"] - standard["paper"])

@@ -48,6 +48,23 @@ def read(path: Path | str) -> dict:
     return merged
 
 
+def not_run(path: Path | str) -> list[str]:
+    """Tasks and methods that a file which extends others says something of, though its grid leaves them out, in words.
+
+    For a warning: leaving out of the grid what is to be run later is no mistake. Raises LautumError as `read`.
+    """
+    file, own = _read(Path(path))[-1]
+    merged, found = read(path), []
+    for kind, word in (("tasks", "task"), ("methods", "method")) if "extends" in own else ():
+        run = _at(merged, ("grid", kind)) or ()
+        found += [
+            f"{file}: {word} {name} is not run; grid.{kind} leaves it out"
+            for name in own.get(kind) or ()
+            if name not in run
+        ]
+    return found
+
+
 def _require_heard_seeds(files: list[tuple[Path, dict]], merged: dict) -> None:
     """Refuse `grid.seeds` in a file that extends one in which a task of the grid has seeds of its own.
 
