@@ -361,20 +361,36 @@ def test_seeds_of_the_grid_are_heard_or_refused(tmp_path):
         config.load(tmp_path / "mine.yaml")
 
 
-def test_what_the_grid_leaves_out_is_named(tmp_path):
+def test_what_a_file_says_without_effect_is_named(tmp_path):
     """What a file itself has: of what it extends most is for other campaigns."""
     own = "tasks: {mine: {source: digits, target: letters, label_counts: [50], network: conv16-32-fc128}}\n"
     own += "methods: {own: {pretrain: source_only, transfer: supervised}}\n"
     path = tmp_path / "mine.yaml"
     path.write_text(f"extends: {ROOT / 'config/config.yaml'}\nname: mine\n{own}")
-    assert config_files.not_run(path) == [
+    assert config_files.unheard(path) == [
         f"{path}: task mine is not run; grid.tasks leaves it out",
         f"{path}: method own is not run; grid.methods leaves it out",
     ]
     path.write_text(path.read_text() + "grid: {tasks: [mine], methods: [standard, own]}\n")
-    assert config_files.not_run(path) == []
+    assert config_files.unheard(path) == []
+
+    published = ROOT / "config/notmnist-small.yaml"
+    winners = ROOT / "reports/tuning-mnist-notmnist-small/winners.yaml"
+    lautum = "lautum: {transfer: {steps: 9}}, entropy: {pretrain: {steps: 3}}"
+    task = f"{{transfer: {{steps: 7}}, pretrain: {{clip_norm: 1}}, methods: {{{lautum}}}}}"
+    path.write_text(f"extends: {published}\nname: mine\ntasks: {{mnist-notmnist-small: {task}}}\n")
+    steps = {
+        method: config.load(path).transfer_settings("mnist-notmnist-small", method).steps
+        for method in ("standard", "mk_mmd", "lautum")
+    }
+    assert steps["lautum"] == 9 and 7 not in steps.values()  # the task's reach none of the three
+    assert config_files.unheard(path) == [
+        f"{path}: method entropy is not run; grid.methods leaves it out",
+        f"{path}: tasks.mnist-notmnist-small.transfer.steps does not reach standard, mk_mmd, with values of their own "
+        f"in {winners}; set tasks.mnist-notmnist-small.methods.<method>.transfer.steps",
+    ]
     for committed in [*ROOT.glob("config/*.yaml"), *ROOT.glob("examples/*.yaml")]:
-        assert config_files.not_run(committed) == []
+        assert config_files.unheard(committed) == []
 
 
 def test_files_that_extend_each_other_along_many_ways_are_read_once(tmp_path):

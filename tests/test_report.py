@@ -252,6 +252,10 @@ def test_findings_say_no_more_than_interval_and_test():
     )
     named = answers.finding(rows.assign(method="target_only"))
     assert named.startswith("No pre-training against entropy minimisation: better")
+    runs = pd.DataFrame({"method": ["target_only", "entropy"]})
+    titles = [answers.title(some, runs, {"a": "A → B"}) for some in (rows.assign(method="target_only"), rows.head(0))]
+    assert titles[0] == "No pre-training against entropy minimisation: A → B"
+    assert titles[1] == "No pre-training and entropy minimisation: A → B"
     verdicts = ["contradicted", "contradicted", "consistent but unresolved", "consistent but unresolved"]
     claims = pd.DataFrame({"verdict": verdicts, "unresolved": [1, 0, 3, 3], "contradicted": [2, 3, 0, 0]})
     claims = claims.assign(reproduced=0, unknown=0, within_1=0, within_2=[1, 0, 2, 1], within_half=[0, 0, 1, 1])

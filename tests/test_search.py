@@ -297,6 +297,7 @@ def test_the_best_go_on_and_the_best_of_those_wins(tmp_path):
     page = Page(selection_page.write_all(layout, trials).read_text())
     page.require_accessible()
     assert "pre: rank" in page.text and "lautum-t01" in page.text
+    assert page.headings[0][1] == "Hyper-parameters of Standard and Lautum: digits → letters"
     assert page.html.count("<title>lautum-t01: ") == 2  # once for each hyper-parameter
     assert page.tables[0]["rows"][2][:3] == ["Lautum ", "80.00 ", "4 "]
 

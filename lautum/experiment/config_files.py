@@ -1,5 +1,6 @@
 """Configuration files as nested mappings: `extends`, merging, and values that carry their source."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -48,20 +49,39 @@ def read(path: Path | str) -> dict:
     return merged
 
 
-def not_run(path: Path | str) -> list[str]:
-    """Tasks and methods that a file which extends others says something of, though its grid leaves them out, in words.
+def unheard(path: Path | str) -> list[str]:
+    """What a file that extends others says without effect, in words: of a configuration that `config.load` accepts.
 
-    For a warning: leaving out of the grid what is to be run later is no mistake. Raises LautumError as `read`.
+    Tasks and methods that the grid leaves out, and settings of a task for which methods have values of their own in
+    what it extends. For a warning: it may be meant so. Raises LautumError as `read`.
     """
-    file, own = _read(Path(path))[-1]
-    merged, found = read(path), []
-    for kind, word in (("tasks", "task"), ("methods", "method")) if "extends" in own else ():
-        run = _at(merged, ("grid", kind)) or ()
-        found += [
-            f"{file}: {word} {name} is not run; grid.{kind} leaves it out"
-            for name in own.get(kind) or ()
-            if name not in run
-        ]
+    *bases, (file, own) = _read(Path(path))
+    if not bases:
+        return []
+    found, merged = [], read(path)
+    run = {kind: _at(merged, ("grid", kind)) or () for kind in ("tasks", "methods")}
+    defined = [("tasks", name) for name in own.get("tasks") or ()]
+    defined += [("methods", name) for name in own.get("methods") or ()]
+    for task in run["tasks"]:
+        defined += [("methods", name) for name in _at(own, ("tasks", task, "methods")) or ()]
+    for kind, name in dict.fromkeys(defined):
+        if name not in run[kind]:
+            found.append(f"{file}: {kind[:-1]} {name} is not run; grid.{kind} leaves it out")
+    for task, stage in itertools.product(run["tasks"], ("pretrain", "transfer")):
+        for setting in _at(own, ("tasks", task, stage)) or ():
+            places = {method: ("tasks", task, "methods", method, stage, setting) for method in run["methods"]}
+            where = {
+                method: os.path.normpath(base)
+                for base, values in bases
+                for method, place in places.items()
+                if _at(values, place) is not None and _at(own, place) is None
+            }
+            for base in dict.fromkeys(where.values()):
+                methods = ", ".join(method for method in where if where[method] == base)
+                found.append(
+                    f"{file}: tasks.{task}.{stage}.{setting} does not reach {methods}, with values of their own in "
+                    f"{base}; set tasks.{task}.methods.<method>.{stage}.{setting}"
+                )
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from lautum.results import collected, selection, status, universes
 from lautum.experiment.layout import Layout
 from lautum.experiment.config_files import files as config_files
-from lautum.experiment.config_files import not_run
+from lautum.experiment.config_files import unheard
 from lautum.experiment.config import load
 from lautum.errors import LautumError, in_one_line
 from lautum.files import remove_litter, require_folder, set_aside
@@ -37,7 +37,7 @@ try:
             "--config is not supported; put the change in a file with `extends: config.yaml` and give it as --configfile"
         )
     LAYOUT = Layout(load(CONFIG_FILES[0]))
-    for line in not_run(CONFIG_FILES[0]) if workflow.is_main_process else ():
+    for line in unheard(CONFIG_FILES[0]) if workflow.is_main_process else ():
         logger.warning(f"WARNING: {line}")
     if workflow.is_main_process and LAYOUT.config.catalogue.networks:
         from lautum.pipeline import train  # imports torch, as the plugins do
