@@ -376,18 +376,19 @@ def test_what_a_file_says_without_effect_is_named(tmp_path):
 
     published = ROOT / "config/notmnist-small.yaml"
     winners = ROOT / "reports/tuning-mnist-notmnist-small/winners.yaml"
-    lautum = "lautum: {transfer: {steps: 9}}, entropy: {pretrain: {steps: 3}}"
-    task = f"{{transfer: {{steps: 7}}, pretrain: {{clip_norm: 1}}, methods: {{{lautum}}}}}"
+    own = "lautum: {transfer: {steps: 9}}, entropy: {pretrain: {steps: 3}}, mk_mmd: {transfer: {steps: null}}"
+    task = f"{{transfer: {{steps: 7}}, pretrain: {{clip_norm: 1}}, methods: {{{own}}}}}"
     path.write_text(f"extends: {published}\nname: mine\ntasks: {{mnist-notmnist-small: {task}}}\n")
     steps = {
         method: config.load(path).transfer_settings("mnist-notmnist-small", method).steps
         for method in ("standard", "mk_mmd", "lautum")
     }
-    assert steps["lautum"] == 9 and 7 not in steps.values()  # the task's reach none of the three
+    default = TRANSFER["supervised"]().steps
+    assert (steps["lautum"], steps["mk_mmd"]) == (9, default) and 7 not in steps.values()  # the task's reach none
     assert config_files.unheard(path) == [
         f"{path}: method entropy is not run; grid.methods leaves it out",
-        f"{path}: tasks.mnist-notmnist-small.transfer.steps does not reach standard, mk_mmd, with values of their own "
-        f"in {winners}; set tasks.mnist-notmnist-small.methods.<method>.transfer.steps",
+        f"{path}: tasks.mnist-notmnist-small.transfer.steps does not reach standard, with values of their own in "
+        f"{winners}; set tasks.mnist-notmnist-small.methods.<method>.transfer.steps",
     ]
     for committed in [*ROOT.glob("config/*.yaml"), *ROOT.glob("examples/*.yaml")]:
         assert config_files.unheard(committed) == []

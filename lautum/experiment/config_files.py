@@ -59,22 +59,20 @@ def unheard(path: Path | str) -> list[str]:
     if not bases:
         return []
     found, merged = [], read(path)
-    run = {kind: _at(merged, ("grid", kind)) or () for kind in ("tasks", "methods")}
-    defined = [("tasks", name) for name in own.get("tasks") or ()]
-    defined += [("methods", name) for name in own.get("methods") or ()]
-    for task in run["tasks"]:
-        defined += [("methods", name) for name in _at(own, ("tasks", task, "methods")) or ()]
+    run = {kind: _names(merged, "grid", kind) for kind in ("tasks", "methods")}
+    defined = [(kind, name) for kind in run for name in _names(own, kind)]
+    defined += [("methods", name) for task in run["tasks"] for name in _names(own, "tasks", task, "methods")]
     for kind, name in dict.fromkeys(defined):
         if name not in run[kind]:
             found.append(f"{file}: {kind[:-1]} {name} is not run; grid.{kind} leaves it out")
     for task, stage in itertools.product(run["tasks"], ("pretrain", "transfer")):
-        for setting in _at(own, ("tasks", task, stage)) or ():
-            places = {method: ("tasks", task, "methods", method, stage, setting) for method in run["methods"]}
+        for setting in _names(own, "tasks", task, stage):
             where = {
                 method: os.path.normpath(base)
                 for base, values in bases
-                for method, place in places.items()
-                if _at(values, place) is not None and _at(own, place) is None
+                for method in run["methods"]
+                if setting in _names(values, "tasks", task, "methods", method, stage)
+                and setting not in _names(own, "tasks", task, "methods", method, stage)
             }
             for base in dict.fromkeys(where.values()):
                 methods = ", ".join(method for method in where if where[method] == base)
@@ -125,6 +123,12 @@ def _at(values: object, keys: tuple[str, ...]) -> object:
     for key in keys:
         values = values.get(key) if isinstance(values, dict) else None
     return values
+
+
+def _names(values: object, *keys: str) -> tuple[str, ...]:
+    """The keys or entries of what lies there; none of anything else."""
+    found = _at(values, keys)
+    return tuple(map(str, found)) if isinstance(found, dict | tuple) else ()
 
 
 def _located(values: dict, file: Path) -> dict:
