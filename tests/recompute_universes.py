@@ -92,6 +92,18 @@ class Universes:
         """The pre-transfer choices in which Lautum's source accuracy is below half of Standard's."""
         return [block for block, (standard, lautum) in self.learnt().items() if lautum < standard / 2]
 
+    def fallen(self, arm: str) -> dict[int, int]:
+        """Of each pre-transfer choice, how many of an arm's pre-trainings end below half of Standard's accuracy."""
+        return {
+            block: sum(
+                own < standard / 2
+                for (own, _), (standard, _) in zip(
+                    self.left[arm, block * self.crossed], self.left["standard", block * self.crossed], strict=True
+                )
+            )
+            for block in self.blocks
+        }
+
     def counts(self, blocks: list[int]) -> tuple[int, int, int]:
         """Of the claim's specifications in some pre-transfer choices: how many are ahead, behind, and there at all."""
         number, above, below = self.shares(lambda key: key[0] // self.crossed in blocks)

@@ -390,6 +390,12 @@ def test_what_a_file_says_without_effect_is_named(tmp_path):
         f"{path}: tasks.mnist-notmnist-small.transfer.steps does not reach standard, with values of their own in "
         f"{winners}; set tasks.mnist-notmnist-small.methods.<method>.transfer.steps",
     ]
+    base = "grid: {tasks: [digits-letters]}\ntasks: {digits-letters: {methods: {lautum: {network: conv16-32-fc128}}}}\n"
+    (tmp_path / "base.yaml").write_text(f"extends: {ROOT / 'config/config.yaml'}\nname: base\n{base}")
+    path.write_text("extends: base.yaml\nname: mine\ntasks: {digits-letters: {network: conv32-64-fc512}}\n")
+    (line,) = config_files.unheard(path)
+    assert config.load(path).network("digits-letters", "lautum") == "conv16-32-fc128"
+    assert "tasks.digits-letters.network does not reach lautum, with values of their own in" in line
     for committed in [*ROOT.glob("config/*.yaml"), *ROOT.glob("examples/*.yaml")]:
         assert config_files.unheard(committed) == []
 

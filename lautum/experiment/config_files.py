@@ -50,10 +50,10 @@ def read(path: Path | str) -> dict:
 
 
 def unheard(path: Path | str) -> list[str]:
-    """What a file that extends others says without effect, in words: of a configuration that `config.load` accepts.
+    """What a file that extends others says in vain, in words: of a configuration that `config.load` accepts.
 
-    Tasks and methods that the grid leaves out, and settings of a task for which methods have values of their own in
-    what it extends. For a warning: it may be meant so. Raises LautumError as `read`.
+    Tasks and methods that the grid leaves out; a task's network and settings of its stages for which methods have
+    values of their own in what it extends. For a warning: it may be meant so. Raises LautumError as `read`.
     """
     *bases, (file, own) = _read(Path(path))
     if not bases:
@@ -65,20 +65,22 @@ def unheard(path: Path | str) -> list[str]:
     for kind, name in dict.fromkeys(defined):
         if name not in run[kind]:
             found.append(f"{file}: {kind[:-1]} {name} is not run; grid.{kind} leaves it out")
-    for task, stage in itertools.product(run["tasks"], ("pretrain", "transfer")):
-        for setting in _names(own, "tasks", task, stage):
+    for task, below in itertools.product(run["tasks"], ((), ("pretrain",), ("transfer",))):
+        for setting in _names(own, "tasks", task, *below):
             where = {
                 method: os.path.normpath(base)
                 for base, values in bases
                 for method in run["methods"]
-                if setting in _names(values, "tasks", task, "methods", method, stage)
-                and setting not in _names(own, "tasks", task, "methods", method, stage)
+                if setting in _names(values, "tasks", task, "methods", method, *below)
+                and setting not in _names(own, "tasks", task, "methods", method, *below)
+                and setting not in ("pretrain", "transfer")
             }
+            name = ".".join((*below, setting))
             for base in dict.fromkeys(where.values()):
                 methods = ", ".join(method for method in where if where[method] == base)
                 found.append(
-                    f"{file}: tasks.{task}.{stage}.{setting} does not reach {methods}, with values of their own in "
-                    f"{base}; set tasks.{task}.methods.<method>.{stage}.{setting}"
+                    f"{file}: tasks.{task}.{name} does not reach {methods}, with values of their own in {base}; set "
+                    f"tasks.{task}.methods.<method>.{name}"
                 )
     return found
 
