@@ -73,7 +73,7 @@ def unheard(path: Path | str) -> list[str]:
                 for method in run["methods"]
                 if setting in _names(values, "tasks", task, "methods", method, *below)
                 and setting not in _names(own, "tasks", task, "methods", method, *below)
-                and setting not in ("pretrain", "transfer")
+                and setting not in ("pretrain", "transfer")  # which are merged, each setting by itself
             }
             name = ".".join((*below, setting))
             for base in dict.fromkeys(where.values()):
