@@ -5,7 +5,8 @@ The command line prints the message on one line and exits with code 1; anything 
 
 import difflib
 import errno
-from collections.abc import Iterable
+import traceback
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TypeGuard
 
@@ -34,6 +35,17 @@ def in_one_line(error: OSError) -> str:
     """What the system refused, and of which file."""
     remedy = "; check that you may use it, and every folder above it" if error.errno in FORBIDDEN else ""
     return f"{error.filename}: {error.strerror}{remedy}" if error.filename else str(error)
+
+
+def place(error: BaseException, modules: Collection[str]) -> str:
+    """Where in these modules of plugins, or in what lies beside them, an error was raised; empty: not there."""
+    packages = {name.split(".")[0] for name in modules} - {__name__.split(".")[0]}
+    own = [
+        f"{Path(frame.f_code.co_filename).name}, line {line}: "
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").split(".")[0] in packages
+    ]
+    return own[-1] if own else ""
 
 
 def is_full(error: BaseException) -> TypeGuard[OSError]:

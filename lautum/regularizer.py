@@ -53,9 +53,9 @@ class LautumRegularizer(nn.Module):
     Raises:
         ValueError: fewer pool samples than rank + K + 1, a rank below 1 or above what the pool spans, a decay outside
             [0, 1), a pool that is not floating point or not finite; and, when called, fewer than 2 inputs, other sizes
-            than the pool's, values that are not finite (the average stays as it was), or a batch too small for the
-            decay: B (1 + alpha) / (1 - alpha), the number of samples that the average effectively holds, must exceed
-            rank + K or the conditional covariance becomes singular.
+            than the pool's, values that are not floating point or not finite (the average stays as it was), or a batch
+            too small for the decay: B (1 + alpha) / (1 - alpha), the number of samples that the average effectively
+            holds, must exceed rank + K or the conditional covariance becomes singular.
     """
 
     whitening: Tensor  # (D, r)
@@ -103,6 +103,8 @@ class LautumRegularizer(nn.Module):
         self.register_buffer("covariance", self._joint_covariance(pool, pool_outputs))
 
     def forward(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        if not (inputs.is_floating_point() and outputs.is_floating_point()):
+            raise ValueError(f"inputs and outputs must be floating point, got {inputs.dtype} and {outputs.dtype}")
         if len(inputs) != len(outputs) or len(inputs) < 2:
             raise ValueError(f"need at least 2 inputs and as many outputs, got {len(inputs)} and {len(outputs)}")
         sizes = len(self.whitening), len(self.covariance) - self.rank

@@ -14,6 +14,8 @@ import yaml
 from lautum import files
 from lautum.cli import COMMANDS, main
 from lautum.errors import listed
+from lautum.experiment import config
+from lautum.experiment.layout import Layout
 
 ROOT = Path(__file__).parent.parent
 CELL = ["--task", "digits-letters", "--labels", "20", "--seed", "0"]
@@ -164,6 +166,32 @@ def test_names_beyond_thirty_are_counted():
 def test_a_changed_setting_stops_a_planned_job(campaign, capsys):
     message = fails(capsys, "transfer", "--method", "lautum", *CELL, "--key", "0123456789ab")
     assert "settings or the code changed since this job was planned (key 0123456789ab, now" in message
+
+
+def test_the_key_of_an_evaluation_is_that_of_its_record(campaign, capsys):
+    layout = Layout(config.load("mine.yaml"))
+    keys = {name: getattr(layout, name)("digits-letters", "standard", 20) for name in ("record_key", "transfer_key")}
+    for step, planned, other in (
+        ("evaluate", "record_key", "transfer_key"),
+        ("transfer", "transfer_key", "record_key"),
+    ):
+        told = fails(capsys, step, "--method", "standard", *CELL, "--key", keys[other])
+        assert f"since this job was planned (key {keys[other]}, now {keys[planned]})" in told
+        told = fails(capsys, step, "--method", "standard", *CELL, "--key", keys[planned])
+        assert "since this job was planned" not in told
+
+
+@pytest.mark.parametrize(
+    "step", [["transfer", "--method", "entropy", *CELL], ["cells", *CELL[:2], *CELL[4:], "entropy:20"]]
+)
+def test_settings_of_a_method_outside_the_grid_are_checked_when_it_is_run(step, campaign, capsys):
+    file = yaml.safe_load(Path("mine.yaml").read_text())
+    file.setdefault("tasks", {}).setdefault("digits-letters", {}).setdefault("methods", {})["entropy"] = {
+        "pretrain": {"weigth": 3}
+    }
+    Path("mine.yaml").write_text(yaml.safe_dump(file))
+    told = fails(capsys, *step)
+    assert "tasks.digits-letters, method entropy: unknown key 'weigth'; did you mean 'weight'?" in told
 
 
 def test_steps_in_the_wrong_order(campaign, capsys):

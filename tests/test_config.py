@@ -268,7 +268,16 @@ BAD = [
     (task(label_counts=50), "label_counts: Input should be a list, got 50"),
     ({"checkpoint_seconds": math.inf}, "checkpoint_seconds: Input should be a finite number"),
     ({"name": 5}, "name: Input should be a valid string, got 5"),
-    ({"name": {"value": "config"}}, "name: it is no hyper-parameter with a source, got {'value': 'config'}"),
+    *[
+        (values, f"{key}: only a task's values have a source; write the value alone")
+        for key, values in {
+            "name": {"name": {"value": "config"}},
+            "comparisons": {"comparisons": {"value": [["lautum", "standard"]], "source": "chosen: x"}},
+            "universes.count": {"universes": {"count": {"value": 2, "source": "chosen: x"}}},
+            "search.trials": {"search": {"trials": {"value": 2}}},
+        }.items()
+    ],
+    (task(pretrain={"steps": {"value": 3, "source": "chosen"}}), "source 'chosen' must begin with one of paper"),
     ({"name": "theorem"}, "name 'theorem' is another file or folder of the reports"),
     ({"name": "index.html"}, "name 'index.html' is another file or folder of the reports"),
     ({"name": "-n"}, "name: name '-n' may hold .*the first a letter or digit"),
@@ -398,6 +407,29 @@ def test_what_a_file_says_without_effect_is_named(tmp_path):
     assert "tasks.digits-letters.network does not reach lautum, with values of their own in" in line
     for committed in [*ROOT.glob("config/*.yaml"), *ROOT.glob("examples/*.yaml")]:
         assert config_files.unheard(committed) == []
+
+
+def test_what_a_file_says_of_settings_that_are_drawn_is_named(tmp_path):
+    path, task = tmp_path / "mine.yaml", "tasks.mnist-notmnist-small"
+    method = f"{task}.methods.lautum"
+    own = "{pretrain: {weight: 0.5, clip_norm: 1}, transfer: {learning_rate: 0.0007}}"
+    said = f"{{transfer: {{learning_rate: 0.0005, weight_decay: 0.1}}, methods: {{lautum: {own}}}}}"
+    text = f"tasks: {{mnist-notmnist-small: {said}}}\nuniverses: {{only: 3}}\n"
+    path.write_text(f"extends: {ROOT / 'config/universes-mnist.yaml'}\nname: mine\n{text}")
+    drawn = config.load(path)
+    assert drawn.transfer_settings("mnist-notmnist-small", "standard").learning_rate != 0.0005
+    assert drawn.pretrain_settings("mnist-notmnist-small", "lautum").weight != 0.5
+    assert sorted(config_files.unheard(path)) == sorted(
+        [
+            f"{path}: {method}.pretrain.weight is not used; universes.factors.lambda draws it",
+            f"{path}: {method}.transfer.learning_rate is not used; universes.factors.optimiser draws it",
+            f"{path}: {task}.transfer.learning_rate is not used; universes.factors.optimiser draws it",
+        ]
+    )
+    search = ROOT / "config/tuning-mnist-notmnist-small.yaml"
+    own = "{transfer: {steps: 9}, methods: {lautum: {pretrain: {weight: 1}}}}"
+    path.write_text(f"extends: {search}\nname: mine\ntasks: {{mnist-notmnist-small: {own}}}\n")
+    assert f"{path}: {method}.pretrain.weight is not used; search.space.lautum draws it" in config_files.unheard(path)
 
 
 def test_files_that_extend_each_other_along_many_ways_are_read_once(tmp_path):

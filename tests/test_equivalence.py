@@ -70,6 +70,7 @@ def test_the_power_of_the_sign_flip_test_is_that_of_the_test(n, level, rng):
 def test_a_sign_flip_test_that_cannot_reject_has_no_power():
     assert power.sign_flip(np.array([0.0, 5.0]), 5, 0.05).tolist() == [0, 0]
     assert np.isnan(power.detectable(power.sign_flip, 5, 0.05))
+    assert power.sign_flip(np.array([0.0]), 2000, 1e-4) <= 0.02  # more patterns than a float counts
     # Beyond 13 seeds sign patterns are sampled; there it has nearly the power of t (Hoeffding 1952).
     effects = np.array([0.3, 0.5])
     assert power.sign_flip(effects, 30, 0.05) == pytest.approx(power.t_test(effects, 30, 0.05), abs=0.08)

@@ -11,6 +11,7 @@ import yaml
 
 from lautum import starts
 from lautum.cli import main
+from lautum.data import datasets
 from lautum.errors import LautumError
 from lautum.experiment import config
 
@@ -46,6 +47,22 @@ def test_a_method_a_network_and_a_data_set_from_outside_come_to_a_table(walk):
         "my_method",
     }
     assert len(list((folder / "data").glob("my_shapes-*-train.safetensors"))) == 1
+
+
+def test_the_data_set_in_a_file_that_the_page_shows_is_prepared(walk, monkeypatch):
+    folder, _ = walk
+    monkeypatch.chdir(folder)
+    task = {"source": "digits", "target": "my_stripes", "label_counts": [4], "network": "conv16-32-fc128"}
+    task |= {"transfer": {"head": "reinitialise"}}
+    values = {"extends": [str(ROOT / "config/config.yaml")], "name": "stripes", "plugins": ["my_stripes.py"]}
+    values |= {"grid": {"tasks": ["digits-stripes"]}, "tasks": {"digits-stripes": task}}
+    Path("stripes.yaml").write_text(yaml.safe_dump(values))
+    assert main(["prepare", "my_stripes", "--config", "stripes.yaml"]) == 0
+    (train,) = (folder / "data").glob("my_stripes-*-train.safetensors")
+    found = datasets.load(train, "my_stripes", "train")
+    assert found.images.shape == (40, 1, 16, 16) and found.class_names == ("rows", "columns")
+    rows = found.images[found.labels == 0].mean(axis=(0, 1, 3))
+    assert set(rows[::2]) == {255} and set(rows[1::2]) == {0}
 
 
 def test_the_page_shows_the_objective_that_is_written(walk):
@@ -117,6 +134,12 @@ def test_without_a_clone_or_the_benchmarks_packages_the_command_says_what_is_nee
         ("dataset", "null", "a configuration takes 'null' for None, which is no text"),
         ("campaign", "estimator", "name 'estimator' is another file or folder of the reports; choose another name"),
         ("campaign", "index.html", "name 'index.html' is another file or folder of the reports; choose another name"),
+        (
+            "objective",
+            "random",
+            "'random' is a module that the file would hide from Python; choose another name for an",
+        ),
+        ("objective", "torch", "'torch' is a module that the file would hide from Python; choose another name for an"),
         ("objective", "class", "'class' is a word of Python's own; choose another name for an objective"),
     ],
 )

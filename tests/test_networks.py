@@ -98,6 +98,16 @@ def test_dropout_draws_from_its_generator_and_keeps_the_mean():
     assert torch.equal(network.eval().dropout(ones), ones)
 
 
+@pytest.mark.parametrize("trained", ["all", "hidden", "head"])
+def test_what_a_network_freezes_itself_stays_frozen(trained):
+    network = networks.build("conv16-32-fc128", (1, 16, 16), 10, 0)
+    moved = {"all": {"conv1", "conv2", "hidden", "head"}, "hidden": {"hidden", "head"}, "head": {"head"}}[trained]
+    network.hidden.bias.requires_grad_(False)
+    network.set_trained(trained)
+    found = {name for name, weight in network.named_parameters() if weight.requires_grad}
+    assert found == {f"{layer}.{part}" for layer in moved for part in ("weight", "bias")} - {"hidden.bias"}
+
+
 @pytest.mark.parametrize("kind", [nn.BatchNorm1d, nn.BatchNorm2d])
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("trained", ["all", "hidden", "head"])

@@ -1,6 +1,7 @@
 """Objectives, networks and data sets from outside: named, checked and keyed as the built-in ones are."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import yaml
 from lautum.data import datasets
 from lautum.errors import LautumError
 from lautum.experiment import config, digest
-from lautum.experiment.layout import Layout
+from lautum.experiment.layout import Cell, Layout
+from lautum.files import sha256_of_arrays
 from lautum.pipeline import train
+from lautum.pipeline.split import split
 
 ROOT = Path(__file__).parent.parent
 GRID = {"tasks": ["digits-letters"], "methods": ["standard"], "seeds": 1}
@@ -35,6 +38,7 @@ class Objective(supervised.Objective):
         loss, images, scalars = super().step(step)
         return type(super().step(step))(self.settings.factor * loss, images, scalars)
 '''
+TWO_STREAM = (ROOT / "lautum/starts/my_objective.py").read_text()
 NETWORK = """
 from torch import nn
 
@@ -251,6 +255,10 @@ def test_a_module_of_a_package_is_a_plugin_too(tmp_path, monkeypatch):
         ("mine2", "x = (\n", "plugin .*mine2.py cannot be read: mine2.py, line 1: '\\(' was never closed"),
         ("mine2", "x = 1\ny = z\n", "mine2.py cannot be imported: mine2.py, line 2: NameError: name 'z' is not"),
         ("mine2", "import nothing_at_all\n", "line 1: ModuleNotFoundError: No module named 'nothing_at_all'"),
+        ("mine2", "import sys\nsys.exit()\n", "mine2.py cannot be imported: mine2.py, line 2: SystemExit"),
+        ("mine2", "import json\njson.loads('')\n", "mine2.py cannot be imported: mine2.py, line 2: JSONDecodeError: "),
+        ("mine2", TWO_STREAM.replace("def term", "def trm"), "mine2.py: Objective must define term"),
+        ("mine2", TWO_STREAM.replace("needs_target: ", "needs: "), "so Settings must say `needs_target: ClassVar"),
         ("mine2", "x = 1\n", "mine2.py brings nothing: it must define Settings and Objective, Network, or DATA_SET"),
         ("mine2", "Settings = 1\n", "it must define a class Settings derived from PretrainSettings or Transfer"),
         ("mine2", OBJECTIVE.split("class Objective")[0], "it must define a class Objective derived from"),
@@ -312,6 +320,7 @@ HEXADECIMAL = "DATA_SET.sha256 must be 64 hexadecimal digits, or empty, got"
         ('("a", "b", "c")', '("a",)', "DATA_SET.class_names must name 2 to 256 classes, got 1$"),
         ('("a", "b", "c")', "tuple(map(str, range(257)))", "DATA_SET.class_names must name 2 to 256 classes, got 257$"),
         ("_read)", '"here")', "DATA_SET.read must be a function of .*, got 'here'"),
+        ("_read)", "lambda downloads: _read(downloads, None))", "DATA_SET.read must be a function of the downloads' "),
         ("_read)", "_read, (100,))", "DATA_SET.train_counts must have a number for each of the 3 classes, .*, got 1$"),
         ("_read)", "_read, [20] * 3)", "DATA_SET.train_counts must be a tuple of whole numbers above 0, got .20, 20"),
         ("_read)", '_read, (20, 20, "x"))', "DATA_SET.train_counts must be a tuple of whole numbers above 0, got"),
@@ -334,6 +343,14 @@ def test_a_data_set_that_jobs_would_fail_with_is_refused_when_the_configuration_
         ("Parts(examples, tuple(part[:0] for part in examples), ", "data set counted, test: there are no images"),
         ("Parts(tuple(part[:0] for part in examples), examples, ", "data set counted, train: there are no images"),
         ("Parts(examples, examples, tuple('cba'), '') or (", "has the classes .'c', 'b', 'a'., expected .'a', 'b'"),
+        ("(examples, examples, ", "what reads it must return lautum.data.datasets.Parts, got tuple"),
+        ("Parts((images, [0] * 60), examples, ", "Parts.train must be a tuple of two NumPy arrays, images and labels"),
+        ("Parts(examples, images, ", "Parts.test must be a tuple of two NumPy arrays, images and labels"),
+        (
+            "Parts(examples, examples, tuple('abc'), None) or (",
+            "Parts.source must say where the content came from, got",
+        ),
+        ("Parts(examples, examples, None, '') or (", "Parts.class_names must be a tuple, got None"),
     ],
 )
 def test_a_data_set_that_is_read_as_something_that_cannot_be_measured_is_refused_by_prepare(new, message, tmp_path):
@@ -436,3 +453,39 @@ def test_a_network_that_cannot_work_is_refused_before_any_job(old, new, message,
     write(tmp_path / "whole", mine=NETWORK)
     path = campaign(tmp_path / "whole", "mine.py", tasks={"digits-letters": {"network": "mine"}}, methods={}, grid=GRID)
     train.try_networks(Layout(config.load(path)))
+
+
+def test_a_data_set_is_read_anew_when_its_code_changes_also_where_it_says_what_its_content_is(tmp_path):
+    found = []
+    for number, text in enumerate((DATA_SET, DATA_SET.replace("% 3", "// 20"))):
+        namespace: dict = {}
+        exec(text, namespace)
+        parts = namespace["_read"](None, None)
+        content = sha256_of_arrays(*parts.train, *parts.test)
+        text = text.replace("_read)", f'_read, sha256="{content}")')
+        write(folder := tmp_path / str(number), mine2=OBJECTIVE, counted=text)
+        known = config.load(campaign(folder, "mine2.py", "counted.py")).catalogue.datasets
+        found.append([path.name for path in datasets.prepare("counted", tmp_path / "data", None, known)])
+    assert not {*found[0]} & {*found[1]}
+    write(folder := tmp_path / "wrong", mine2=OBJECTIVE, counted=text.replace("// 20", "% 3"))
+    known = config.load(campaign(folder, "mine2.py", "counted.py")).catalogue.datasets
+    with pytest.raises(
+        LautumError, match=f"data set counted: its content has the SHA-256 .*, expected {content}; restore"
+    ):
+        datasets.prepare("counted", tmp_path / "data", None, known)
+
+
+def test_a_mistake_that_shows_as_a_plugin_trains_is_told_with_its_place(tmp_path, monkeypatch, builtin_data):
+    shutil.copytree(builtin_data, tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    text = OBJECTIVE.replace("loss, images, scalars =", "loss, images =")
+    line = 1 + text.splitlines().index("        loss, images = super().step(step)")
+    write(tmp_path, mine2=text)
+    task = {"pretrain": {"steps": 1}, "transfer": {"steps": 1}}
+    layout = Layout(config.load(campaign(tmp_path, "mine2.py", tasks={"digits-letters": task})))
+    split(layout, "digits-letters", 50, 0)
+    train.pretrain(layout, "digits-letters", "mine", 50, 0)
+    with pytest.raises(
+        LautumError, match=f"^digits-letters mine n50 seed 0: mine2.py, line {line}: too many values to"
+    ):
+        train.transfer(layout, Cell("digits-letters", "mine", 50, 0))

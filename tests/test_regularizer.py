@@ -204,6 +204,12 @@ def test_other_sizes_than_the_pools_are_named(inputs, outputs):
     regularizer = LautumRegularizer(torch.randn(400, 6), torch.randn(400, 3), rank=4, decay=0.9)
     with pytest.raises(ValueError, match=r"inputs must hold 6 values each and outputs be \(B, 3\)"):
         regularizer(torch.zeros(inputs), torch.zeros(outputs))
+    for whole, values in (
+        (torch.zeros(50, 6).byte(), torch.zeros(50, 3)),
+        (torch.zeros(50, 6), torch.zeros(50, 3).int()),
+    ):
+        with pytest.raises(ValueError, match="inputs and outputs must be floating point, got torch."):
+            regularizer(whole, values)
     for pool, scores in ((torch.zeros(9, 2).long(), torch.zeros(9, 2)), (torch.zeros(9, 2), torch.zeros(9))):
         with pytest.raises(ValueError, match="pool and pool_outputs must be floating point"):
             LautumRegularizer(pool, scores, rank=1)

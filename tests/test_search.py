@@ -324,6 +324,30 @@ def test_the_winners_of_several_tasks_are_told_apart(tmp_path):
         assert [row[:2] for row in rows if len(row) > 1] == [["Standard ", "75.00 "]] * len(tasks)
 
 
+def test_the_seeds_of_an_earlier_search_stay_tuning_seeds(tmp_path):
+    own = {"label_counts": [50], "methods": {"lautum": {"tuning_seeds": [3, 1000], "pretrain": {"decay": 0.5}}}}
+    path = write(tmp_path, tasks={"digits-letters": own})
+    layout = Layout(config.load(path))
+    for rung in (1, 2):
+        for cell in selection.rung_cells(layout, rung):
+            write_record(layout, cell, 5)
+        if rung == 1:
+            selection.write_rung(path, 1)
+    records.collect(layout, selection.cells(layout))
+    _, winners = selection.write_trials(path)
+    found = yaml.safe_load(winners.read_text())["tasks"]["digits-letters"]["methods"]
+    assert found["lautum"]["tuning_seeds"] == [3, 1000, 1001]
+    assert found["standard"]["tuning_seeds"] == [1000, 1001]
+
+
+def test_a_selection_has_no_method_with_more_seeds(tmp_path):
+    own = {"methods": {"lautum": {"more_seeds": [7]}}}
+    with pytest.raises(
+        LautumError, match="methods.lautum-t00.more_seeds: a selection is made in the task's seeds; rem"
+    ):
+        config.load(write(tmp_path, tasks={"digits-letters": own}))
+
+
 def test_a_rung_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(LautumError, match="has 1 rungs whose best trials go on, there is none 2"):
         selection.write_rung(write(tmp_path), 2)

@@ -97,9 +97,9 @@ def test_only_what_is_trained_moves(trained, moved, campaign):
 
 
 def test_frozen_batch_normalisation_keeps_its_statistics():
-    network = networks.build("wide-resnet-16-4", (1, 16, 16), 10, 0)
     images = torch.rand(4, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     for trained, moves in (("head", False), ("hidden", False), ("all", True)):
+        network = networks.build("wide-resnet-16-4", (1, 16, 16), 10, 0)
         network.set_trained(trained)
         before = network.norm.running_mean.clone()
         network.train()(images)

@@ -10,13 +10,14 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from lautum import objectives
 from lautum.data.transforms import InputTransform
 from lautum.errors import LautumError
-from lautum.objectives import PRETRAIN, TRANSFER, supervised
+from lautum.objectives import PRETRAIN, TRANSFER, mk_mmd, supervised
 from lautum.pipeline.train import optimiser
 from lautum.training import checkpoint, networks
 from lautum.training.batches import Labelled, ShuffledBatches, StageData
@@ -293,6 +294,57 @@ def test_a_quantity_that_is_logged_from_some_step_on_ends_the_run_there(tmp_path
 
     monkeypatch.setattr(supervised.Objective, "step", warm)
     with pytest.raises(LautumError, match="supervised: warm must be logged at every step or at none; steps 11 and 12 "):
+        run("supervised", tmp_path / "state.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            {"loss": torch.tensor(7.0)},
+            "supervised: the objective logs loss, which every stage logs itself; choose anoth",
+        ),
+        ({"step": 1.0}, "supervised: the objective logs step, which every stage logs itself"),
+        ({"shift": torch.zeros(3)}, r"supervised: the objective must log numbers, got a tensor \(3,\) for shift"),
+        ({"shift": "large"}, "supervised: the objective must log numbers, got 'large' for shift"),
+    ],
+)
+def test_what_cannot_be_logged_is_named_at_the_first_step(said, message, tmp_path, monkeypatch):
+    step = supervised.Objective.step
+    monkeypatch.setattr(
+        supervised.Objective, "step", lambda self, number: (*step(self, number)[:2], step(self, number)[2] | said)
+    )
+    with pytest.raises(LautumError, match=message):
+        run("supervised", tmp_path / "state.safetensors")
+
+
+def test_a_term_does_not_log_what_the_cross_entropy_logs(tmp_path, monkeypatch):
+    term = mk_mmd.Objective.term
+    monkeypatch.setattr(
+        mk_mmd.Objective, "term", lambda self, *streams: (term(self, *streams)[0], {"source_accuracy": torch.ones(())})
+    )
+    with pytest.raises(
+        ValueError, match="the term logs source_accuracy, as the cross-entropy does; choose another name"
+    ):
+        run("mk_mmd", tmp_path / "state.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("part", "form"),
+    [
+        (3, "int"),
+        (np.random.default_rng(0), "Generator"),
+        (torch.ones(2).bfloat16(), "torch.bfloat16"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_a_checkpoint_cannot_hold_is_named_before_the_first_step(part, form, tmp_path, monkeypatch):
+    parts = supervised.Objective.parts
+    monkeypatch.setattr(supervised.Objective, "parts", lambda self: parts(self) | {"mine": part})
+    monkeypatch.setattr(supervised.Objective, "step", lambda self, number: pytest.fail("a step was made"))
+    with pytest.raises(
+        ValueError, match=f"objective/mine of a stage's state must be a tensor of .*, got {form}; keep a"
+    ):
         run("supervised", tmp_path / "state.safetensors")
 
 

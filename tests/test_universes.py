@@ -429,23 +429,35 @@ def test_a_universe_with_a_missing_run_is_left_out_and_said(declared):
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [("settings", "other", "made with other settings"), ("data", "other", "made from different data")],
+    [
+        ("settings", "other", "made with other settings"),
+        ("data", "other", "made from different data"),
+        ("device", "other", "runs of one universe, label count and seed are of different devices"),
+    ],
 )
 def test_runs_of_something_else_are_refused(column, value, message, declared):
     path = declared.report / universes.FILE
     table = pd.read_csv(path)
-    table.loc[5, column] = value
+    table.loc[table["arm"] == "lautum", column] = value
     table.to_csv(path, index=False)
     with pytest.raises(LautumError, match=message):
         universes.read(declared)
 
 
-def test_a_campaign_without_the_claim_or_of_two_tasks_is_refused(tmp_path):
+def test_what_is_no_campaign_over_universes_is_refused(tmp_path):
     base = {"extends": str(ROOT / "config/config.yaml"), "name": "toy", "universes": UNIVERSES}
     grid = {"tasks": ["digits-letters"], "methods": ["standard", "lautum"], "seeds": [4]}
     for changed, message in (
         ({"comparisons": [["standard", "lautum"]], "grid": grid}, r"must hold \[lautum, standard\]"),
         ({"grid": grid | {"tasks": ["digits-letters", "mnist-notmnist"]}}, "has one task, got digits-letters, mnist"),
+        (
+            {"grid": grid, "search": {"trials": 4}},
+            "search and universes are two designs, .* has one of them; remove the",
+        ),
+        (
+            {"grid": grid, "tasks": {"digits-letters": {"methods": {"lautum": {"more_seeds": [7]}}}}},
+            "tasks.digits-letters.methods.lautum.more_seeds: universes are compared in grid.seeds, .*; remove it",
+        ),
     ):
         (tmp_path / "toy.yaml").write_text(yaml.safe_dump(base | changed))
         with pytest.raises(LautumError, match=message):

@@ -3,6 +3,7 @@
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from lautum.cli.command import Command, config_file, count, load_layout
@@ -45,14 +46,14 @@ def _transfer(options: Namespace) -> None:
     from lautum.pipeline.train import transfer
 
     layout = load_layout(options)
-    print(transfer(layout, _cell(layout, options)))
+    print(transfer(layout, _cell(layout, options, layout.transfer_key)))
 
 
 def _evaluate(options: Namespace) -> None:
     from lautum.pipeline.evaluate import evaluate
 
     layout = load_layout(options)
-    print(evaluate(layout, _cell(layout, options)))
+    print(evaluate(layout, _cell(layout, options, layout.record_key)))
 
 
 def _cells(options: Namespace) -> None:
@@ -67,6 +68,7 @@ def _cells(options: Namespace) -> None:
         labels, seed = int(numbers[0]), int(numbers[1]) if numbers[1:] else options.seed
         _require_labels(layout, options.task, labels)
         require_known("method", method, layout.config.methods)
+        layout.config.require_settings(options.task, method)
         chosen.append(Cell(options.task, method, labels, seed))
     networks = layout.networks(chosen)
     if len(networks) > 1 and not layout.config.pretrainings_per_job:
@@ -88,10 +90,12 @@ def _require_labels(layout: Layout, task: str, labels: int) -> None:
         )
 
 
-def _cell(layout: Layout, options: Namespace) -> Cell:
+def _cell(layout: Layout, options: Namespace, key_of: Callable[[str, str, int], str]) -> Cell:
+    """The cell that is asked for, whose key `key_of` a task, a method and a label count is the one expected."""
     _require_labels(layout, options.task, options.labels)
     require_known("method", options.method, layout.config.methods)
-    _require_key(options, layout.transfer_key(options.task, options.method, options.labels))
+    layout.config.require_settings(options.task, options.method)
+    _require_key(options, key_of(options.task, options.method, options.labels))
     return Cell(options.task, options.method, options.labels, options.seed)
 
 
@@ -105,6 +109,8 @@ def _method_with(layout: Layout, options: Namespace) -> tuple[str, int]:
         raise LautumError(f"objective {options.objective} uses the unlabelled target images, so it needs --labels")
     labels = options.labels or layout.config.tasks[options.task].label_counts[0]
     methods = [name for name in layout.config.grid.methods if layout.config.methods[name].pretrain == options.objective]
+    for name in methods:
+        layout.config.require_settings(options.task, name)
     keys = {layout.pretrain_key(options.task, name, labels): name for name in methods}
     if not keys:
         raise LautumError(

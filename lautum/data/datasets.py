@@ -95,12 +95,19 @@ def prepare(
             f"the offline folder {offline} does not exist; create it, or correct LAUTUM_OFFLINE or `folders.offline`"
         )
     parts = known[name].read(folder / "downloads", offline)
-    if tuple(parts.class_names) != known[name].class_names:
+    _require_parts(name, parts)
+    if parts.class_names != known[name].class_names:
         given, expected = list(parts.class_names), list(known[name].class_names)
         raise LautumError(f"data set {name}: what is read has the classes {given}, expected {expected}")
     paths, both = [], (("train", parts.train), ("test", parts.test))
     for part, (images, labels) in both:
         require_sound(f"data set {name}, {part}", images, labels, known[name].image_shape, known[name].class_names)
+    found = sha256_of_arrays(*parts.train, *parts.test) if known[name].code else ""
+    if known[name].sha256 and found not in ("", known[name].sha256):
+        raise LautumError(
+            f"data set {name}: its content has the SHA-256 {found}, expected {known[name].sha256}; restore its files, "
+            "or correct DATA_SET.sha256"
+        )
     for part, (images, labels) in both:
         paths.append(folder / known[name].prepared(name, part))
         described = Prepared(
@@ -114,6 +121,22 @@ def prepare(
         if not _is_written(paths[-1], metadata):
             write_arrays(paths[-1], arrays, metadata)
     return paths[0], paths[1]
+
+
+def _require_parts(name: str, parts: object) -> None:
+    """Raise LautumError unless what a data set is read by, which may be a user's own, has returned what it must."""
+    if not isinstance(parts, Parts):
+        raise LautumError(
+            f"data set {name}: what reads it must return lautum.data.datasets.Parts, got {type(parts).__name__}"
+        )
+    for part, examples in (("train", parts.train), ("test", parts.test)):
+        pair = isinstance(examples, tuple) and len(examples) == 2
+        if not (pair and all(isinstance(array, np.ndarray) for array in examples)):
+            raise LautumError(f"data set {name}: Parts.{part} must be a tuple of two NumPy arrays, images and labels")
+    if not isinstance(parts.source, str):
+        raise LautumError(f"data set {name}: Parts.source must say where the content came from, got {parts.source!r}")
+    if not isinstance(parts.class_names, tuple):
+        raise LautumError(f"data set {name}: Parts.class_names must be a tuple, got {parts.class_names!r}")
 
 
 def _is_written(path: Path, metadata: object) -> bool:
@@ -264,12 +287,12 @@ class DataSet:
     read: Callable[[Path, Path | None], Parts]  # (downloads, offline)
     train_counts: tuple[int, ...] = ()  # training images of each class, so that too many labels are refused early
     # Of what is not built in, which may be something else under the same name in the next configuration.
-    sha256: str = ""  # hex, of its content and what it is called
-    code: str = ""  # digest of the code that reads it
+    sha256: str = ""  # hex; of a plugin's the arrays' (`lautum.files.sha256_of_arrays`: train, then test), or empty
+    code: str = ""  # digest of the code that reads it, of a plugin
 
     def prepared(self, name: str, part: str) -> str:
         """The name of a prepared file: NAME-train.safetensors, or NAME-HASH-train.safetensors if it is not built in."""
-        return "-".join(filter(None, (name, (self.sha256 or self.code)[:12], part))) + ".safetensors"
+        return "-".join(filter(None, (name, (self.code or self.sha256)[:12], part))) + ".safetensors"
 
 
 DATASETS = {

@@ -140,15 +140,19 @@ class Config(Strict):
                 require_known(f"method in tasks.{task_name}.methods", name, self.methods)
         for task in self.grid.tasks:
             for method in self.grid.methods:
-                try:
-                    self.pretrain_settings(task, method)
-                    self.transfer_settings(task, method)
-                except ValidationError as error:
-                    raise ValueError(f"tasks.{task}, method {method}: {first_complaint(error)}") from None
+                self.require_settings(task, method)
                 require_consistent(self, task, method)
         if self.universes:
             require_one_length(self)
         return self
+
+    def require_settings(self, task: str, method: str) -> None:
+        """Raise LautumError for settings that a method does not have or allow; of the grid's that is done already."""
+        try:
+            self.pretrain_settings(task, method)
+            self.transfer_settings(task, method)
+        except ValidationError as error:
+            raise LautumError(f"tasks.{task}, method {method}: {first_complaint(error)}") from None
 
     def seeds(self, task: str) -> tuple[int, ...]:
         """The seeds of a task: its own, or else the grid's."""
@@ -198,9 +202,16 @@ def load(path: Path | str) -> Config:
 def _read(path: Path) -> tuple[Any, dict[tuple, str], Catalogue]:
     """The values of a configuration, their sources, and what it can name."""
     values = config_files.read(path)
+    try:
+        return _expanded(values)
+    except LautumError as error:
+        raise LautumError(f"{path}: {error}") from None
+
+
+def _expanded(values: dict) -> tuple[Any, dict[tuple, str], Catalogue]:
     known = catalogue.read(values.get("plugins", ()), values.get("datasets", {}))
-    values, sources = config_files.split_sources(multiverse.expand(searching.expand(values, known), known))
-    return values, sources, known
+    plain, sources = config_files.split_sources(multiverse.expand(searching.expand(values, known), known))
+    return plain, sources, known
 
 
 def hyper_parameters(path: Path | str) -> list[dict[str, Any]]:

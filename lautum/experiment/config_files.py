@@ -2,12 +2,14 @@
 
 import itertools
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from lautum.errors import LautumError
 from lautum.experiment import yaml_reader
 from lautum.experiment.fields import filled_in
-from lautum.objectives.settings import SOURCES
+from lautum.objectives.settings import require_source
 
 MOST_FILES = 100  # that a configuration may consist of
 
@@ -37,8 +39,6 @@ def read(path: Path | str) -> dict:
             f"{last} needs a `name`, which its report goes by; that of a file that it extends would replace that "
             "one's report"
         )
-    if isinstance(own["name"], dict):
-        raise LautumError(f"{last}: name: it is no hyper-parameter with a source, got {own['name']!r}")
     for file, values in bases:
         if values.get("name") == own["name"]:
             raise LautumError(f"{last}: the name {own['name']!r} is taken by {file}, which it extends; choose another")
@@ -46,14 +46,25 @@ def read(path: Path | str) -> dict:
         own = {key: value for key, value in values.items() if key != "extends"} | _located(values, file)
         merged = _merge(_inherited(merged), own, file.name)
     _require_heard_seeds([*bases, (last, own)], merged)
+    if sourced := _sourced({key: value for key, value in merged.items() if key != "tasks"}):
+        raise LautumError(f"{last}: {sourced[0]}: only a task's values have a source; write the value alone")
     return merged
+
+
+def _sourced(tree: object, *path: str) -> list[str]:
+    """The keys below which there is a {value, source}."""
+    if _is_leaf(tree):
+        return [".".join(path)]
+    below = tree.items() if isinstance(tree, dict) else ()
+    return [name for key, value in below for name in _sourced(value, *path, str(key))]
 
 
 def unheard(path: Path | str) -> list[str]:
     """What a file that extends others says in vain, in words: of a configuration that `config.load` accepts.
 
     Tasks and methods that the grid leaves out; a task's network and settings of its stages for which methods have
-    values of their own in what it extends. For a warning: it may be meant so. Raises LautumError as `read`.
+    values of their own in what it extends; settings that its search or its universes draw. For a warning: it may be
+    meant so. Raises LautumError as `read`.
     """
     *bases, (file, own) = _read(Path(path))
     if not bases:
@@ -82,7 +93,38 @@ def unheard(path: Path | str) -> list[str]:
                     f"{file}: tasks.{task}.{name} does not reach {methods}, with values of their own in {base}; set "
                     f"tasks.{task}.methods.<method>.{name}"
                 )
+    for (stage, setting), methods in _drawn(merged, run["methods"]).items():
+        for task in run["tasks"]:
+            said: dict[tuple[str, ...], str] = {
+                ("tasks", task, "methods", method, stage): by for method, by in methods.items()
+            }
+            if methods.keys() == set(run["methods"]):
+                said["tasks", task, stage] = next(iter(methods.values()))
+            found += [
+                f"{file}: {'.'.join(keys)}.{setting} is not used; {by} draws it"
+                for keys, by in said.items()
+                if setting in _names(own, *keys)
+            ]
     return found
+
+
+def _drawn(merged: dict, run: Sequence[str]) -> dict[tuple[str, str], dict[str, str]]:
+    """The settings that a search or universes draw for methods that are `run`, and the key that says so, by method."""
+    drawn: dict[tuple[str, str], dict[str, str]] = {}
+    for method in run:
+        for stage in _names(merged, "search", "space", method):
+            for setting in _names(merged, "search", "space", method, stage):
+                drawn.setdefault((stage, setting), {})[method] = f"search.space.{method}"
+    for name in _names(merged, "universes", "factors"):
+        factor = cast(dict, _at(merged, ("universes", "factors", name)))
+        levels = [level.keys() for level in (factor.get("levels") or {}).values()] or [[factor.get("setting")]]
+        for setting in levels[0]:
+            if all(setting in level for level in levels):  # one that does not set it leaves what is said
+                methods = [method for method in factor.get("methods") or run if method in run]
+                drawn.setdefault((factor["stage"], setting), {}).update(
+                    dict.fromkeys(methods, f"universes.factors.{name}")
+                )
+    return drawn
 
 
 def _require_heard_seeds(files: list[tuple[Path, dict]], merged: dict) -> None:
@@ -247,10 +289,10 @@ def split_sources(tree, path: tuple = ()) -> tuple[object, dict[tuple, str]]:
     """Replace every {value, source} by its value; also return the sources by path."""
     if _is_leaf(tree):
         source = tree.get("source", "chosen: set in the configuration")
-        if str(source).split(":")[0] not in SOURCES:
-            raise LautumError(
-                f"{'.'.join(map(str, path))}: source {source!r} must begin with one of {', '.join(SOURCES)} and ':'"
-            )
+        try:
+            require_source(str(source))
+        except ValueError as error:
+            raise LautumError(f"{'.'.join(map(str, path))}: {error}") from None
         return tree["value"], {path: source}
     if not isinstance(tree, dict):
         # A bare hyper-parameter has a source too: whoever wrote the file.

@@ -14,9 +14,8 @@ import os
 import re
 import reprlib
 import sys
-import traceback
 from importlib import import_module
-from inspect import formatannotation
+from inspect import formatannotation, signature
 from numbers import Integral
 from pathlib import Path
 from types import ModuleType, NoneType, UnionType
@@ -24,9 +23,10 @@ from typing import Any, Union, get_args, get_origin
 
 from lautum.data.content import MOST_CLASSES
 from lautum.data.datasets import DataSet
-from lautum.errors import LautumError
+from lautum.errors import LautumError, place
 from lautum.experiment.digest import FOLDER, code_digest
-from lautum.objectives.settings import SOURCES, PretrainSettings, TransferSettings
+from lautum.objectives import two_stream
+from lautum.objectives.settings import PretrainSettings, TransferSettings, require_source
 from lautum.training.objective import Objective
 
 
@@ -41,8 +41,9 @@ def load(entry: str) -> ModuleType:
         module = import_module(name)
     except SyntaxError as error:
         raise _unreadable(entry, error) from None
-    except Exception as error:
-        raise LautumError(f"plugin {entry} cannot be imported: {_place(error)}{_described(error)}") from None
+    except (Exception, SystemExit) as error:  # the latter would end the process without a word
+        where = place(error, [name])
+        raise LautumError(f"plugin {entry} cannot be imported: {where}{_described(error)}") from None
     try:
         code_digest(name)
     except SyntaxError as error:  # of a file that the plugin imports in a function, hence not yet
@@ -95,16 +96,26 @@ def _require_objective(module: ModuleType, entry: str) -> None:
             f"plugin {entry}: it must define a class Objective derived from lautum.training.objective.Objective"
         )
     lacking = [name for name in ("schedule", "step") if getattr(objective, name) is getattr(Objective, name)]
+    if issubclass(objective, two_stream.Objective):
+        if objective.step is two_stream.Objective.step and objective.term is two_stream.Objective.term:
+            lacking.append("term")
+        if issubclass(settings, PretrainSettings) and not settings.needs_target:
+            raise LautumError(
+                f"plugin {entry}: Objective takes target images, so Settings must say `needs_target: ClassVar[bool] = "
+                "True`"
+            )
     if lacking:
         raise LautumError(f"plugin {entry}: Objective must define {' and '.join(lacking)}")
     for name, field in settings.model_fields.items():
         declared = field.json_schema_extra
         source = str(declared.get("source", "")) if isinstance(declared, dict) else ""
-        if source.split(":")[0] not in SOURCES:
+        try:
+            require_source(source)
+        except ValueError as error:
             raise LautumError(
                 f"plugin {entry}: Settings.{name} must be declared with setting(default, unit, source, description) "
-                f"of lautum.objectives.settings, its source beginning with one of {', '.join(SOURCES)}"
-            )
+                f"of lautum.objectives.settings: {error}"
+            ) from None
         # Lists of a configuration are tuples; and the order of a set, which would be in keys, is not fixed.
         if not any(map(_is_settable, _alternatives(field.annotation))):
             raise LautumError(
@@ -143,7 +154,7 @@ def _require_data_set(data_set: object, entry: str) -> None:
             isinstance(names, tuple) and all(map(_is_text, names)) and len(set(names)) == len(names),
             "a tuple of different texts, none of them empty",
         ),
-        ("read", callable(data_set.read), "a function of the downloads' folder and the offline folder"),
+        ("read", _takes_two(data_set.read), "a function of the downloads' folder and the offline folder"),
         ("train_counts", _are_counts(counts), "a tuple of whole numbers above 0"),
         (
             "sha256",
@@ -163,6 +174,18 @@ def _require_data_set(data_set: object, entry: str) -> None:
             f"plugin {entry}: DATA_SET.train_counts must have a number for each of the {len(names)} classes, or none, "
             f"got {len(counts)}"
         )
+
+
+def _takes_two(function: object) -> bool:
+    if not callable(function):
+        return False
+    try:
+        signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # one written in C, which has no signature
+        return True
+    return True
 
 
 def _is_text(value: object) -> bool:
@@ -201,12 +224,5 @@ def _unreadable(entry: str, error: SyntaxError) -> LautumError:
     return LautumError(f"plugin {entry} cannot be read: {where}: {error.msg}")
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def _place(error: Exception) -> str:
-    """Where in the user's code an error was raised; empty when it was not there."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    own = [frame for frame in frames if Path(frame.filename) != Path(__file__)]
-    return f"{Path(own[-1].filename).name}, line {own[-1].lineno}: " if own else ""

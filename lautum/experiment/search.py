@@ -72,6 +72,11 @@ def require_selectable(config) -> None:
         if plain:
             raise ValueError(f"evaluate.part: validation needs a search, or trial_of for {listed(plain)}")
         for task in grid.tasks:
+            for name in grid.methods:
+                if config.tasks[task].own(name).more_seeds:
+                    raise ValueError(
+                        f"tasks.{task}.methods.{name}.more_seeds: a selection is made in the task's seeds; remove it"
+                    )
             classes, fewest = config.tasks[task].class_count, min(config.tasks[task].label_counts)
             if evaluate.validation_images % classes:
                 raise ValueError(

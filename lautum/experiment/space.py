@@ -13,16 +13,10 @@ from pydantic import BaseModel, ValidationError, model_validator
 
 from lautum.errors import LautumError, nearest, require_known
 from lautum.experiment.catalogue import Catalogue
-from lautum.objectives.settings import SOURCES, StageSettings
+from lautum.objectives.settings import StageSettings, require_source
 from lautum.schema import Strict
 
 STAGES: tuple[Literal["pretrain", "transfer"], ...] = ("pretrain", "transfer")
-
-
-def require_source(source: str) -> None:
-    """Raise ValueError when a text does not say where something comes from."""
-    if source.split(":")[0] not in SOURCES:
-        raise ValueError(f"source {source!r} must begin with one of {', '.join(SOURCES)} and ':'")
 
 
 class Range(Strict):
@@ -104,10 +98,15 @@ class MethodOutline(BaseModel):
 class _OwnOutline(BaseModel):
     pretrain: dict[str, Any] = {}
     transfer: dict[str, Any] = {}
+    more_seeds: Any = None
 
 
 class _TaskOutline(BaseModel):
     methods: dict[str, _OwnOutline] = {}
+
+    def own(self, method: str) -> _OwnOutline:
+        """What is said of one method in the task."""
+        return self.methods.get(method, _OwnOutline())
 
 
 class GridOutline(BaseModel):

@@ -30,8 +30,8 @@ from lautum.experiment.space import (
     expanded,
     is_whole,
     require_allowed,
-    require_source,
 )
+from lautum.objectives.settings import require_source
 from lautum.schema import Strict
 
 MOST_UNIVERSES = 512
@@ -169,6 +169,8 @@ def expand(values: dict, catalogue: Catalogue) -> dict:
         return values
     universes, grid = outline.universes, outline.grid
     alone = universes.only is not None  # then a campaign need not have every method that the space is about
+    if values.get("search"):
+        raise LautumError("search and universes are two designs, and a configuration has one of them; remove the other")
     if len(grid.tasks) != 1:
         raise LautumError(f"a campaign over universes has one task, got {', '.join(grid.tasks)}")
     if not alone and [*CLAIM] not in outline.comparisons:
@@ -184,6 +186,12 @@ def expand(values: dict, catalogue: Catalogue) -> dict:
     rows, variants, used = universes.positions(), {}, set()
     for method in grid.methods:
         require_known("method in grid.methods", method, outline.methods)
+        own_seeds = grid.tasks[0] in outline.tasks and outline.tasks[grid.tasks[0]].own(method).more_seeds
+        if own_seeds and not alone:
+            raise LautumError(
+                f"tasks.{grid.tasks[0]}.methods.{method}.more_seeds: universes are compared in grid.seeds, and "
+                "nearness is judged in universes.nearness.seeds; remove it"
+            )
         applying = _applying(universes, method, outline.methods[method], catalogue)
         used |= applying.keys()
         variants[method] = []

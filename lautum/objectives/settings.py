@@ -14,6 +14,13 @@ from lautum.schema import Strict
 SOURCES = ("paper", "inferred", "tuned", "chosen")
 
 
+def require_source(source: str) -> None:
+    """Raise ValueError when a text does not say where a value comes from: one of SOURCES, a colon, and more."""
+    kind, colon, _ = source.partition(":")
+    if kind not in SOURCES or not colon:
+        raise ValueError(f"source {source!r} must begin with one of {', '.join(SOURCES)} and ':'")
+
+
 def setting(default: Any, unit: str, source: str, description: str, silent: Any = ..., **bounds: Any) -> Any:
     """A hyper-parameter as a pydantic field that carries its unit and the source of its default.
 

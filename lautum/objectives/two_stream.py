@@ -29,8 +29,9 @@ class Stream:
 class Objective(source_only.Objective):
     """Mean cross-entropy on the source + `term` of both streams.
 
-    The target batch has the source batch's size. On its own, with a zero term, it is the reference that the benchmark
-    measures regularisers against; it is not an objective of the configuration.
+    The target batch has the source batch's size, or that of the pool of target images if that is smaller. On its own,
+    with a zero term, it is the reference that the benchmark measures regularisers against; it is not an objective of
+    the configuration.
     """
 
     def __init__(self, network: Network, data: StageData, settings: source_only.Settings, seed: int):
@@ -56,7 +57,10 @@ class Objective(source_only.Objective):
         term, scalars = self.term(
             Stream(source, features[:cut], logits[:cut]), Stream(target, features[cut:], logits[cut:])
         )
-        scalars |= source_only.source_scalars(cross_entropy, logits[:cut], labels)
+        own = source_only.source_scalars(cross_entropy, logits[:cut], labels)
+        if taken := sorted(own.keys() & scalars.keys()):
+            raise ValueError(f"the term logs {', '.join(taken)}, as the cross-entropy does; choose another name")
+        scalars |= own
         return Step(cross_entropy + term, len(source) + len(target), scalars)
 
     def term(self, source: Stream, target: Stream) -> tuple[Tensor, dict[str, Tensor]]:

@@ -26,7 +26,8 @@ def t_test(effects: np.ndarray, n: int, level: float) -> np.ndarray:
 def sign_flip(effects: np.ndarray, n: int, level: float) -> np.ndarray:
     """The same of the sign-flip test, whose smallest p is 2 / 2^n; to 2 points (a standard error) if simulated."""
     effects = np.asarray(effects, dtype=float)
-    extreme = int(level * 2 ** (n - 1) + 1e-9)  # how many of the 2^(n - 1) pairs of sign patterns may be as extreme
+    # How many of the 2^(n - 1) pairs of sign patterns may be as extreme: none, one, or more.
+    extreme = int(level * 2 ** min(n - 1, 100) + 1e-9)
     if extreme == 0:
         return np.zeros(len(effects))
     if extreme == 1:

@@ -210,7 +210,8 @@ def _winners(layout: Layout, table: pd.DataFrame, path: Path | str, output: Path
         for stage, own in chosen.items():  # what the search takes away, its winner does without too
             given = getattr(layout.config.tasks[row.task].own(row.trial), stage)
             own |= {name: None for name, value in given.items() if value is None and name not in own}
-        chosen["tuning_seeds"] = list(layout.config.seeds(row.task))
+        earlier = layout.config.tasks[row.task].own(row.trial).tuning_seeds  # of what an earlier search has chosen
+        chosen["tuning_seeds"] = list(dict.fromkeys((*earlier, *layout.config.seeds(row.task))))
         tasks.setdefault(row.task, {"methods": {}})["methods"][row.method] = chosen
     header = f"# Written by `lautum trials --config {path}`; all trials are in {output}.\n"
     return header + yaml.safe_dump({"tasks": tasks}, sort_keys=False, width=150)

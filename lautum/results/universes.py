@@ -127,6 +127,8 @@ def _require_comparable(layout: Layout, table: pd.DataFrame, path: Path, remedy:
             raise LautumError(f"{path}: {cell.method}, {cell.labels} labels, was made with other settings; {remedy}")
     if (table.groupby(["task", "labels", "seed"])["data"].nunique() > 1).any():
         raise LautumError(f"{path}: runs of one label count and seed were made from different data; {remedy}")
+    if (table.groupby(["task", "universe", "labels", "seed"])["device"].nunique() > 1).any():
+        raise LautumError(f"{path}: runs of one universe, label count and seed are of different devices; {remedy}")
 
 
 def complete(layout: Layout, table: pd.DataFrame) -> pd.DataFrame:

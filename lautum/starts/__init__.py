@@ -10,6 +10,8 @@ import keyword
 import os
 import re
 import shlex
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +74,8 @@ def _require_usable(kind: str, what: str, name: str) -> None:
         raise LautumError(f"a configuration takes {name!r} for {read!r}, which is no text; choose another name")
     if name in {"objective": BUILT_IN.objectives, "dataset": DATASETS, "campaign": ()}[kind]:
         raise LautumError(f"there is {what} {name!r} already; choose another name")
+    if kind == "objective" and (name in sys.stdlib_module_names or find_spec(name)):
+        raise LautumError(f"{name!r} is a module that the file would hide from Python; choose another name for {what}")
     if kind == "campaign":
         try:
             TypeAdapter(Campaign).validate_python(name)

@@ -32,6 +32,9 @@ class Objective(two_stream.Objective):
     settings: Settings
 
     def term(self, source: Stream, target: Stream) -> tuple[Tensor, dict[str, Tensor]]:
-        """The term of the loss, and what to log of it."""
+        """The term of the loss, and what to log of it.
+
+        The target's batch is the smaller one where there are fewer target images than a batch has.
+        """
         distance = (source.features.mean(dim=0) - target.features.mean(dim=0)).square().sum()
         return self.settings.weight * distance, {"distance": distance.detach()}

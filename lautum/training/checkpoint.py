@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def save(path: Path, state: Mapping[str, Tensor | Mapping], metadata: Mapping) -> None:
     """Write a nested mapping of tensors and a JSON-serialisable one, with their SHA-256, as one safetensors file.
 
-    Atomically. Raises ValueError for a name that holds "/", which in the file stands between names.
+    Atomically. Raises ValueError for a name that holds "/", which in the file stands between names, and for what is no
+    tensor or of a type that NumPy lacks.
     """
     write_arrays(path, {name: tensor.detach().cpu().numpy() for name, tensor in _flat(state).items()}, metadata)
 
@@ -113,8 +114,24 @@ def _flat(state: Mapping[str, Tensor | Mapping], prefix: str = "") -> dict[str, 
     for name, value in state.items():
         if "/" in name:
             raise ValueError(f"the name {name!r} of a tensor or of a part must not hold '/'")
-        flat |= _flat(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}/")
+        elif _can_be_kept(value):
+            flat[f"{prefix}{name}"] = value
+        else:
+            form = str(value.dtype) if isinstance(value, torch.Tensor) else type(value).__name__
+            raise ValueError(
+                f"{prefix}{name} of a stage's state must be a tensor of a type that NumPy has, got {form}; keep a "
+                "number in a tensor"
+            )
     return flat
+
+
+def _can_be_kept(value: object) -> bool:
+    try:
+        return isinstance(value, torch.Tensor) and value.new_empty(0).cpu().numpy().size == 0
+    except TypeError:  # e.g. of bfloat16
+        return False
 
 
 def _nested(flat: Mapping[str, Tensor]) -> dict:

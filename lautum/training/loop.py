@@ -4,9 +4,11 @@ What is trained on, and how, is the objective's business.
 """
 
 import math
+import reprlib
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from numbers import Real
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
@@ -71,7 +73,9 @@ def train(
         log_points: number of points on the training curve.
 
     Raises:
-        LautumError: the loss or a weight is no longer finite, or there can be no snapshots.
+        LautumError: the loss or a weight is no longer finite, what the objective logs is no number or has the name of
+            something that is logged here, or there can be no snapshots.
+        ValueError: a checkpoint could not hold what the stage depends on.
         Interrupted: after SIGTERM or SIGUSR1.
     """
     if snapshots and type(objective).finish is not Objective.finish:
@@ -80,6 +84,8 @@ def train(
     set_dropout_generator(network, noise)
     bound = math.inf if clip_norm is None else clip_norm
     clipped = torch.zeros((), device=noise.device)  # steps since the last logged one
+    # What a checkpoint cannot hold is said now, not when the first one is due.
+    forms(_state(network, optimiser, objective, noise, clipped))
     run = _resumed(checkpoints, snapshots, network, optimiser, objective, noise, clipped)
     name, earlier, began = checkpoints.name, run.seconds, time.perf_counter()
 
@@ -106,7 +112,7 @@ def train(
                 since = run.step - (run.curve["step"][-1] if run.curve else 0)
                 point = {"step": run.step, "learning_rate": rate, "loss": loss.detach(), "gradient_norm": norm}
                 point |= {"clipped_share": clipped / since}
-                _log(run.curve, point | scalars | objective.diagnostics(), name)
+                _log(run.curve, point, scalars | objective.diagnostics(), name)
                 clipped.zero_()
                 show(run.step, run.curve["loss"][-1])
             if run.step in snapshots:
@@ -172,17 +178,26 @@ def _resumed(
     return Trained(made.step, made.curve, made.seconds, made.images, again, snapshots)
 
 
-def _log(curve: dict[str, list[float]], point: dict[str, Tensor | float], name: str) -> None:
-    """Add a point to the training curve.
+def _log(curve: dict[str, list[float]], point: dict[str, Tensor | float], said: dict, name: str) -> None:
+    """Add a point to the training curve, with what the objective has `said` beside the loop's own.
 
-    Raises LautumError when a value is not finite, or it has other quantities than the points before it.
+    Raises LautumError when a value is not finite or no number, two have one name, or it has other quantities than the
+    points before it.
     """
+    if taken := sorted(point.keys() & said.keys()):
+        raise LautumError(
+            f"{name}: the objective logs {', '.join(taken)}, which every stage logs itself; choose another name"
+        )
+    point = point | said
     if curve and (differing := sorted(curve.keys() ^ point.keys())):
         raise LautumError(
             f"{name}: {', '.join(differing)} must be logged at every step or at none; steps {curve['step'][-1]} and "
             f"{point['step']} differ in it"
         )
     for key, value in point.items():
+        if isinstance(value, Tensor) and value.numel() != 1 or not isinstance(value, Tensor | Real):
+            form = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else reprlib.repr(value)
+            raise LautumError(f"{name}: the objective must log numbers, got {form} for {key}")
         number = value if isinstance(value, int) else float(value)
         if not math.isfinite(number):
             raise LautumError(

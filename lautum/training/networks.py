@@ -65,12 +65,16 @@ class Network(nn.Module):
         return self.head(self.features(x))
 
     def set_trained(self, trained: str) -> None:
-        """Train "all" weights, those of "hidden" linear layers and the head, or the "head" alone; freeze the others."""
-        self.requires_grad_(trained == "all")
+        """Train "all" weights, those of "hidden" linear layers and the head, or the "head" alone; freeze the others.
+
+        Nothing is thawed: layers that a network of one's own has frozen stay so.
+        """
+        kept = set(self.parameters() if trained == "all" else self.head.parameters())
         for module in self.modules() if trained == "hidden" else ():
             if isinstance(module, nn.Linear):
-                module.requires_grad_(True)
-        self.head.requires_grad_(True)
+                kept |= set(module.parameters())
+        for weight in self.parameters():
+            weight.requires_grad_(weight.requires_grad and weight in kept)
 
     def train(self, mode: bool = True) -> "Network":
         """As PyTorch's, but batch normalisation that is frozen keeps its statistics."""

@@ -49,7 +49,7 @@ class Objective:
     def parts(self) -> Mapping[str, Part]:
         """Everything that the next `step` depends on apart from network, optimiser and dropout, by name.
 
-        Tensors among them keep their shape and are written to in place.
+        Tensors among them keep their shape and are written to in place; a number is kept in one.
         """
         return {}
 
@@ -68,7 +68,9 @@ class Objective:
                 part.load_state_dict(state[name])
 
 
-def _state(part: Part) -> Tensor | dict:
+def _state(part: Part) -> Any:
     if isinstance(part, torch.Generator):
         return part.get_state()
-    return part if isinstance(part, torch.Tensor) else dict(part.state_dict())
+    if isinstance(part, torch.Tensor) or not hasattr(part, "state_dict"):  # what else it is, the loop refuses
+        return part
+    return dict(part.state_dict())
