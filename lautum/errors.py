@@ -37,6 +37,11 @@ def in_one_line(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}{remedy}" if error.filename else str(error)
 
 
+def described(error: BaseException) -> str:
+    """Kind and message, in one line."""
+    return ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
+
+
 def place(error: BaseException, modules: Collection[str]) -> str:
     """Where in these modules of plugins, or in what lies beside them, an error was raised; empty: not there."""
     packages = {name.split(".")[0] for name in modules} - {__name__.split(".")[0]}

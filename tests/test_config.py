@@ -376,12 +376,12 @@ def test_what_a_file_says_without_effect_is_named(tmp_path):
     own += "methods: {own: {pretrain: source_only, transfer: supervised}}\n"
     path = tmp_path / "mine.yaml"
     path.write_text(f"extends: {ROOT / 'config/config.yaml'}\nname: mine\n{own}")
-    assert config_files.unheard(path) == [
+    assert config.unheard(path) == [
         f"{path}: task mine is not run; grid.tasks leaves it out",
         f"{path}: method own is not run; grid.methods leaves it out",
     ]
     path.write_text(path.read_text() + "grid: {tasks: [mine], methods: [standard, own]}\n")
-    assert config_files.unheard(path) == []
+    assert config.unheard(path) == []
 
     published = ROOT / "config/notmnist-small.yaml"
     winners = ROOT / "reports/tuning-mnist-notmnist-small/winners.yaml"
@@ -394,7 +394,7 @@ def test_what_a_file_says_without_effect_is_named(tmp_path):
     }
     default = TRANSFER["supervised"]().steps
     assert (steps["lautum"], steps["mk_mmd"]) == (9, default) and 7 not in steps.values()  # the task's reach none
-    assert config_files.unheard(path) == [
+    assert config.unheard(path) == [
         f"{path}: method entropy is not run; grid.methods leaves it out",
         f"{path}: tasks.mnist-notmnist-small.transfer.steps does not reach standard, with values of their own in "
         f"{winners}; set tasks.mnist-notmnist-small.methods.<method>.transfer.steps",
@@ -402,11 +402,11 @@ def test_what_a_file_says_without_effect_is_named(tmp_path):
     base = "grid: {tasks: [digits-letters]}\ntasks: {digits-letters: {methods: {lautum: {network: conv16-32-fc128}}}}\n"
     (tmp_path / "base.yaml").write_text(f"extends: {ROOT / 'config/config.yaml'}\nname: base\n{base}")
     path.write_text("extends: base.yaml\nname: mine\ntasks: {digits-letters: {network: conv32-64-fc512}}\n")
-    (line,) = config_files.unheard(path)
+    (line,) = config.unheard(path)
     assert config.load(path).network("digits-letters", "lautum") == "conv16-32-fc128"
     assert "tasks.digits-letters.network does not reach lautum, with values of their own in" in line
     for committed in [*ROOT.glob("config/*.yaml"), *ROOT.glob("examples/*.yaml")]:
-        assert config_files.unheard(committed) == []
+        assert config.unheard(committed) == []
 
 
 def test_what_a_file_says_of_settings_that_are_drawn_is_named(tmp_path):
@@ -419,17 +419,28 @@ def test_what_a_file_says_of_settings_that_are_drawn_is_named(tmp_path):
     drawn = config.load(path)
     assert drawn.transfer_settings("mnist-notmnist-small", "standard").learning_rate != 0.0005
     assert drawn.pretrain_settings("mnist-notmnist-small", "lautum").weight != 0.5
-    assert sorted(config_files.unheard(path)) == sorted(
-        [
-            f"{path}: {method}.pretrain.weight is not used; universes.factors.lambda draws it",
-            f"{path}: {method}.transfer.learning_rate is not used; universes.factors.optimiser draws it",
-            f"{path}: {task}.transfer.learning_rate is not used; universes.factors.optimiser draws it",
-        ]
-    )
+    assert drawn.transfer_settings("mnist-notmnist-small", "standard").weight_decay == 0.1
+    vain = "is not used; `universes` draws it, for all methods"
+    own = [f"{method}.{key}" for key in ("pretrain.weight", "pretrain.clip_norm", "transfer.learning_rate")]
+    # But it has no weight decay of its own.
+    assert config.unheard(path) == [f"{path}: {key} {vain}" for key in (f"{task}.transfer.learning_rate", *own)]
+    # A universe that has one; and what some methods, or some universes, have from the file after all.
+    text = "tasks: {mnist-notmnist-small: {transfer: {weight_decay: 0.1}, pretrain: {weight: 3}}}\n"
+    path.write_text(f"extends: {ROOT / 'config/universes-mnist.yaml'}\nname: mine\nuniverses: {{only: 0}}\n{text}")
+    assert config.load(path).transfer_settings("mnist-notmnist-small", "standard").weight_decay == 0.0005
+    assert config.unheard(path) == [
+        f"{path}: {task}.{key} {vain}" for key in ("pretrain.weight", "transfer.weight_decay")
+    ]
+    text = "tasks: {mnist-notmnist-small: {transfer: {weight_decay: 0.1, batch_size: 64}}}\n"
+    path.write_text(f"extends: {ROOT / 'config/universes-mnist.yaml'}\nname: mine\n{text}")
+    loaded = config.load(path)
+    assert loaded.transfer_settings("mnist-notmnist-small", "temporal_ensembling-u00").batch_size == 64
+    assert config.unheard(path) == []
     search = ROOT / "config/tuning-mnist-notmnist-small.yaml"
-    own = "{transfer: {steps: 9}, methods: {lautum: {pretrain: {weight: 1}}}}"
+    own = "{pretrain: {weight: 2}, methods: {lautum: {pretrain: {weight: 1}}}}"
     path.write_text(f"extends: {search}\nname: mine\ntasks: {{mnist-notmnist-small: {own}}}\n")
-    assert f"{path}: {method}.pretrain.weight is not used; search.space.lautum draws it" in config_files.unheard(path)
+    vain = "is not used; `search` draws it, for all methods"
+    assert config.unheard(path) == [f"{path}: {key}.pretrain.weight {vain}" for key in (task, method)]
 
 
 def test_files_that_extend_each_other_along_many_ways_are_read_once(tmp_path):

@@ -111,7 +111,8 @@ def test_what_a_network_freezes_itself_stays_frozen(trained):
 @pytest.mark.parametrize("kind", [nn.BatchNorm1d, nn.BatchNorm2d])
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("trained", ["all", "hidden", "head"])
-def test_batch_normalisation_moves_only_where_it_is_trained(kind, affine, trained):
+@pytest.mark.parametrize("frozen", [False, True])  # a layer, by the network itself
+def test_batch_normalisation_moves_only_where_it_is_trained(kind, affine, trained, frozen):
     class Normalised(networks.Network):
         precision = "float32"
 
@@ -119,6 +120,7 @@ def test_batch_normalisation_moves_only_where_it_is_trained(kind, affine, traine
             super().__init__()
             self.norm, self.scale, self.hidden = kind(4, affine=affine), nn.Conv1d(4, 4, 1), nn.Linear(4, 4)
             self.head = nn.Linear(4, 2)
+            self.scale.requires_grad_(not frozen)
 
         def body(self, x):
             x = self.norm(x if kind is nn.BatchNorm1d else x[..., None, None])

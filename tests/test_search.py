@@ -343,7 +343,7 @@ def test_the_seeds_of_an_earlier_search_stay_tuning_seeds(tmp_path):
 def test_a_selection_has_no_method_with_more_seeds(tmp_path):
     own = {"methods": {"lautum": {"more_seeds": [7]}}}
     with pytest.raises(
-        LautumError, match="methods.lautum-t00.more_seeds: a selection is made in the task's seeds; rem"
+        LautumError, match="digits-letters.methods.lautum.more_seeds: a selection .*; remove it, or set "
     ):
         config.load(write(tmp_path, tasks={"digits-letters": own}))
 

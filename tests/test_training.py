@@ -302,14 +302,14 @@ def test_a_quantity_that_is_logged_from_some_step_on_ends_the_run_there(tmp_path
     [
         (
             {"loss": torch.tensor(7.0)},
-            "supervised: the objective logs loss, which every stage logs itself; choose anoth",
+            "supervised: loss of the objective is logged already, by it or by the training lo",
         ),
-        ({"step": 1.0}, "supervised: the objective logs step, which every stage logs itself"),
-        ({"shift": torch.zeros(3)}, r"supervised: the objective must log numbers, got a tensor \(3,\) for shift"),
-        ({"shift": "large"}, "supervised: the objective must log numbers, got 'large' for shift"),
+        ({"step": 1.0}, "supervised: step of the objective is logged already"),
+        ({"shift": torch.zeros(3)}, "supervised: shift is logged, but is no number: "),
+        ({"shift": "large"}, "supervised: shift is logged, but is no number: could not convert string"),
     ],
 )
-def test_what_cannot_be_logged_is_named_at_the_first_step(said, message, tmp_path, monkeypatch):
+def test_what_cannot_be_logged_is_named_when_it_is(said, message, tmp_path, monkeypatch):
     step = supervised.Objective.step
     monkeypatch.setattr(
         supervised.Objective, "step", lambda self, number: (*step(self, number)[:2], step(self, number)[2] | said)
@@ -329,22 +329,48 @@ def test_a_term_does_not_log_what_the_cross_entropy_logs(tmp_path, monkeypatch):
         run("mk_mmd", tmp_path / "state.safetensors")
 
 
+def test_numbers_of_any_kind_are_logged_but_each_name_once(tmp_path, monkeypatch):
+    step = supervised.Objective.step
+    said = {"array": np.array(1.0), "flag": np.bool_(True), "one": torch.ones(1, 1)}
+    monkeypatch.setattr(
+        supervised.Objective, "step", lambda self, number: (*step(self, number)[:2], step(self, number)[2] | said)
+    )
+    _, outcome = run("supervised", tmp_path / "state.safetensors")
+    assert all(set(outcome.curve[name]) == {1.0} for name in said)
+    monkeypatch.setattr(supervised.Objective, "diagnostics", lambda self: {"flag": 2.0})
+    with pytest.raises(LautumError, match="supervised: flag of the objective is logged already, by it or by the"):
+        run("supervised", tmp_path / "state.safetensors")
+
+
+class Counting:
+    """What has a state, but not of tensors."""
+
+    def state_dict(self):
+        return {"count": 3}
+
+    def load_state_dict(self, state):
+        pass
+
+
+OPAQUE = "the part 'mine' must be a tensor .*, got"
+
+
 @pytest.mark.parametrize(
-    ("part", "form"),
+    ("part", "message"),
     [
-        (3, "int"),
-        (np.random.default_rng(0), "Generator"),
-        (torch.ones(2).bfloat16(), "torch.bfloat16"),
-        (None, "NoneType"),
+        (3, f"{OPAQUE} int"),
+        (None, f"{OPAQUE} NoneType"),
+        (np.random.default_rng(0), f"{OPAQUE} Generator"),
+        ({"a": torch.ones(2)}, f"{OPAQUE} dict"),
+        (torch.ones(2).bfloat16(), "objective/mine of a stage's state must be a tensor of .*, got torch.bfloat16"),
+        (Counting(), "objective/mine/count of a stage's state must be a tensor of .*, got int"),
     ],
 )
-def test_what_a_checkpoint_cannot_hold_is_named_before_the_first_step(part, form, tmp_path, monkeypatch):
+def test_what_a_checkpoint_cannot_hold_is_named_before_the_first_step(part, message, tmp_path, monkeypatch):
     parts = supervised.Objective.parts
     monkeypatch.setattr(supervised.Objective, "parts", lambda self: parts(self) | {"mine": part})
     monkeypatch.setattr(supervised.Objective, "step", lambda self, number: pytest.fail("a step was made"))
-    with pytest.raises(
-        ValueError, match=f"objective/mine of a stage's state must be a tensor of .*, got {form}; keep a"
-    ):
+    with pytest.raises(ValueError, match=message):
         run("supervised", tmp_path / "state.safetensors")
 
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from lautum.data import builtin, download, notmnist
 from lautum.data.content import require_sound
 from lautum.data.formats import read_cifar, read_idx_pair, read_tar
-from lautum.errors import Damaged, LautumError, require_known
+from lautum.errors import Damaged, LautumError, described, place, require_known
 from lautum.files import read_arrays, sha256_of_arrays, write_arrays
 from lautum.schema import Strict, first_complaint, require_expected
 
@@ -94,30 +94,38 @@ def prepare(
         raise LautumError(
             f"the offline folder {offline} does not exist; create it, or correct LAUTUM_OFFLINE or `folders.offline`"
         )
-    parts = known[name].read(folder / "downloads", offline)
+    try:
+        parts = known[name].read(folder / "downloads", offline)
+    except LautumError:
+        raise
+    except (Exception, SystemExit) as error:  # the latter would end the process without a word
+        if where := place(error, [getattr(known[name].read, "__module__", "")]):  # a mistake in a plugin
+            raise LautumError(f"data set {name}: {where}{described(error)}") from error
+        raise
     _require_parts(name, parts)
-    if parts.class_names != known[name].class_names:
+    if tuple(parts.class_names) != known[name].class_names:
         given, expected = list(parts.class_names), list(known[name].class_names)
         raise LautumError(f"data set {name}: what is read has the classes {given}, expected {expected}")
     paths, both = [], (("train", parts.train), ("test", parts.test))
     for part, (images, labels) in both:
         require_sound(f"data set {name}, {part}", images, labels, known[name].image_shape, known[name].class_names)
-    found = sha256_of_arrays(*parts.train, *parts.test) if known[name].code else ""
-    if known[name].sha256 and found not in ("", known[name].sha256):
-        raise LautumError(
-            f"data set {name}: its content has the SHA-256 {found}, expected {known[name].sha256}; restore its files, "
-            "or correct DATA_SET.sha256"
-        )
+    if (expected := known[name].sha256) and known[name].code:  # a plugin's
+        found = sha256_of_arrays(*parts.train, *parts.test)
+        if found != expected:
+            raise LautumError(
+                f"data set {name}: its content has the SHA-256 {found}, expected {expected}; restore its files, or "
+                "correct DATA_SET.sha256"
+            )
     for part, (images, labels) in both:
         paths.append(folder / known[name].prepared(name, part))
-        described = Prepared(
+        contents = Prepared(
             dataset=name,
             part=part,
             class_names=list(parts.class_names),
             sha256=sha256_of_arrays(images, labels),
             source=parts.source,
         )
-        arrays, metadata = {"images": images, "labels": labels}, described.model_dump()
+        arrays, metadata = {"images": images, "labels": labels}, contents.model_dump()
         if not _is_written(paths[-1], metadata):
             write_arrays(paths[-1], arrays, metadata)
     return paths[0], paths[1]
@@ -130,13 +138,16 @@ def _require_parts(name: str, parts: object) -> None:
             f"data set {name}: what reads it must return lautum.data.datasets.Parts, got {type(parts).__name__}"
         )
     for part, examples in (("train", parts.train), ("test", parts.test)):
-        pair = isinstance(examples, tuple) and len(examples) == 2
-        if not (pair and all(isinstance(array, np.ndarray) for array in examples)):
-            raise LautumError(f"data set {name}: Parts.{part} must be a tuple of two NumPy arrays, images and labels")
+        kinds = [type(array) for array in examples] if isinstance(examples, tuple | list) else [type(examples)]
+        if kinds != [np.ndarray] * 2:
+            raise LautumError(
+                f"data set {name}: Parts.{part} must be two NumPy arrays, images and labels, got "
+                f"{', '.join(kind.__name__ for kind in kinds)}"
+            )
     if not isinstance(parts.source, str):
         raise LautumError(f"data set {name}: Parts.source must say where the content came from, got {parts.source!r}")
-    if not isinstance(parts.class_names, tuple):
-        raise LautumError(f"data set {name}: Parts.class_names must be a tuple, got {parts.class_names!r}")
+    if not isinstance(parts.class_names, tuple | list):
+        raise LautumError(f"data set {name}: Parts.class_names must be a tuple of texts, got {parts.class_names!r}")
 
 
 def _is_written(path: Path, metadata: object) -> bool:

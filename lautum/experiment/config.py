@@ -5,7 +5,9 @@ A hyper-parameter is written `{value: 0.01, source: "tuned: ..."}` or as a bare 
 "chosen: set in the configuration", or the file that sets it where that one extends another with a value and a source.
 """
 
+import itertools
 from collections import Counter
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -22,6 +24,7 @@ from lautum.experiment.declared import Declared
 from lautum.experiment.definitions import Method, Task
 from lautum.experiment.fields import Campaign, FilePath, Name, Names, Seeds
 from lautum.experiment.search import Search, require_selectable
+from lautum.experiment.space import STAGES
 from lautum.experiment.universes import Universes
 from lautum.objectives.settings import PretrainSettings, TransferSettings
 from lautum.schema import Strict, first_complaint
@@ -212,6 +215,52 @@ def _expanded(values: dict) -> tuple[Any, dict[tuple, str], Catalogue]:
     known = catalogue.read(values.get("plugins", ()), values.get("datasets", {}))
     plain, sources = config_files.split_sources(multiverse.expand(searching.expand(values, known), known))
     return plain, sources, known
+
+
+def unheard(path: Path | str) -> list[str]:
+    """What a file says in vain, in words: of a configuration that `load` accepts, for a warning. It may be meant so.
+
+    Tasks, methods and settings as `config_files.unheard`; and settings that the campaign's search or universes draw for
+    whatever would have them.
+    """
+    values = config_files.read(path)
+    designs = [name for name in ("search", "universes") if values.get(name)]
+    drawn = []
+    if designs:
+        said = config_files.own_settings(path)
+        for keys in said:
+            values = _with(values, keys, _Said(keys))
+        plain, _, known = _expanded({key: value for key, value in values.items() if key not in designs})
+        reached = _reached(plain, known)
+        plain, _, known = _expanded(values)
+        reached -= _reached(plain, known)
+        drawn = [keys for keys in said if keys in reached]
+    lines = [f"{path}: {'.'.join(keys)} is not used; `{designs[0]}` draws it, for all methods" for keys in drawn]
+    return config_files.unheard(path, drawn) + lines
+
+
+@dataclass(frozen=True)
+class _Said:
+    """Stands for the value at these keys of a configuration, to see whom it reaches."""
+
+    keys: tuple[str, ...]
+
+
+def _with(tree: dict, keys: tuple[str, ...], value: object) -> dict:
+    return tree | {keys[0]: _with(tree[keys[0]], keys[1:], value) if keys[1:] else value}
+
+
+def _reached(plain: Any, known: Catalogue) -> set[tuple[str, ...]]:
+    """The keys of those that stand for a value and are among the settings of a method of the grid."""
+    found = set()
+    for task, method in itertools.product(plain["grid"]["tasks"], plain["grid"]["methods"]):
+        shared = plain["tasks"][task]
+        own = shared.get("methods", {}).get(method, {})
+        for stage in STAGES:
+            schema = known.objectives[plain["methods"][method][stage]].Settings
+            given = _given(schema, shared.get(stage, {}), own.get(stage, {}))
+            found |= {value.keys for value in given.values() if isinstance(value, _Said)}
+    return found
 
 
 def hyper_parameters(path: Path | str) -> list[dict[str, Any]]:

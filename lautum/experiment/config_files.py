@@ -2,9 +2,8 @@
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Container
 from pathlib import Path
-from typing import cast
 
 from lautum.errors import LautumError
 from lautum.experiment import yaml_reader
@@ -43,11 +42,11 @@ def read(path: Path | str) -> dict:
         if values.get("name") == own["name"]:
             raise LautumError(f"{last}: the name {own['name']!r} is taken by {file}, which it extends; choose another")
     for file, values in (*bases, (last, own)):
+        if sourced := _sourced({key: value for key, value in values.items() if key != "tasks"}):
+            raise LautumError(f"{file}: {sourced[0]}: only a task's values have a source; write the value alone")
         own = {key: value for key, value in values.items() if key != "extends"} | _located(values, file)
         merged = _merge(_inherited(merged), own, file.name)
     _require_heard_seeds([*bases, (last, own)], merged)
-    if sourced := _sourced({key: value for key, value in merged.items() if key != "tasks"}):
-        raise LautumError(f"{last}: {sourced[0]}: only a task's values have a source; write the value alone")
     return merged
 
 
@@ -59,12 +58,11 @@ def _sourced(tree: object, *path: str) -> list[str]:
     return [name for key, value in below for name in _sourced(value, *path, str(key))]
 
 
-def unheard(path: Path | str) -> list[str]:
-    """What a file that extends others says in vain, in words: of a configuration that `config.load` accepts.
+def unheard(path: Path | str, drawn: Container[tuple[str, ...]] = ()) -> list[str]:
+    """What a file that extends others says in vain, in words; the files' part of `config.unheard`.
 
-    Tasks and methods that the grid leaves out; a task's network and settings of its stages for which methods have
-    values of their own in what it extends; settings that its search or its universes draw. For a warning: it may be
-    meant so. Raises LautumError as `read`.
+    Tasks and methods that the grid leaves out; a task's network and settings of its stages, but those at the keys
+    `drawn`, for which methods have values of their own in what it extends. Raises LautumError as `read`.
     """
     *bases, (file, own) = _read(Path(path))
     if not bases:
@@ -78,6 +76,8 @@ def unheard(path: Path | str) -> list[str]:
             found.append(f"{file}: {kind[:-1]} {name} is not run; grid.{kind} leaves it out")
     for task, below in itertools.product(run["tasks"], ((), ("pretrain",), ("transfer",))):
         for setting in _names(own, "tasks", task, *below):
+            if ("tasks", task, *below, setting) in drawn:
+                continue
             where = {
                 method: os.path.normpath(base)
                 for base, values in bases
@@ -93,38 +93,20 @@ def unheard(path: Path | str) -> list[str]:
                     f"{file}: tasks.{task}.{name} does not reach {methods}, with values of their own in {base}; set "
                     f"tasks.{task}.methods.<method>.{name}"
                 )
-    for (stage, setting), methods in _drawn(merged, run["methods"]).items():
-        for task in run["tasks"]:
-            said: dict[tuple[str, ...], str] = {
-                ("tasks", task, "methods", method, stage): by for method, by in methods.items()
-            }
-            if methods.keys() == set(run["methods"]):
-                said["tasks", task, stage] = next(iter(methods.values()))
-            found += [
-                f"{file}: {'.'.join(keys)}.{setting} is not used; {by} draws it"
-                for keys, by in said.items()
-                if setting in _names(own, *keys)
-            ]
     return found
 
 
-def _drawn(merged: dict, run: Sequence[str]) -> dict[tuple[str, str], dict[str, str]]:
-    """The settings that a search or universes draw for methods that are `run`, and the key that says so, by method."""
-    drawn: dict[tuple[str, str], dict[str, str]] = {}
-    for method in run:
-        for stage in _names(merged, "search", "space", method):
-            for setting in _names(merged, "search", "space", method, stage):
-                drawn.setdefault((stage, setting), {})[method] = f"search.space.{method}"
-    for name in _names(merged, "universes", "factors"):
-        factor = cast(dict, _at(merged, ("universes", "factors", name)))
-        levels = [level.keys() for level in (factor.get("levels") or {}).values()] or [[factor.get("setting")]]
-        for setting in levels[0]:
-            if all(setting in level for level in levels):  # one that does not set it leaves what is said
-                methods = [method for method in factor.get("methods") or run if method in run]
-                drawn.setdefault((factor["stage"], setting), {}).update(
-                    dict.fromkeys(methods, f"universes.factors.{name}")
-                )
-    return drawn
+def own_settings(path: Path | str) -> list[tuple[str, ...]]:
+    """The keys at which the file itself, not what it extends, says a setting of a task's stage. Raises as `read`."""
+    *_, (_, own) = _read(Path(path))
+    tasks = [("tasks", task) for task in _names(own, "tasks")]
+    places = tasks + [(*task, "methods", method) for task in tasks for method in _names(own, *task, "methods")]
+    return [
+        (*place, stage, setting)
+        for place in places
+        for stage in ("pretrain", "transfer")
+        for setting in _names(own, *place, stage)
+    ]
 
 
 def _require_heard_seeds(files: list[tuple[Path, dict]], merged: dict) -> None:

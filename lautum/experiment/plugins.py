@@ -23,7 +23,7 @@ from typing import Any, Union, get_args, get_origin
 
 from lautum.data.content import MOST_CLASSES
 from lautum.data.datasets import DataSet
-from lautum.errors import LautumError, place
+from lautum.errors import LautumError, described, place
 from lautum.experiment.digest import FOLDER, code_digest
 from lautum.objectives import two_stream
 from lautum.objectives.settings import PretrainSettings, TransferSettings, require_source
@@ -43,7 +43,7 @@ def load(entry: str) -> ModuleType:
         raise _unreadable(entry, error) from None
     except (Exception, SystemExit) as error:  # the latter would end the process without a word
         where = place(error, [name])
-        raise LautumError(f"plugin {entry} cannot be imported: {where}{_described(error)}") from None
+        raise LautumError(f"plugin {entry} cannot be imported: {where}{described(error)}") from None
     try:
         code_digest(name)
     except SyntaxError as error:  # of a file that the plugin imports in a function, hence not yet
@@ -222,7 +222,3 @@ def _module_of_package(entry: str) -> str:
 def _unreadable(entry: str, error: SyntaxError) -> LautumError:
     where = Path(error.filename or entry).name + (f", line {error.lineno}" if error.lineno else "")
     return LautumError(f"plugin {entry} cannot be read: {where}: {error.msg}")
-
-
-def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

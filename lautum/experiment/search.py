@@ -74,8 +74,10 @@ def require_selectable(config) -> None:
         for task in grid.tasks:
             for name in grid.methods:
                 if config.tasks[task].own(name).more_seeds:
+                    said = config.methods[name].trial_of if config.search else name
                     raise ValueError(
-                        f"tasks.{task}.methods.{name}.more_seeds: a selection is made in the task's seeds; remove it"
+                        f"tasks.{task}.methods.{said}.more_seeds: a selection is made in the task's seeds; remove it, "
+                        "or set it to [] if it is inherited"
                     )
             classes, fewest = config.tasks[task].class_count, min(config.tasks[task].label_counts)
             if evaluate.validation_images % classes:

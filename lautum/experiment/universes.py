@@ -190,7 +190,7 @@ def expand(values: dict, catalogue: Catalogue) -> dict:
         if own_seeds and not alone:
             raise LautumError(
                 f"tasks.{grid.tasks[0]}.methods.{method}.more_seeds: universes are compared in grid.seeds, and "
-                "nearness is judged in universes.nearness.seeds; remove it"
+                "nearness is judged in universes.nearness.seeds; remove it, or set it to [] if it is inherited"
             )
         applying = _applying(universes, method, outline.methods[method], catalogue)
         used |= applying.keys()

@@ -16,8 +16,8 @@ SOURCES = ("paper", "inferred", "tuned", "chosen")
 
 def require_source(source: str) -> None:
     """Raise ValueError when a text does not say where a value comes from: one of SOURCES, a colon, and more."""
-    kind, colon, _ = source.partition(":")
-    if kind not in SOURCES or not colon:
+    kind, _, reason = source.partition(":")
+    if kind not in SOURCES or not reason.strip():
         raise ValueError(f"source {source!r} must begin with one of {', '.join(SOURCES)} and ':'")
 
 

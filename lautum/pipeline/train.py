@@ -14,7 +14,7 @@ from torch import nn
 from lautum import objectives, schema
 from lautum.data import splits
 from lautum.data.transforms import InputTransform
-from lautum.errors import LautumError, place
+from lautum.errors import LautumError, described, place
 from lautum.experiment.layout import Cell, Layout
 from lautum.objectives.settings import StageSettings
 from lautum.pipeline import loading, receipt
@@ -199,9 +199,13 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
             )
         except LautumError:
             raise
-        except ValueError as error:  # e.g. too few samples for the rank; or a mistake in a plugin
+        except Exception as error:
             modules = [layout.config.catalogue.objectives[stage.objective].__name__, type(stage.network).__module__]
-            raise LautumError(f"{stage.name}: {place(error, modules)}{error}") from error
+            if where := place(error, modules):  # a mistake in a plugin
+                raise LautumError(f"{stage.name}: {where}{described(error)}") from error
+            if isinstance(error, ValueError):  # e.g. too few samples for the rank
+                raise LautumError(f"{stage.name}: {error}") from error
+            raise
         accuracy, scale = outputs(stage.network, stage.data)
         if not math.isfinite(scale):
             raise LautumError(

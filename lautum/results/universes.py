@@ -55,7 +55,8 @@ def collect(layout: Layout, drop: bool = False) -> Collected:
     it goes, as do those that were made with other settings or from other data, which nothing can be compared with; a
     table that cannot be read is then set aside.
 
-    Raises Damaged for a record that is not whole, LautumError when nothing is finished, or what is to stay cannot.
+    Raises Damaged for a record that is not whole, LautumError when nothing is finished, what is to stay cannot, or
+    runs to be paired are of different devices.
     """
     cells, rows, path = layout.cells(), {}, layout.report / FILE
     with sums.changing(layout.report) as write:
@@ -85,7 +86,8 @@ def collect(layout: Layout, drop: bool = False) -> Collected:
 def read(layout: Layout) -> pd.DataFrame:
     """The table: COLUMNS, and `after_<steps>`, empty where a run has no such snapshot; of the grid's runs.
 
-    Raises LautumError when it is missing, is something else, or has runs made with other settings or other data.
+    Raises LautumError when it is missing, is something else, or has runs made with other settings, other data or on
+    different devices.
     """
     path = layout.report / FILE
     table, known = _table(path), set(layout.cells())
@@ -127,8 +129,12 @@ def _require_comparable(layout: Layout, table: pd.DataFrame, path: Path, remedy:
             raise LautumError(f"{path}: {cell.method}, {cell.labels} labels, was made with other settings; {remedy}")
     if (table.groupby(["task", "labels", "seed"])["data"].nunique() > 1).any():
         raise LautumError(f"{path}: runs of one label count and seed were made from different data; {remedy}")
-    if (table.groupby(["task", "universe", "labels", "seed"])["device"].nunique() > 1).any():
-        raise LautumError(f"{path}: runs of one universe, label count and seed are of different devices; {remedy}")
+    devices = table.groupby(["universe", "labels", "seed"])["device"].unique()
+    for (universe, labels, seed), names in devices[devices.map(len) > 1].items():
+        raise LautumError(
+            f"{path}: of universe {universe}, {labels} labels, seed {seed} runs are of {' and of '.join(names)}, so "
+            f"they cannot be compared; remove the records of one device below {layout.results} and run those again"
+        )
 
 
 def complete(layout: Layout, table: pd.DataFrame) -> pd.DataFrame:

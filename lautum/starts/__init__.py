@@ -51,6 +51,8 @@ def write(kind: str, name: str, folder: Path) -> list[Path]:
     for path in [*paths, *([images] if kind == "dataset" else [])]:
         if os.path.lexists(path):
             raise LautumError(f"{path} exists already; choose another name, or another --folder")
+    if kind == "objective" and _is_module(name):
+        raise LautumError(f"{name!r} is a module that the file would hide from Python; choose another name for {what}")
     texts = [(HERE / file).read_text(encoding="utf-8") for file in (f"my_{kind}{suffix}", f"test_my_{kind}.py")]
     base, snakefile = (os.path.relpath(path, folder.resolve()) for path in (CONFIG, CONFIG.parents[1] / "Snakefile"))
     said = {f"my_{kind}": name, "CONFIG": _in_yaml(base), "SNAKEFILE": shlex.quote(snakefile)}
@@ -74,13 +76,18 @@ def _require_usable(kind: str, what: str, name: str) -> None:
         raise LautumError(f"a configuration takes {name!r} for {read!r}, which is no text; choose another name")
     if name in {"objective": BUILT_IN.objectives, "dataset": DATASETS, "campaign": ()}[kind]:
         raise LautumError(f"there is {what} {name!r} already; choose another name")
-    if kind == "objective" and (name in sys.stdlib_module_names or find_spec(name)):
-        raise LautumError(f"{name!r} is a module that the file would hide from Python; choose another name for {what}")
     if kind == "campaign":
         try:
             TypeAdapter(Campaign).validate_python(name)
         except ValidationError as error:
             raise LautumError(first_complaint(error)) from None
+
+
+def _is_module(name: str) -> bool:
+    if name in sys.stdlib_module_names or name in sys.modules:
+        return True
+    found = find_spec(name)
+    return found is not None and found.origin is not None  # a mere folder has none
 
 
 def _in_yaml(path: str) -> str:

@@ -120,10 +120,7 @@ def _flat(state: Mapping[str, Tensor | Mapping], prefix: str = "") -> dict[str, 
             flat[f"{prefix}{name}"] = value
         else:
             form = str(value.dtype) if isinstance(value, torch.Tensor) else type(value).__name__
-            raise ValueError(
-                f"{prefix}{name} of a stage's state must be a tensor of a type that NumPy has, got {form}; keep a "
-                "number in a tensor"
-            )
+            raise ValueError(f"{prefix}{name} of a stage's state must be a tensor of a type that NumPy has, got {form}")
     return flat
 
 

@@ -4,11 +4,10 @@ What is trained on, and how, is the objective's business.
 """
 
 import math
-import reprlib
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from numbers import Real
+from typing import Any
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
@@ -112,7 +111,7 @@ def train(
                 since = run.step - (run.curve["step"][-1] if run.curve else 0)
                 point = {"step": run.step, "learning_rate": rate, "loss": loss.detach(), "gradient_norm": norm}
                 point |= {"clipped_share": clipped / since}
-                _log(run.curve, point, scalars | objective.diagnostics(), name)
+                _log(run.curve, point, (scalars, objective.diagnostics()), name)
                 clipped.zero_()
                 show(run.step, run.curve["loss"][-1])
             if run.step in snapshots:
@@ -178,27 +177,29 @@ def _resumed(
     return Trained(made.step, made.curve, made.seconds, made.images, again, snapshots)
 
 
-def _log(curve: dict[str, list[float]], point: dict[str, Tensor | float], said: dict, name: str) -> None:
+def _log(curve: dict[str, list[float]], point: dict[str, Any], said: tuple[dict, dict], name: str) -> None:
     """Add a point to the training curve, with what the objective has `said` beside the loop's own.
 
     Raises LautumError when a value is not finite or no number, two have one name, or it has other quantities than the
     points before it.
     """
-    if taken := sorted(point.keys() & said.keys()):
-        raise LautumError(
-            f"{name}: the objective logs {', '.join(taken)}, which every stage logs itself; choose another name"
-        )
-    point = point | said
+    for own in said:
+        if taken := sorted(point.keys() & own.keys()):
+            raise LautumError(
+                f"{name}: {', '.join(taken)} of the objective is logged already, by it or by the training loop; choose "
+                "another name"
+            )
+        point = point | own
     if curve and (differing := sorted(curve.keys() ^ point.keys())):
         raise LautumError(
             f"{name}: {', '.join(differing)} must be logged at every step or at none; steps {curve['step'][-1]} and "
             f"{point['step']} differ in it"
         )
     for key, value in point.items():
-        if isinstance(value, Tensor) and value.numel() != 1 or not isinstance(value, Tensor | Real):
-            form = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else reprlib.repr(value)
-            raise LautumError(f"{name}: the objective must log numbers, got {form} for {key}")
-        number = value if isinstance(value, int) else float(value)
+        try:
+            number = value if isinstance(value, int) else float(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise LautumError(f"{name}: {key} is logged, but is no number: {' '.join(str(error).split())}") from error
         if not math.isfinite(number):
             raise LautumError(
                 f"{name}: {key} is {number} at step {point['step']}; lower learning_rate or the objective's weight"

@@ -1,15 +1,13 @@
 """Networks by name: images (B, C, H, W) -> penultimate `features` (B, F) -> `head` -> logits (B, K)."""
 
-import traceback
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lautum.errors import LautumError
+from lautum.errors import LautumError, described, place
 from lautum.files import sha256_of_arrays
 from lautum.seeds import derive
 from lautum.training.architectures import ARCHITECTURES, TORCHVISION
@@ -46,6 +44,7 @@ class Network(nn.Module):
     # the stage's own, whose state checkpoints hold; the suite's own networks have no such layers.
     draws_globally = True
     generator: torch.Generator | None = None
+    trains_all = True  # unless `set_trained` said otherwise
 
     def body(self, x: Tensor) -> Tensor:
         """Penultimate features (B, F) in the precision of the surroundings."""
@@ -69,7 +68,8 @@ class Network(nn.Module):
 
         Nothing is thawed: layers that a network of one's own has frozen stay so.
         """
-        kept = set(self.parameters() if trained == "all" else self.head.parameters())
+        self.trains_all = trained == "all"
+        kept = set(self.parameters() if self.trains_all else self.head.parameters())
         for module in self.modules() if trained == "hidden" else ():
             if isinstance(module, nn.Linear):
                 kept |= set(module.parameters())
@@ -79,11 +79,10 @@ class Network(nn.Module):
     def train(self, mode: bool = True) -> "Network":
         """As PyTorch's, but batch normalisation that is frozen keeps its statistics."""
         super().train(mode)
-        everything = all(weight.requires_grad for weight in self.parameters())
         for module in self.modules():
             if isinstance(module, BATCH_NORMALISATION):
-                # One without weights is as frozen as what is around it.
-                trained = everything if module.weight is None else module.weight.requires_grad
+                # One without weights moves where the stage trains all of them.
+                trained = self.trains_all if module.weight is None else module.weight.requires_grad
                 module.train(mode and trained)
         return self
 
@@ -215,11 +214,7 @@ def _plugin(name: str, kind: type[Network], image_shape: tuple[int, int, int], n
     except LautumError:
         raise
     except Exception as error:
-        torchs = str(Path(torch.__file__).parent)
-        frames = traceback.extract_tb(error.__traceback__)  # the first is this function's
-        frame = [frame for frame in frames if not frame.filename.startswith(torchs)][-1]
-        place = f"{Path(frame.filename).name}, line {frame.lineno}"
-        raise LautumError(f"{where}: {place}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        raise LautumError(f"{where}: {place(error, [kind.__module__])}{described(error)}") from error
     return network.train()
 
 

@@ -54,8 +54,8 @@ class Objective:
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of all parts, nested by name."""
-        return {name: _state(part) for name, part in self.parts().items()}
+        """The state of all parts, nested by name. Raises ValueError for what is no part."""
+        return {name: _state(name, part) for name, part in self.parts().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take back what `state_dict` returned."""
@@ -68,9 +68,14 @@ class Objective:
                 part.load_state_dict(state[name])
 
 
-def _state(part: Part) -> Any:
+def _state(name: str, part: Part) -> Tensor | dict:
     if isinstance(part, torch.Generator):
         return part.get_state()
-    if isinstance(part, torch.Tensor) or not hasattr(part, "state_dict"):  # what else it is, the loop refuses
+    if isinstance(part, torch.Tensor):
         return part
+    if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
+        raise ValueError(
+            f"the part {name!r} must be a tensor (also of one number), a torch.Generator, or have state_dict and "
+            f"load_state_dict, got {type(part).__name__}"
+        )
     return dict(part.state_dict())

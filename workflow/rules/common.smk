@@ -12,7 +12,7 @@ from pathlib import Path
 from lautum.results import collected, selection, status, universes
 from lautum.experiment.layout import Layout
 from lautum.experiment.config_files import files as config_files
-from lautum.experiment.config_files import unheard
+from lautum.experiment.config import unheard
 from lautum.experiment.config import load
 from lautum.errors import LautumError, in_one_line
 from lautum.files import remove_litter, require_folder, set_aside
