@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 CLUSTER = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
 FINDINGS = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
 NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
-NUMBERS += ["thirteen", "fourteen", "fifteen", "sixteen"]
+NUMBERS += ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"]
 
 
 def test_the_other_code_is_other_code():
@@ -269,10 +269,15 @@ def test_what_is_said_of_the_setting_nearest_to_the_paper_is_what_was_found_agai
 def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     cifar = recompute.maps()["CIFAR-10 → CIFAR-100"]
     collapsed, learnt = cifar.collapsed(), cifar.learnt()
-    others = [block for block in cifar.blocks if block not in collapsed]
+    # One more lost a lot of its source, in all of its pre-trainings, but in none of them half.
+    (nearly,) = [
+        block for block, (standard, lautum) in learnt.items() if block not in collapsed and lautum < 0.6 * standard
+    ]
+    others = [block for block in cifar.blocks if block not in (*collapsed, nearly)]
     _, losses, _ = cifar.counts(collapsed)
+    ahead_nearly, behind_nearly, _ = cifar.counts([nearly])
     ahead, behind, number = cifar.counts(others)
-    all_of_them, rest = cifar.mechanism(), cifar.mechanism(collapsed)
+    all_of_them, rest = cifar.mechanism(), cifar.mechanism([*collapsed, nearly])
     last = cifar.over_choices(
         {key: some for key, some in cifar.differences("lautum", "lautum_source").items() if key[2] == 500}
     )
@@ -281,7 +286,7 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     fallen = {block: number for block, number in cifar.fallen("lautum").items() if number}
     (partly,) = fallen.keys() - {*collapsed}
     next_most = max(points_lost for block, points_lost in lost.items() if block != partly)
-    whole = cifar.mechanism([*collapsed, partly])
+    whole = cifar.mechanism([*collapsed, nearly, partly])
     mk_mmd = dict(zip(cifar.blocks, cifar.over_choices(cifar.differences("mk_mmd", "standard")), strict=True))
     alone, others_too = mk_mmd.pop(partly), [*mk_mmd.values()]
     (mk_mmd_fallen,) = (number for number in cifar.fallen("mk_mmd").values() if number)
@@ -290,18 +295,25 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     barely = recompute_tables.outside(last, 2)
     assert recompute_tables.outside(overall, 2) < barely < 0.05
     assert "Lautum of source images is equal within 2 points." in FINDINGS
-    where = f"{NUMBERS[len(collapsed)]} of the {NUMBERS[len(cifar.blocks)]} ways of pre-training"
-    assert f"{losses} of the {losses + behind} comparisons in which Lautum is behind are in {where}" in README
+    where, all_behind = (
+        f"{NUMBERS[len(collapsed)]} of the {NUMBERS[len(cifar.blocks)]} ways of pre-training",
+        cifar.counts(cifar.blocks)[1],
+    )
+    lost_nearly = f"({learnt[nearly][0]:.0f} → {learnt[nearly][1]:.0f} %"
+    assert ahead_nearly == 0 and all_behind == losses + behind_nearly + behind
+    assert f"{losses} of the {all_behind} comparisons in which Lautum is behind are in {where}" in README
+    assert f"{behind_nearly} in a third, where it nearly did {lost_nearly})" in README
     for text in (
-        f"{losses} of the {losses + behind} comparisons in which it is behind are in the {NUMBERS[len(collapsed)]}",
+        f"{losses} of the {all_behind} comparisons in which it is behind are in the {NUMBERS[len(collapsed)]}",
+        f"{behind_nearly} in a third that came near it {lost_nearly}; looked at afterwards); in the other "
+        f"{NUMBERS[len(others)]}, where",
         ", ".join(f"{standard:.0f} → {lautum:.0f} %" for standard, lautum in map(learnt.get, collapsed)),
         f"at most {max(lost.values()):.1f} points of source accuracy are lost on average ({next_most:.1f} without the "
         f"one in which {NUMBERS[fallen[partly]]} of nine pre-trainings collapsed), {ahead} comparisons",
-        f"far more often than ahead ({losses + behind} to {ahead}): ",
+        f"far more often than ahead ({all_behind} to {ahead}): ",
         f"{ahead} comparisons are ahead and {behind} behind, of {number}, about as many as chance alone would give "
         f"({0.025 * number:.1f} on each side)",
         f"in the other {NUMBERS[cifar.crossed * len(others)]} settings, which share {NUMBERS[len(others)]} ways of",
-        f"* {NUMBERS[len(cifar.blocks)].capitalize()} ways of pre-training do not tell",
         f"by number of steps, {span(all_of_them['source accuracy'])})",
         f"scale of its logits ({span(all_of_them['logit scale'])})",
         f"these are {span(rest['source accuracy'])} and {span(rest['logit scale'])} (without the one that collapsed in "
@@ -330,12 +342,16 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     levels = config.load(ROOT / "config/universes-cifar.yaml").universes.levels()
     weight = {block: levels[block * cifar.crossed]["lambda"] for block in cifar.blocks}
     low, high = sorted(collapsed, key=weight.__getitem__)
-    told = [(low, "0.0013"), (high, "0.09"), (partly, "0.0026")]
+    told = [(low, "0.0013"), (high, "0.09"), (partly, "0.0026"), (nearly, "0.045")]
     between = [block for block in others if weight[low] < weight[block] < weight[high] and block not in fallen]
     told += zip(sorted(between, key=weight.__getitem__), ("0.005", "0.01"), strict=True)
     assert all(weight[block] == pytest.approx(float(value), rel=0.1) for block, value in told)
     often = f"in {NUMBERS[fallen[low]]} and {NUMBERS[fallen[high]]} of nine pre-trainings"
-    kept = f"with 0.0026 in {NUMBERS[fallen[partly]]}, with 0.005 and 0.01 in none."
+    kept = f"with 0.0026 in {NUMBERS[fallen[partly]]}, with 0.005 and 0.01 in none; with 0.045 nearly, in all nine."
+    ends = zip(
+        cifar.left["lautum", nearly * cifar.crossed], cifar.left["standard", nearly * cifar.crossed], strict=True
+    )
+    assert all(0.5 < own[0] / standard[0] < 0.6 for own, standard in ends)
     assert f"with 0.0013 and 0.09 the network collapsed {often}, {kept}" in FINDINGS
     for some in recompute.maps().values():
         table = pd.read_csv(some.path.with_name("joint.csv"))
@@ -357,18 +373,25 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     assert recompute_tables.interval(ahead)[0] > 0 and recompute_tables.interval(more)[0] > 0
     told = f"Mk-MMD is ahead of Standard by {ahead.mean():.1f} points and Standard of no pre-training by"
     assert f"{told} {more.mean():.1f}, with intervals that leave out zero" in FINDINGS
-    what_decides = pd.read_csv(ROOT / "reports/universes-mnist/decomposition.csv").set_index("factor")
-    shares, more = what_decides["share"], what_decides.query("holm < 0.05")
-    (more_than_chance,) = more.index
-    assert more_than_chance == "budget"
-    between, within = (100 * shares[name] for name in (specifications.BETWEEN, specifications.WITHIN))
-    first, share = shares.index[0], 100 * shares.iloc[0]
-    said = f"What decides most is the {first} ({share:.0f}% of the variance, not shown to be more than chance gives)."
-    assert said == mnist.decides() and share < 13
+    for some, campaign, also in ((mnist, "mnist", ""), (cifar, "cifar", " (its rank and decay)")):
+        what_decides = pd.read_csv(ROOT / f"reports/universes-{campaign}/decomposition.csv").set_index("factor")
+        shares, more = what_decides["share"], what_decides.query("holm < 0.05")
+        assert [*more.index] == (["budget"] if some is mnist else [])
+        between, within = (100 * shares[name] for name in (specifications.BETWEEN, specifications.WITHIN))
+        first, share = shares.index[0], 100 * shares.iloc[0]
+        said = (
+            f"What decides most is the {first} ({share:.0f}% of the variance, not shown to be more than chance gives)."
+        )
+        assert said == some.decides() and share < 13
+        hardly = f"{NUMBERS[len(some.blocks)]} ways of pre-training hardly tell the choices apart: {between:.0f} % lies"
+        for text in (
+            f"By the declared rule the {first}{also} decides most, with {share:.0f} % of the variance beside all other",
+            f"but {hardly} between these ways, {within:.0f} % between the post-transfer choices within them",
+        ):
+            assert text in FINDINGS
+    assert "and no choice is shown to explain more than chance gives (looked at afterwards). Nor is it λ" in FINDINGS
+    more = pd.read_csv(ROOT / "reports/universes-mnist/decomposition.csv").set_index("factor").query("holm < 0.05")
     for text in (
-        f"By the declared rule the {first} decides most, with {share:.0f} % of the variance",
-        f"but {NUMBERS[len(mnist.blocks)]} ways of pre-training hardly tell the choices apart: {between:.0f} % lies",
-        f"between these ways, {within:.0f} % between the post-transfer choices within them",
         f"only the number of steps is shown to explain more than chance gives "
         f"({100 * more.loc['budget', 'share']:.0f} %; "
         f"p = {more.loc['budget', 'holm']:.2g} after Holm's correction; looked at",
