@@ -209,7 +209,7 @@ def test_the_result_in_the_readme_is_that_of_the_records():
     told = (
         "Of the 30 differences that the paper has too, ten are significant (sign-flip test, Holm): seven with TE ahead"
     )
-    assert f"{told}, one with Lautum ahead of Standard, two of Mk-MMD." in result
+    assert f"{told}, one with Lautum ahead of Standard, two ahead of Mk-MMD." in result
     assert ahead.value_counts().to_dict() == {"temporal_ensembling": 7, "lautum": 3}
     of_lautum = {*significant.loc[ahead == "lautum", ["task", "baseline", "labels"]].itertuples(index=False, name=None)}
     assert of_lautum == {
