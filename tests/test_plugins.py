@@ -503,3 +503,18 @@ def test_a_mistake_that_shows_as_a_plugin_trains_is_told_with_its_place(
     train.pretrain(layout, "digits-letters", "mine", 50, 0)
     with pytest.raises(LautumError, match=f"^{stage}: mine2.py, line {line}: {message}"):
         train.transfer(layout, Cell("digits-letters", "mine", 50, 0))
+
+
+def test_a_data_set_may_be_mapped_and_its_reader_a_partial_function(tmp_path):
+    partial = DATA_SET.replace("_read)", "functools.partial(_read))").replace(
+        "import numpy", "import functools\n\nimport numpy"
+    )
+    mapped = partial.replace("np.arange(60) % 3", "(np.arange(60) % 3).view(np.memmap)")
+    write(tmp_path, mine2=OBJECTIVE, counted=mapped)
+    known = config.load(campaign(tmp_path, "mine2.py", "counted.py")).catalogue.datasets
+    train, _ = datasets.prepare("counted", tmp_path / "data", None, known)
+    assert len(datasets.load(train, "counted", "train").labels) == 60
+    write(tmp_path / "other", mine2=OBJECTIVE, counted=partial.replace("% 3", "% {}['x']"))
+    known = config.load(campaign(tmp_path / "other", "mine2.py", "counted.py")).catalogue.datasets
+    with pytest.raises(LautumError, match="data set counted: KeyError: 'x'"):
+        datasets.prepare("counted", tmp_path / "data", None, known)

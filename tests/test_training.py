@@ -306,7 +306,9 @@ def test_a_quantity_that_is_logged_from_some_step_on_ends_the_run_there(tmp_path
         ),
         ({"step": 1.0}, "supervised: step of the objective is logged already"),
         ({"shift": torch.zeros(3)}, "supervised: shift is logged, but is no number: "),
-        ({"shift": "large"}, "supervised: shift is logged, but is no number: could not convert string"),
+        ({"shift": "0.5"}, "supervised: shift is logged, but is no number: '0.5'"),
+        ({"shift": torch.ones((), dtype=torch.complex64)}, "supervised: shift is logged, but is no number: tensor"),
+        ({"shift": "large"}, "supervised: shift is logged, but is no number: 'large'"),
     ],
 )
 def test_what_cannot_be_logged_is_named_when_it_is(said, message, tmp_path, monkeypatch):

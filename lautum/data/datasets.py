@@ -99,9 +99,10 @@ def prepare(
     except LautumError:
         raise
     except (Exception, SystemExit) as error:  # the latter would end the process without a word
-        if where := place(error, [getattr(known[name].read, "__module__", "")]):  # a mistake in a plugin
-            raise LautumError(f"data set {name}: {where}{described(error)}") from error
-        raise
+        if not known[name].code:  # no plugin's
+            raise
+        where = place(error, [getattr(known[name].read, "__module__", None) or ""])
+        raise LautumError(f"data set {name}: {where}{described(error)}") from error
     _require_parts(name, parts)
     if tuple(parts.class_names) != known[name].class_names:
         given, expected = list(parts.class_names), list(known[name].class_names)
@@ -138,11 +139,11 @@ def _require_parts(name: str, parts: object) -> None:
             f"data set {name}: what reads it must return lautum.data.datasets.Parts, got {type(parts).__name__}"
         )
     for part, examples in (("train", parts.train), ("test", parts.test)):
-        kinds = [type(array) for array in examples] if isinstance(examples, tuple | list) else [type(examples)]
-        if kinds != [np.ndarray] * 2:
+        given = examples if isinstance(examples, tuple | list) else [examples]
+        if len(given) != 2 or not all(isinstance(array, np.ndarray) for array in given):
             raise LautumError(
                 f"data set {name}: Parts.{part} must be two NumPy arrays, images and labels, got "
-                f"{', '.join(kind.__name__ for kind in kinds)}"
+                f"{', '.join(type(array).__name__ for array in given)}"
             )
     if not isinstance(parts.source, str):
         raise LautumError(f"data set {name}: Parts.source must say where the content came from, got {parts.source!r}")

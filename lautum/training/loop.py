@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, ValidationError
 from torch import Tensor, nn
@@ -196,12 +197,17 @@ def _log(curve: dict[str, list[float]], point: dict[str, Any], said: tuple[dict,
             f"{point['step']} differ in it"
         )
     for key, value in point.items():
-        try:
-            number = value if isinstance(value, int) else float(value)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise LautumError(f"{name}: {key} is logged, but is no number: {' '.join(str(error).split())}") from error
+        if not _is_number(value):
+            raise LautumError(f"{name}: {key} is logged, but is no number: {' '.join(repr(value).split())[:80]}")
+        number = value if isinstance(value, int) else float(value)
         if not math.isfinite(number):
             raise LautumError(
                 f"{name}: {key} is {number} at step {point['step']}; lower learning_rate or the objective's weight"
             )
         curve.setdefault(key, []).append(number)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, Tensor):
+        return value.numel() == 1 and not value.is_complex()
+    return np.size(value) == 1 and np.asarray(value).dtype.kind in "biuf"
