@@ -207,7 +207,7 @@ def _log(curve: dict[str, list[float]], point: dict[str, Any], said: tuple[dict,
         curve.setdefault(key, []).append(number)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: Any) -> bool:
     if isinstance(value, Tensor):
         return value.numel() == 1 and not value.is_complex()
     return np.size(value) == 1 and np.asarray(value).dtype.kind in "biuf"
