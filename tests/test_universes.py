@@ -423,7 +423,7 @@ def test_a_universe_with_a_missing_run_is_left_out_and_said(declared):
     )
     assert multiverse.Analysis.of(declared).count == 21
     assert universes_page.notices(multiverse.Analysis.of(declared)) == [
-        "21 of 24 declared universes, with 6 budgets each, are finished; the rest has not been run yet."
+        "21 of 24 declared universes, with 6 budgets each, are finished; of the rest nothing is shown."
     ]
 
 

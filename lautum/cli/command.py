@@ -21,7 +21,7 @@ class Command:
 def config_file(parser: ArgumentParser) -> None:
     """--config; the graph names it to its jobs in LAUTUM_CONFIG."""
     default = os.environ.get("LAUTUM_CONFIG", "config/config.yaml")
-    parser.add_argument("--config", default=default, metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--config", default=default, metavar="FILE", help="default: $LAUTUM_CONFIG, else config/config.yaml")
 
 
 def load_layout(options: Namespace) -> Layout:

@@ -98,7 +98,7 @@ class Config(Strict):
     search: Search | None = None  # the campaign is one of trials of hyper-parameters
     universes: Universes | None = None  # the campaign is one over the choices that the paper's main text leaves open
     trials: tuple[FilePath, ...] = ()  # trials.csv of the selections that tuned values come from, shown in the report
-    campaigns: tuple[Name, ...] = ()  # names of all that were run, in that order, for the report to list
+    campaigns: tuple[Name, ...] = ()  # names of those that the report lists, in that order
     plugins: tuple[str, ...] = ()  # see `lautum.experiment.plugins`
     datasets: dict[Name, Declared] = Field({}, max_length=1000)  # by path
     methods: dict[Name, Method] = Field(max_length=10_000)

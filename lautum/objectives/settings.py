@@ -103,13 +103,13 @@ class TransferSettings(StageSettings):
     head: Literal["keep", "reinitialise"] = setting(
         "keep",
         "-",
-        "inferred: the paper's low accuracies with few labels",
+        "chosen: the main text does not say; kept suits the paper's low accuracies with few labels",
         "what becomes of the pretrained classifier head",
     )
     trained: Literal["all", "hidden", "head"] = setting(
         "all",
         "-",
-        "inferred: section 3 speaks of fine-tuning and freezes nothing",
+        "chosen: section 3 speaks of fine-tuning and does not say of which layers",
         "which weights are trained: all, all but the convolutions, or the classifier head alone",
         silent="all",
     )

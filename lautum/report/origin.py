@@ -79,8 +79,8 @@ def sections(campaign: Campaign) -> list[Section]:
     if campaign.campaigns:
         listed = page.data_frame(
             pd.DataFrame(campaign.campaigns),
-            "Every campaign that was run, in the order in which they began; each has its records in a folder of its "
-            "name. Trials are scored on validation images, the rest on test images.",
+            "The campaigns that the configuration lists, in its order; each has its records in a folder of its name. "
+            "Trials are scored on validation images, the rest on test images.",
         )
         sections.insert(4, Section("campaigns", "Campaigns", listed, folded=True))
     return sections

@@ -167,7 +167,7 @@ def notices(analysis: Analysis) -> list[str]:
     extent = (
         f"{analysis.count} of {analysis.design.count} declared universes, with {len(analysis.budgets)} budgets each"
     )
-    return [f"{extent}, are finished; the rest has not been run yet."]
+    return [f"{extent}, are finished; of the rest nothing is shown."]
 
 
 def _percent(share: float, low: float, high: float) -> str:
