@@ -27,7 +27,7 @@ rule all:
 
 
 onstart:
-    for folder in (LAYOUT.config.folders.data, RESULTS, REPORT):
+    for folder in (LAYOUT.config.folders.data, RESULTS, REPORT.parent):
         remove_litter(folder)
     if needs_bfloat16() and not processor.has_bfloat16():
         logger.warning(

@@ -28,7 +28,11 @@ class Damaged(LautumError):
 
 # What a system refuses for reasons that lie outside a file, whose content may be whole, and outside the program.
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-REFUSALS = (*FORBIDDEN, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE)
+ELSEWHERE = (  # a device, a file server, a key or the memory; not every system has all of them
+    *("EIO", "EREMOTEIO", "ENXIO", "ENODEV", "EBUSY", "ENOMEM", "EMFILE", "ENFILE", "ENOLCK", "ESTALE", "ETIMEDOUT"),
+    *("ENOTCONN", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "EKEYEXPIRED", "EKEYREVOKED", "ENOKEY"),
+)
+REFUSALS = (*FORBIDDEN, *(getattr(errno, name) for name in ELSEWHERE if hasattr(errno, name)))
 
 
 def in_one_line(error: OSError) -> str:

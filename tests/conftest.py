@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,9 @@ def forked() -> Iterator[dict[str, str]]:
             while not (Path(name) / names[-1]).exists():
                 assert server.poll() is None, "the process that commands are forked from has ended"
                 time.sleep(0.05)
-            yield {"PATH": f"{name}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+            # In the graph's jobs the commands of the driver's environment come first in PATH: a function goes before.
+            function = {"BASH_FUNC_lautum%%": f'() {{ {shlex.quote(f"{name}/lautum")} "$@"; }}'}
+            yield {"PATH": f"{name}:{Path(sys.executable).parent}:{os.environ['PATH']}"} | function
         finally:
             server.kill()
             server.wait()

@@ -150,7 +150,8 @@ def main() -> int:
     command.mkdir()
     forks = [sys.executable, Path(__file__).with_name("forking.py"), command, "lautum"]
     server = subprocess.Popen(forks, env=ENVIRONMENT)
-    ENVIRONMENT["PATH"] = f"{command}:{ENVIRONMENT['PATH']}"
+    # In the graph's jobs the commands of the driver's environment come first in PATH: a function goes before.
+    ENVIRONMENT["BASH_FUNC_lautum%%"] = f'() {{ {shlex.quote(str(command / "lautum"))} "$@"; }}'
     while not (command / "lautum").exists():
         if server.poll() is not None:
             raise SystemExit("the process that jobs are forked from has ended")

@@ -317,11 +317,41 @@ def test_a_receipt_is_withdrawn_with_its_records(campaign):
         assert not batch.receipt.exists()
 
 
+def test_a_receipt_that_cannot_be_withdrawn_is_no_secret(tmp_path, monkeypatch):
+    receipts = tmp_path / "a file.json", tmp_path / "a folder.json"
+    receipts[0].touch()
+    receipts[1].mkdir()
+
+    def refusing(path, missing_ok=False):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refusing)
+    with pytest.raises(PermissionError):
+        receipt.withdraw(receipts[0], [tmp_path / "gone"])
+    receipt.withdraw(receipts[1], [tmp_path / "gone"])
+    assert receipts[0].exists() and not receipts[1].exists()
+
+
+def test_a_checkpoint_of_a_finished_stage_goes(campaign):
+    """Of a job that was killed when the network was written."""
+    (batch,) = campaign.batches(campaign.cells())
+    finish(campaign, batch)
+    left = [campaign.checkpoint(campaign.transferred(cell)) for cell in batch.cells]
+    for path in left:
+        path.write_text("left")
+    batch.receipt.unlink()
+    for cell in batch.cells:
+        campaign.record(cell).unlink()
+    finish(campaign, batch)
+    assert not any(path.exists() for path in left)
+
+
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
         (["standard"], "a cell is written METHOD:LABELS or METHOD:LABELS:SEED, e.g. standard:50, got 'standard'"),
         (["standard:²"], "e.g. standard:50, got 'standard:²'"),
+        (["standard:" + "9" * 5000], "e.g. standard:50, got 'standard:999"),
         (["standard:20:0:0"], "e.g. standard:50, got 'standard:20:0:0'"),
         (["standard:30"], "task digits-letters has no label count 30; its label_counts are 20, 40"),
         (["standart:20"], "unknown method 'standart'; did you mean 'standard'?"),

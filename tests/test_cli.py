@@ -123,6 +123,10 @@ def test_the_command_line_itself(capsys):
     assert "unknown `lautum split` option '--label'; did you mean '--labels'?" in message
     message = fails(capsys, "split", "--task", "x", "--labels", "-20", "--seed", "0")
     assert "argument --labels: must be a number, 0 or above, got '-20'; see `lautum split --help`" in message
+    for most in (str(2**31), "9" * 5000):
+        assert f"argument --watch: must be at most {2**31 - 1}, got '{most[:10]}" in fails(
+            capsys, "status", "--watch", most
+        )
     assert "the following arguments are required: --task, --labels, --seed" in fails(capsys, "split")
     assert "the following arguments are required: STEP" in fails(capsys)
 

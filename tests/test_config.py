@@ -493,7 +493,7 @@ def test_studies_have_the_names_that_campaigns_may_not_have():
     made = {path.name.removesuffix(".py") for path in (ROOT / "lautum/studies").glob("*.py")}
     assert set(fields.STUDIES) <= made
     rules = (ROOT / "workflow/rules/studies.smk").read_text()
-    assert set(re.findall(r"\breports/([a-z_]+)/", rules)) == set(fields.STUDIES)
+    assert set(re.findall(r'^    "([a-z_]+)": \[', rules, re.MULTILINE)) == set(fields.STUDIES)
 
 
 def nodes(value, path=()):

@@ -95,7 +95,9 @@ def test_a_folder_that_cannot_be_made_is_named_with_what_is_in_its_place(tmp_pat
     assert (tmp_path / "folder/b/a.txt").read_text() == "through a link"
 
 
-@pytest.mark.parametrize("refusal", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+@pytest.mark.parametrize(
+    "refusal", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENOTCONN, errno.ETIMEDOUT]
+)
 @pytest.mark.parametrize("name", ["a.safetensors", "a.safetensors.gz"])
 def test_what_the_system_refuses_to_read_is_not_called_damaged(name, refusal, tmp_path, monkeypatch):
     path = tmp_path / name

@@ -24,7 +24,9 @@ from lautum.results.jobs import jobs as campaign_jobs
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
-INSTALLED = {"PATH": f"{BIN}:{os.environ['PATH']}"}
+INSTALLED = {"PATH": f"{BIN}:{os.environ['PATH']}", "BASH_FUNC_lautum%%": '() { command lautum "$@"; }'}
+
+BROKEN = {f"BASH_FUNC_{name}%%": "() { return 1; }" for name in ("lautum", "python")}  # every job fails
 
 TOY = {
     "extends": str(ROOT / "config/config.yaml"),
@@ -45,7 +47,8 @@ TOY = {
 def commands(forked):
     """`snakemake` and `lautum` are forked here, which begins at once; where it matters they are those of INSTALLED."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", forked["PATH"])
+        for name, value in forked.items():
+            patch.setenv(name, value)
         yield
 
 
@@ -220,28 +223,57 @@ def test_a_lost_record_is_made_again_alone(finished):
     assert {path: path.stat().st_mtime_ns for path in made} == before
 
 
-def test_a_job_that_begins_again_or_fails_takes_nothing_away_that_was_finished(finished, tmp_path):
+def test_a_job_that_begins_again_or_fails_takes_nothing_away_that_was_finished(finished):
     """As the copy of a job does whose first driver was killed: what it would make may be finished by then."""
-    kinds = ("results/pretrained", "results/transferred", "results/evaluated-test")
+    kinds = ("data", "results/pretrained", "results/transferred", "results/evaluated-test")
     before = {path: path.stat().st_mtime_ns for kind in kinds for path in (finished / kind).rglob("*")}
     before |= {path: path.stat().st_mtime_ns for path in (finished / "reports/toy" / name for name in collected.FILES)}
-    (tmp_path / "lautum").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "lautum").chmod(0o755)
-    broken = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     options = ["--cores", "2", "--scheduler", "greedy"]
-    for rule in ("collect", "cells", "pretrain"):
-        output = snakemake(finished, *options, "-k", "--retries", "3", "-R", rule, variables=broken, check=False)
+    for rule in ("collect", "cells", "pretrain", "prepare"):
+        output = snakemake(finished, *options, "-k", "--retries", "3", "-R", rule, variables=BROKEN, check=False)
         assert f"Error in rule {rule}" in output and {path: path.stat().st_mtime_ns for path in before} == before
         # What is tried again gets as much again, and three times as much at most.
         for name in ("mem_mb", "runtime"):
             job = rf"^localrule {rule}:\n(?:    .*\n)*?    resources: .*\b{name}=(\d+)"
             asked = sorted({int(value) for value in re.findall(job, output, re.MULTILINE)})
-            cells = (1, 2) if (rule, name) == ("cells", "runtime") else (1,)  # in a job
-            assert asked == sorted({times * some * asked[0] for times in (1, 2, 3) for some in cells})
-    output = snakemake(finished, *options, "-R", "pretrain", "cells", "collect")
-    assert all(f"rule {rule}:" in output for rule in ("pretrain", "cells", "collect"))
+            cells = (1, 2) if (rule, name) == ("cells", "runtime") else (1,)  # in a job, which needs no more for each
+            assert asked == sorted({(some + times - 1) * asked[0] for times in (1, 2, 3) for some in cells})
+    output = snakemake(finished, *options, "-R", "prepare", "pretrain", "cells", "collect")
+    assert all(f"rule {rule}:" in output for rule in ("prepare", "pretrain", "cells", "collect"))
     changed = {path for path in before if path.stat().st_mtime_ns != before[path]}
     assert changed == {finished / "reports/toy" / name for name in collected.FILES}
+
+
+def test_a_study_that_fails_leaves_its_page(tmp_path):
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    shutil.copytree(ROOT / "reports/theorem", tmp_path / "reports/theorem")
+    output = snakemake(tmp_path, "--cores", "1", "theorem", variables=BROKEN, check=False)
+    assert "Error in rule theorem" in output and (tmp_path / "reports/theorem/index.html").exists()
+
+
+def test_data_that_others_prepared_since_are_used_and_those_that_are_gone_prepared(finished):
+    (file,) = (finished / "data").glob("digits-train.safetensors")
+    content = file.read_bytes()
+    rest = {"pretrain", "cells", "collect", "report"}
+    for change, options, rules in (
+        (lambda: file.write_bytes(content + b"x"), [], rest),
+        (file.unlink, [], set()),  # nothing needs it
+        (lambda: None, ["-R", "pretrain"], rest | {"prepare"}),
+        (lambda: file.write_bytes(content), [], set()),  # the same again
+    ):
+        change()
+        output = snakemake(finished, "--dry-run", *options)
+        assert {*re.findall(r"^(?:local)?rule (\w+):$", output, re.MULTILINE)} - {"all"} == rules
+
+
+def test_a_folder_that_cannot_be_looked_into_is_said_in_one_line(tmp_path):
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
+    for name in ("collected", "finished-pretrain", "finished-test", "prepared"):
+        (tmp_path / "results").mkdir()
+        (tmp_path / "results" / name).symlink_to("n" * 300)  # which no file system has
+        output = snakemake(tmp_path, "--dry-run", check=False)
+        assert "File name too long" in output and output.count("\n  File") == 1
+        shutil.rmtree(tmp_path / "results")
 
 
 def test_a_pretraining_that_is_lost_or_another_one_is_seen_by_the_next_driver(finished):
@@ -278,8 +310,14 @@ def test_the_jobs_run_the_package_beside_the_graph_whatever_the_environment_has(
     entry.write_text(entry.read_text() + "\nprint('another clone')\n")
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY | {"extends": "config/config.yaml"}))
     command = [BIN / "snakemake", "--cores", "1", "--configfile", "toy.yaml", "--until", "split"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= INSTALLED
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONPATH" and "BASH_FUNC" not in name
+    }
+    for name in ("lautum", "python"):  # those of the driver's environment are meant, active or not
+        (tmp_path / "bin" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    environment["PATH"] = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     logs = list((tmp_path / "results/logs/split").rglob("*.log"))
     assert logs and all("another clone" in log.read_text() for log in logs)
@@ -342,7 +380,7 @@ def test_a_grid_of_one_method_has_no_differences_to_draw(finished):
     assert len((finished / "reports/one/records.csv").read_text().splitlines()) == 2
 
 
-def test_a_search_runs_its_rungs_and_names_its_winners(finished, tmp_path):
+def test_a_search_runs_its_rungs_and_names_its_winners(finished):
     ranges = {"learning_rate": {"low": 1e-4, "high": 1e-2, "source": "chosen: for the test"}}
     search = {"trials": 3, "rungs": [1, 2, 3], "space": {"standard": {"transfer": ranges}}}
     values = changed(grid={"methods": ["standard"], "seeds": [10, 11, 12]}, comparisons=[], search=search)
@@ -357,11 +395,8 @@ def test_a_search_runs_its_rungs_and_names_its_winners(finished, tmp_path):
     assert {"trials.csv", "winners.yaml", "digits-letters-sensitivity-standard.png"} <= names
     assert "Nothing to be done" in snakemake(finished, "--cores", "1", *options, "--", "tune")
     # A job that fails does not take away what other configurations extend; without it, it is made again.
-    (tmp_path / "lautum").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "lautum").chmod(0o755)
-    broken = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     arguments = ["--cores", "1", *options, "--forcerun", "trials", "--", "tune"]
-    output = snakemake(finished, *arguments, variables=broken, check=False)
+    output = snakemake(finished, *arguments, variables=BROKEN, check=False)
     assert "Error in rule trials" in output and not (finished / "reports/search/index.html").exists()
     winners = (finished / "reports/search/winners.yaml").read_text()
     snakemake(finished, *arguments)

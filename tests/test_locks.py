@@ -125,6 +125,17 @@ def test_a_holder_elsewhere_that_touches_the_lock_is_waited_for(tmp_path, quick,
     assert "waiting for" in capsys.readouterr().err
 
 
+def test_a_holder_of_whom_the_system_says_no_more_than_that_it_is_there_is_waited_for(tmp_path, quick, monkeypatch):
+    """Another user's, where /proc is mounted with hidepid."""
+    path = tmp_path / "a.lock"
+    process = holder(path, 60)
+    real = locks._started
+    monkeypatch.setattr(locks, "_started", lambda pid: "unknown" if pid == process.pid else real(pid))
+    assert locks.is_held(path, time.time()) and not locks._is_gone(path.read_text())
+    process.kill()
+    process.join()
+
+
 @pytest.mark.parametrize("before", [True, False])
 def test_a_request_to_stop_is_heard_while_a_lock_is_waited_for(tmp_path, quick, before, monkeypatch):
     """Within a job that remembers such requests until its training sees to them, too."""

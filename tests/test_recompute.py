@@ -367,7 +367,9 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     told += zip(sorted(between, key=weight.__getitem__), ("0.005", "0.01"), strict=True)
     assert all(weight[block] == pytest.approx(float(value), rel=0.1) for block, value in told)
     few = [block for block in others if weight[block] < 0.001]
-    often = f"{NUMBERS[fallen[partly]]} with 0.0026, {NUMBERS[fallen[low]]} with 0.0013, {NUMBERS[fallen[high]]} with 0.09"
+    often = (
+        f"{NUMBERS[fallen[partly]]} with 0.0026, {NUMBERS[fallen[low]]} with 0.0013, {NUMBERS[fallen[high]]} with 0.09"
+    )
     none = f"none collapsed with λ below 0.001 ({NUMBERS[len(few)]} ways), 0.005, 0.01 and 0.045"
     rate = {block: levels[block * cifar.crossed]["source rate"] for block in cifar.blocks}
     assert {b for b in cifar.blocks if weight[b] >= 0.0013 and rate[b] < 0.0005} == {*collapsed, nearly}

@@ -200,6 +200,19 @@ def test_data_that_cannot_be_had_is_a_failure_of_all_that_need_it(campaign):
     assert len(status.read(campaign).failed) == 1
 
 
+def test_what_fails_after_the_cells_is_said_too(campaign):
+    steps = {"collect": "collected results", "report": "page"}
+    results = {"collect": Path("results/collected/mine"), "report": campaign.report / "index.html"}
+    for step, title in steps.items():
+        log = Path(f"results/logs/{step}/mine.log")
+        write_text(log, "Traceback (most recent call last):\n  ...\nlautum: error: no space\n")
+        assert status.read(campaign).failed == [f"{title}: lautum: error: no space ({log})"]
+        write_text(results[step], "it worked at last")
+        assert status.read(campaign).failed == []
+    write_text(Path("results/logs/studies/theorem.log"), "lautum: error: no space\n")
+    assert status.read(campaign).failed[0].startswith("study theorem: ")
+
+
 def test_a_search_is_as_long_as_its_rungs_are_known(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("trial.yaml").write_text(TRIALS.format(root=ROOT, folder=tmp_path))

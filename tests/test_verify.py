@@ -13,7 +13,7 @@ from lautum.cli import main
 from lautum.errors import Damaged
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
-from lautum.files import read_arrays, sha256_of_arrays, write_arrays
+from lautum.files import read_arrays, sha256_of_arrays, write_arrays, write_atomically
 from lautum.pipeline import loading, receipt, run_record
 from lautum.pipeline.cells import finish
 from lautum.pipeline.evaluate import evaluate
@@ -99,6 +99,16 @@ KINDS = [
 def test_an_undisturbed_campaign_is_whole(layout):
     # Data 3, splits 2, and for each of four cells 2 networks with costs, a record and two receipts.
     assert verify(layout) == (3 + 2 + 4 * 7, {}, [], {})
+
+
+def test_what_another_process_writes_is_left_to_it(layout):
+    (receipt,) = [batch.receipt for batch in layout.batches(layout.cells())][:1]
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(receipt.read_bytes()[:9])
+        assert verify(layout).damaged == {} and temporary.exists()
+
+    write_atomically(receipt.with_name("seed9-0.json"), write)
 
 
 @pytest.mark.parametrize("kind", KINDS)

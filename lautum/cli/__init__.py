@@ -46,6 +46,8 @@ then, over whatever cells are done:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns the exit code. A user's mistake is one line on stderr and exit code 1."""
     ship_matplotlib()
+    if sys.stdout is None:  # closed, as `>&-` does
+        sys.stdout = open(os.devnull, "w")
     if sys.stderr is sys.__stderr__ and sys.stderr is not None:
         sys.stderr = Log(sys.stderr)
     try:
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("lautum: error: no space left on the device for what this prints; free some space", file=sys.stderr)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        if not is_refusal(error):
+        if not is_refusal(error) and error.filename is None:
             raise
         print(f"lautum: error: {in_one_line(error)}", file=sys.stderr)
         return 1

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from lautum.experiment import config
 from lautum.experiment.layout import Layout
 
+MOST = 2**31 - 1  # as of seeds
+
 
 @dataclass(frozen=True)
 class Command:
@@ -21,7 +23,9 @@ class Command:
 def config_file(parser: ArgumentParser) -> None:
     """--config; the graph names it to its jobs in LAUTUM_CONFIG."""
     default = os.environ.get("LAUTUM_CONFIG", "config/config.yaml")
-    parser.add_argument("--config", default=default, metavar="FILE", help="default: $LAUTUM_CONFIG, else config/config.yaml")
+    parser.add_argument(
+        "--config", default=default, metavar="FILE", help="default: $LAUTUM_CONFIG, else config/config.yaml"
+    )
 
 
 def load_layout(options: Namespace) -> Layout:
@@ -31,6 +35,9 @@ def load_layout(options: Namespace) -> Layout:
 
 def count(text: str) -> int:
     """The number that an argument is; argparse reports any other."""
+    shown = text if len(text) < 40 else f"{text[:20]}... ({len(text)} characters)"
     if not text.isdecimal():
-        raise ArgumentTypeError(f"must be a number, 0 or above, got {text!r}")
+        raise ArgumentTypeError(f"must be a number, 0 or above, got {shown!r}")
+    if len(text) > len(str(MOST)) or int(text) > MOST:
+        raise ArgumentTypeError(f"must be at most {MOST}, got {shown!r}")
     return int(text)

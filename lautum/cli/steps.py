@@ -2,28 +2,31 @@
 
 import os
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 from lautum.cli.command import Command, config_file, count, load_layout
 from lautum.errors import LautumError, require_known
-from lautum.experiment import config, config_files
+from lautum.experiment import config_files
 from lautum.experiment.layout import Cell, Layout
 
 
 def _prepare(options: Namespace) -> None:
     from lautum.data import datasets
+    from lautum.pipeline import receipt
 
-    loaded = config.load(options.config)
+    layout = load_layout(options)
+    loaded = layout.config
     offline = os.environ.get("LAUTUM_OFFLINE") or loaded.folders.offline
     tasks = [loaded.tasks[name] for name in loaded.grid.tasks]
     wanted = options.datasets or dict.fromkeys(name for task in tasks for name in (task.source, task.target))
     for name in wanted:
-        for path in datasets.prepare(
+        paths = datasets.prepare(
             name, Path(loaded.folders.data), Path(offline) if offline else None, loaded.catalogue.datasets
-        ):
-            print(path)
+        )
+        print(*paths, sep="\n")
+        receipt.follow(layout.receipt_of_data(name), paths)
 
 
 def _split(options: Namespace) -> None:
@@ -63,9 +66,11 @@ def _cells(options: Namespace) -> None:
     chosen = []
     for text in options.cells:
         method, *numbers = text.split(":")
-        if len(numbers) not in (1, 2) or not all(number.isdecimal() for number in numbers):
-            raise LautumError(f"a cell is written METHOD:LABELS or METHOD:LABELS:SEED, e.g. standard:50, got {text!r}")
-        labels, seed = int(numbers[0]), int(numbers[1]) if numbers[1:] else options.seed
+        try:
+            labels, seed = map(count, numbers if numbers[1:] else [*numbers, str(options.seed)])
+        except (ValueError, ArgumentTypeError):
+            what = "a cell is written METHOD:LABELS or METHOD:LABELS:SEED, e.g. standard:50"
+            raise LautumError(f"{what}, got {text[:200]!r}") from None
         _require_labels(layout, options.task, labels)
         require_known("method", method, layout.config.methods)
         layout.config.require_settings(options.task, method)

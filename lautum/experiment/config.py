@@ -86,10 +86,10 @@ class Config(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_seconds: float = Field(60, ge=0)  # a training job saves its state about this often
     # Of one pre-training, in one job: more cells import torch less often, fewer leave more to run side by side.
-    cells_per_job: int = Field(8, ge=1)
+    cells_per_job: int = Field(8, ge=1, le=1000)
     # For short training: so many pre-trainings, each with all cells that begin with it, in one job. 0: a pre-training
     # is a job of its own, and the cells that begin with it are others.
-    pretrainings_per_job: int = Field(0, ge=0)
+    pretrainings_per_job: int = Field(0, ge=0, le=100)
     threads: int = Field(1, ge=1, le=1024)  # CPU threads of a job; part of what makes two runs equal byte for byte
     grid: Grid
     # Paired differences (method, baseline), declared before the results.

@@ -63,6 +63,10 @@ class Layout:
         """A prepared data set; `part` is "train" or "test"."""
         return Path(self.config.folders.data) / self.config.catalogue.datasets[dataset].prepared(dataset, part)
 
+    def receipt_of_data(self, dataset: str) -> Path:
+        """By which the graph knows that both are there, and what they hold."""
+        return self.results / "prepared" / self.prepared(dataset, "train").name.removesuffix("-train.safetensors")
+
     def split(self, task: str, labels: int, seed: int) -> Path:
         """The labelled subset of a task."""
         folder = self._folder(

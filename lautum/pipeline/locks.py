@@ -172,7 +172,8 @@ def _is_gone(holder: str) -> bool:
         return False
     match token:
         case {"machine": machine, "pid": int(pid), "started": started}:
-            return machine == _machine() and _started(pid) != started
+            # Of another user's process a system may say nothing but that it is there.
+            return machine == _machine() and _started(pid) not in (started, "unknown")
     return False
 
 

@@ -4,6 +4,7 @@ In place of these files: Snakemake deletes the outputs of a job that it starts o
 of a driver that was killed, may have finished them meanwhile.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from pydantic import NonNegativeInt
 from lautum import schema
 from lautum.errors import Damaged, LautumError
 from lautum.experiment.layout import Layout
-from lautum.files import set_aside, sha256_of_file
+from lautum.files import set_aside, sha256_of_file, write_text
 from lautum.schema import Strict
 
 
@@ -48,9 +49,26 @@ def check(layout: Layout, path: Path) -> None:
 
 
 def withdraw(path: Path, results: Iterable[Path]) -> None:
-    """Remove a receipt, or what else stands for results, if one of them is missing: the next run makes them again."""
+    """Remove a receipt, or what else stands for results, if one of them is missing: the next run makes them again.
+
+    Raises OSError when the system refuses to.
+    """
     if path.exists() and not all(result.exists() for result in results):
-        try:
-            path.unlink(missing_ok=True)
-        except OSError:  # a folder
+        if path.is_dir():
             set_aside(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def follow(path: Path, results: Iterable[Path]) -> None:
+    """Let a file with their SHA-256 stand for results, as old as the newest, if and only if all are there.
+
+    Raises OSError when the system refuses to, and LautumError as `write_atomically`.
+    """
+    results = list(results)
+    withdraw(path, results)
+    if all(result.exists() for result in results):
+        moment = max(result.stat().st_mtime_ns for result in results)
+        if not path.exists() or path.stat().st_mtime_ns != moment:
+            write_text(path, "".join(f"{sha256_of_file(result)}  {result.name}\n" for result in results))
+            os.utime(path, ns=(moment, moment))

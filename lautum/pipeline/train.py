@@ -174,6 +174,7 @@ def run_stage(layout: Layout, path: Path, stage: Stage) -> Path:
     with lock(state.with_suffix(".lock")):
         # Also by a copy of this job, perhaps of a driver that was killed, while this one waited.
         if _is_finished(path, origin) and (stage.snapshots is None or _is_of(stage.snapshots, origin)):
+            state.unlink(missing_ok=True)  # of one that was killed when all else was written
             return path
         try:
             objective = objectives.build(

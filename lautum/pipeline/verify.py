@@ -11,7 +11,7 @@ from typing import NamedTuple
 from lautum import schema
 from lautum.errors import Damaged, LautumError, in_one_line, is_refusal
 from lautum.experiment.layout import Cell, Layout
-from lautum.files import read_arrays, set_aside
+from lautum.files import PARTIAL, read_arrays, set_aside
 from lautum.pipeline import loading, receipt, run_record
 from lautum.pipeline.receipt import Receipt
 from lautum.training import checkpoint
@@ -94,7 +94,8 @@ class _Files:
             yield from self._unclaimed(cell)
         # Of this campaign or another in the same folder: a receipt names its files.
         for path in sorted(self.layout.results.glob("finished-*/**/*.json")):
-            yield path, partial(receipt.check, self.layout, path), self._results(path)
+            if not path.name.startswith(PARTIAL):  # another process writes it, or was killed meanwhile
+                yield path, partial(receipt.check, self.layout, path), self._results(path)
 
     def _data(self, cells: list[Cell]) -> Iterator:
         data, drawn = {}, {}

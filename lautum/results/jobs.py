@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lautum.experiment.fields import STUDIES
 from lautum.experiment.layout import Cell, Layout
 from lautum.results import selection
 
@@ -57,11 +58,29 @@ def inputs(layout: Layout, cells: list[Cell]) -> dict[tuple[str, Path, Path], li
         task, split = layout.config.tasks[cell.task], layout.split(cell.task, cell.labels, cell.seed)
         for name in (task.source, task.target):
             prepared = layout.prepared(name, "train")
-            log = layout.results / "logs/prepare" / f"{prepared.name.removesuffix('-train.safetensors')}.log"
+            log = layout.results / "logs/prepare" / f"{layout.receipt_of_data(name).name}.log"
             found.setdefault((f"data set {name}", prepared, log), []).append(cell)
         title = f"labelled images of {cell.task} n{cell.labels} seed {cell.seed}"
         found.setdefault((title, split, _log(layout, "split", split)), []).append(cell)
     return found
+
+
+def aggregations(layout: Layout) -> list[tuple[str, Path, Path]]:
+    """What is made of finished cells, and the studies, which need none: title, what stands for the result, and log."""
+    name, logs = layout.config.name, layout.results / "logs"
+    page = "report" if layout.config.search is None else "trials"
+    return [
+        *(
+            (f"ranking of rung {rung}", selection.rung_file(layout, rung), logs / "rung" / f"{name}-{rung}.log")
+            for rung in range(1, len(selection.rungs(layout)))
+        ),
+        ("collected results", layout.results / "collected" / name, logs / "collect" / f"{name}.log"),
+        ("page", layout.report / "index.html", logs / page / f"{name}.log"),
+        *(
+            (f"study {study}", layout.results / "studies" / study, logs / "studies" / f"{study}.log")
+            for study in STUDIES
+        ),
+    ]
 
 
 def rungs_to_come(layout: Layout) -> int:

@@ -22,7 +22,7 @@ from lautum.errors import LautumError
 from lautum.experiment.layout import Cell, Layout
 from lautum.pipeline.locks import STALE, clock, is_held
 from lautum.pipeline.run_record import StageCost
-from lautum.results.jobs import Job, Stage, inputs, jobs, rungs_to_come, transfer_stage
+from lautum.results.jobs import Job, Stage, aggregations, inputs, jobs, rungs_to_come, transfer_stage
 
 STATES = ("done", "running", "failed", "waiting")
 TAIL = 4096  # bytes of a log that are looked at
@@ -92,11 +92,12 @@ def read(layout: Layout) -> Status:
                     costs.setdefault(kind, []).append(seconds)
         if (overhead := _overhead(layout, job)) is not None:
             overheads.setdefault(job.step, []).append(overhead)
-    for (title, result, log), some in inputs(layout, list(cells)).items():
+    needed = inputs(layout, list(cells))
+    for title, result, log in (*needed, *aggregations(layout)):
         # These hold no lock, and reading a large archive is silent: only what it says tells that one failed.
         if not result.exists() and _has_failed(tail := _tail(log)):
             status.failed.append(f"{title}: {_last_line(tail or [])} ({log})")
-            _mark(cells, some, "failed")
+            _mark(cells, needed.get((title, result, log), []), "failed")
     for job in all_jobs:
         if _is_finished(job):
             continue

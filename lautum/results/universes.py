@@ -129,8 +129,10 @@ def _require_comparable(layout: Layout, table: pd.DataFrame, path: Path, remedy:
             raise LautumError(f"{path}: {cell.method}, {cell.labels} labels, was made with other settings; {remedy}")
     if (table.groupby(["task", "labels", "seed"])["data"].nunique() > 1).any():
         raise LautumError(f"{path}: runs of one label count and seed were made from different data; {remedy}")
-    devices = table.dropna(subset="device").groupby(["task", "universe", "labels", "seed"])["device"].unique()
-    for (_, universe, labels, seed), names in devices[devices.map(len) > 1].items():
+    devices = table.dropna(subset="device").groupby(["task", "universe", "labels", "seed"])["device"]
+    counts = devices.nunique()
+    for group in counts.index[counts > 1]:
+        names, (_, universe, labels, seed) = devices.get_group(group).unique(), group
         raise LautumError(
             f"{path}: of universe {universe}, {labels} labels, seed {seed} runs are of {' and of '.join(names)}, so "
             f"they cannot be compared; remove the records of one device below {layout.results} and run those again, or "

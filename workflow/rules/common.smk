@@ -27,6 +27,14 @@ CONFIG_FILES = [
     os.path.relpath(path) for path in workflow.config_settings.configfiles
 ] or ["config/config.yaml"]
 
+
+def said(error):
+    """What a user can mend, or the system refuses, in one line as Snakemake says it."""
+    return WorkflowError(
+        in_one_line(error) if isinstance(error, OSError) else str(error)
+    )
+
+
 try:
     if len(CONFIG_FILES) > 1:
         raise LautumError(
@@ -51,17 +59,17 @@ try:
         raise LautumError(
             f"{braces[0]}: Snakemake takes braces in a path for wildcards; rename it"
         )
-except LautumError as error:
-    raise WorkflowError(str(error))
-except OSError as error:
-    raise WorkflowError(in_one_line(error)) from error
+except (LautumError, OSError) as error:
+    raise said(error) from error
 
 CONFIG = CONFIG_FILES[0]
 # Not a parameter of the rules: which file a setting stands in is no reason to run a job again, the key in the paths is.
 CONFIG_SET = f"export LAUTUM_CONFIG={shlex.quote(CONFIG)}"
-# The package beside this file, as the driver does: the environment may be another clone's.
+# The package beside this file, as the driver does: the environment may be another clone's. And the commands of the driver's
+# environment, which need not be the active one.
 PACKAGE_SET = (
-    f"export PYTHONPATH={shlex.quote(workflow.basedir)}${{PYTHONPATH:+:$PYTHONPATH}}"
+    f"export PYTHONPATH={shlex.quote(workflow.basedir)}${{PYTHONPATH:+:$PYTHONPATH}} "
+    f"PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH"
 )
 LOGGED = f"source {shlex.quote(f'{workflow.basedir}/workflow/logged.sh')}"
 shell.prefix(
@@ -115,20 +123,23 @@ for rung, ranking in enumerate(rankings, start=1):
                 print(f"{file}: {set_aside(file)}", file=sys.stderr)
         break
     except OSError as error:
-        raise WorkflowError(in_one_line(error)) from error
+        raise said(error) from error
 
 
 COLLECTED_FILES = [universes.FILE] if LAYOUT.config.universes else collected.FILES
 
 
 if workflow.is_main_process:
-    receipt.withdraw(COLLECTED, [REPORT / name for name in COLLECTED_FILES])
-    if SELECTING:
-        selected = [REPORT / "trials.csv", REPORT / "winners.yaml"]
-        receipt.withdraw(REPORT / "index.html", selected)
-    for network in LAYOUT.networks(CELLS):
-        cost = network.with_suffix(".json")
-        receipt.withdraw(LAYOUT.receipt(network), [network, cost])
+    try:
+        receipt.withdraw(COLLECTED, [REPORT / name for name in COLLECTED_FILES])
+        if SELECTING:
+            selected = [REPORT / "trials.csv", REPORT / "winners.yaml"]
+            receipt.withdraw(REPORT / "index.html", selected)
+        for network in LAYOUT.networks(CELLS):
+            cost = network.with_suffix(".json")
+            receipt.withdraw(LAYOUT.receipt(network), [network, cost])
+    except OSError as error:
+        raise said(error) from error
 
 
 TASK = "|".join(map(re.escape, TASKS))
@@ -192,8 +203,8 @@ def minutes(step):
 
 
 @cache
-def prepared(dataset, part):
-    return str(LAYOUT.prepared(dataset, part))
+def prepared(dataset):
+    return str(LAYOUT.receipt_of_data(dataset))
 
 
 def log_of(step, pattern):
@@ -207,9 +218,9 @@ def benchmark_of(step, pattern):
 @asked_for_every_job
 def pretrain_inputs(wildcards):
     cell = NETWORKS[wildcards.network]
-    files = {"source": prepared(TASKS[cell.task].source, "train")}
+    files = {"source": prepared(TASKS[cell.task].source)}
     if LAYOUT.pretrained_scope(cell.method, cell.labels) != "shared":
-        files["target"] = prepared(TASKS[cell.task].target, "train")
+        files["target"] = prepared(TASKS[cell.task].target)
         files["split"] = LAYOUT.split(cell.task, cell.labels, cell.seed)
     return files
 
@@ -229,7 +240,7 @@ def examples_inputs(wildcards):
         return []
     tasks = LAYOUT.config.grid.tasks
     splits = [LAYOUT.split(task, *LAYOUT.shown_split(task)) for task in tasks]
-    return [*splits, *(LAYOUT.prepared(TASKS[task].target, "train") for task in tasks)]
+    return [*splits, *(prepared(TASKS[task].target) for task in tasks)]
 
 
 CELL_STEPS = ["transfer", "evaluate"]
@@ -241,30 +252,29 @@ if LAYOUT.config.pretrainings_per_job:
 def cells_inputs(wildcards):
     cells = BATCHES[wildcards.batch].cells
     task = TASKS[cells[0].task]
-    # Selecting hyper-parameters: images held out of the training set, named in the split; no test set.
-    parts = ["train"] if SELECTING else ["train", "test"]
     files = {
-        "images": [prepared(task.target, part) for part in parts],
+        "images": prepared(task.target),
         "splits": [
             *dict.fromkeys(LAYOUT.split(c.task, c.labels, c.seed) for c in cells)
         ],
     }
     if LAYOUT.config.pretrainings_per_job:
-        return files | {"source": prepared(task.source, "train")}
+        return files | {"source": prepared(task.source)}
     (pretrained,) = LAYOUT.networks(cells)
     return files | {"pretrained": LAYOUT.receipt(pretrained)}
 
 
 @asked_for_every_job
 def cells_minutes(wildcards, attempt):
-    """All that the job does, one after the other; as `minutes`."""
+    """All that the job does, one after the other; tried again, it does not begin again: one cell may need as much more."""
     cells = BATCHES[wildcards.batch].cells
-    minutes = len(cells) * (
-        RESOURCES["transfer"].minutes + RESOURCES["evaluate"].minutes
-    )
+    cell = RESOURCES["transfer"].minutes + RESOURCES["evaluate"].minutes
+    minutes, longest = len(cells) * cell, cell
     if LAYOUT.config.pretrainings_per_job:
-        minutes += len(LAYOUT.networks(cells)) * RESOURCES["pretrain"].minutes
-    return min(attempt, 3) * minutes
+        pretraining = RESOURCES["pretrain"].minutes
+        minutes += len(LAYOUT.networks(cells)) * pretraining
+        longest = max(cell, pretraining)
+    return minutes + (min(attempt, 3) - 1) * longest
 
 
 @asked_for_every_job
@@ -313,11 +323,14 @@ def all_receipts(wildcards):
 
 
 # Also in a job of a cluster, which reads this file anew and is told its receipt only.
-if SELECTING:
-    for rung in range(1, len(selection.rungs(LAYOUT)) + 1):
-        try:
-            receipts(selection.new_cells(LAYOUT, rung))
-        except LautumError:  # the rung before it is not ranked yet
-            break
-else:
-    receipts(CELLS)
+try:
+    if SELECTING:
+        for rung in range(1, len(selection.rungs(LAYOUT)) + 1):
+            try:
+                receipts(selection.new_cells(LAYOUT, rung))
+            except LautumError:  # the rung before it is not ranked yet
+                break
+    else:
+        receipts(CELLS)
+except OSError as error:
+    raise said(error) from error

@@ -2,15 +2,21 @@
 
 # By what their files are called: the name, and of what is not built in a part of a hash.
 DATA_SETS = {
-    LAYOUT.prepared(name, "train").name.removesuffix("-train.safetensors"): name
-    for name in LAYOUT.config.catalogue.datasets
+    LAYOUT.receipt_of_data(name).name: name for name in LAYOUT.config.catalogue.datasets
 }
+# Their files are no outputs: other campaigns may have the same folder, and Snakemake would take from them what they train on.
+if workflow.is_main_process:
+    try:
+        for name in DATA_SETS.values():
+            files = [LAYOUT.prepared(name, part) for part in ("train", "test")]
+            receipt.follow(LAYOUT.receipt_of_data(name), files)
+    except (LautumError, OSError) as error:
+        raise said(error) from error
 
 
 rule prepare:
     output:
-        train=Path(LAYOUT.config.folders.data) / "{prepared}-train.safetensors",
-        test=Path(LAYOUT.config.folders.data) / "{prepared}-test.safetensors",
+        RESULTS / "prepared/{prepared}",
     log:
         log_of("prepare", "{prepared}"),
     benchmark:
@@ -29,7 +35,7 @@ rule prepare:
 
 rule split:
     input:
-        lambda wc: LAYOUT.prepared(TASKS[wc.task].target, "train"),
+        lambda wc: prepared(TASKS[wc.task].target),
     output:
         RESULTS / "splits/{task}/n{labels}/{key}/seed{seed}.json",
     log:
