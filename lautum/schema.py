@@ -9,7 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import from_json
 
-from lautum.errors import Damaged, LautumError, nearest
+from lautum.errors import Damaged, LautumError, described, nearest, place
 from lautum.files import read_bytes, write_json
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -32,6 +32,18 @@ class Strict(BaseModel):
                 if key not in cls.model_fields:
                     raise ValueError(f"unknown key {key!r}{nearest(key, cls.model_fields)}")
         return values
+
+
+def validated(model: type[Model], values: object) -> Model:
+    """`values` as a `model`; raises ValidationError as pydantic does, LautumError for a mistake in a plugin's check."""
+    try:
+        return model.model_validate(values)
+    except ValidationError:
+        raise
+    except Exception as error:
+        if not (where := place(error, [model.__module__])):
+            raise
+        raise LautumError(f"{where}{described(error)}") from error
 
 
 def first_complaint(error: ValidationError) -> str:

@@ -409,6 +409,29 @@ def test_what_a_file_says_without_effect_is_named(tmp_path):
         assert config.unheard(committed) == []
 
 
+def test_a_setting_that_no_method_of_the_grid_has_is_named(tmp_path):
+    path = tmp_path / "mine.yaml"
+    grid = "grid: {tasks: [digits-letters], methods: [standard, lautum]}"
+    path.write_text(
+        f"extends: {ROOT / 'config/config.yaml'}\nname: mine\n{grid}\n"
+        "tasks: {digits-letters: {transfer: {epochs: 30}}}\n"
+    )
+    vain = "tasks.digits-letters.transfer.epochs is not used; no method of the grid has it"
+    assert config.unheard(path) == [f"{path}: {vain}"]
+    path.write_text(path.read_text().replace("lautum]", "temporal_ensembling]"))
+    assert config.unheard(path) == []
+
+
+def test_images_that_a_network_makes_nothing_of_are_refused(tmp_path):
+    data = {"title": "x", "train": "a", "test": "b", "shape": [1, 3, 8], "classes": ["a", "b"], "sha256": "0" * 64}
+    task = {"source": "small", "target": "small", "label_counts": [2], "network": "conv16-32-fc128"}
+    values = {"extends": str(ROOT / "config/config.yaml"), "name": "mine", "datasets": {"small": data}}
+    values |= {"grid": {"tasks": ["own"], "methods": ["standard"]}, "tasks": {"own": task}, "comparisons": []}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(LautumError, match="conv16-32-fc128 halves images twice and needs 4 x 4 pixels, .* 3 x 8"):
+        config.load(tmp_path / "mine.yaml")
+
+
 def test_what_a_file_says_of_settings_that_are_drawn_is_named(tmp_path):
     path, task = tmp_path / "mine.yaml", "tasks.mnist-notmnist-small"
     method = f"{task}.methods.lautum"

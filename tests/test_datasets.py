@@ -418,6 +418,24 @@ def test_a_damaged_archive_is_refused_by_name(archive_of):
         assert f"{path} cannot be read" in one_line(error)
 
 
+def test_an_archive_that_was_packed_anew_and_damaged_is_refused_by_name(tmp_path):
+    """Its packing has no published checksum, and the readers of each kind have errors of their own."""
+    paths, buffer = [tmp_path / f"notMNIST_small.{suffix}" for suffix in ("zip", "tar.gz")], io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("A/x.png", bytes(range(256)) * 9)
+    packed = bytearray(buffer.getvalue())
+    packed[60] ^= 255
+    sparse = tarfile.TarInfo("A/x.png")
+    sparse.pax_headers = {"GNU.sparse.size": "x", "GNU.sparse.map": "0,1"}
+    with tarfile.open(paths[1], "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(sparse)
+    paths[0].write_bytes(packed)
+    for path in paths:
+        with pytest.raises(LautumError) as error:
+            notmnist.read(path, PUBLISHED)
+        assert f"{path} cannot be read" in one_line(error)
+
+
 def test_an_archive_member_larger_than_it_declares_is_not_unpacked(tmp_path):
     path = tmp_path / "notMNIST_small.zip"
     content = zipped({"A/x.png": bytes(2**24)})

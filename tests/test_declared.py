@@ -239,6 +239,18 @@ def test_suffixes_of_arrays_may_be_upper_case_and_must_agree(tmp_path):
         by_path.read_pair(tmp_path / "X.NPY", tmp_path / "y.gz", 2)
 
 
+HEADERS = (  # as somebody may have made them
+    "{'descr': '<i8', 'fortran_order': False, 'shape': (60000600000000,)}",
+    "{'descr': '<i8', 'fortran_order': False, 1: (12,)}",
+    "{[1]: 2}",
+    "-" * 5000 + "1",
+)
+
+
+def headed(header: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(96)
+
+
 @pytest.mark.parametrize(
     ("kind", "file", "content", "message"),
     [
@@ -249,6 +261,7 @@ def test_suffixes_of_arrays_may_be_upper_case_and_must_agree(tmp_path):
         ("arrays", "y.npy", np.zeros(12), "holds float64 (12,), expected integers (N,)"),
         ("arrays", "y.npy", np.array([{}], dtype=object), "y.npy is no NumPy array (Object arrays cannot be loaded"),
         ("arrays", "y.npy", b"\x93NUMPY", "y.npy is no NumPy array"),
+        *(("arrays", "y.npy", headed(header), "y.npy is no NumPy array") for header in HEADERS),
         ("arrays", "y.npy", None, "y.npy does not exist"),
         ("arrays", "y.npy", {"labels": np.zeros(12)}, "y.npy is no NumPy array but an archive of several (.npz)"),
         ("idx", "y.gz", b"", "y.gz is not an idx file of this kind"),
@@ -279,6 +292,9 @@ def test_arrays_that_are_not_what_was_declared_are_refused(kind, file, content, 
         ({"classes": ["a"]}, "datasets.mine.classes: Tuple should have at least 2 items"),
         ({"sha256": "abc"}, "datasets.mine.sha256: String should match pattern"),
         ({"titel": "x"}, "datasets.mine: unknown key 'titel'; did you mean 'title'?"),
+        ({"classes": ["a", ""]}, "datasets.mine.classes: names must not be empty"),
+        ({"classes": ["a", "../b"]}, "classes are names of folders, without / and not hidden, got '../b'"),
+        ({"train": {"image": "x", "labels": "y"}}, "unknown key 'image'; did you mean 'images'?"),
         ({"title": ""}, "datasets.mine.title: String should have at least 1 character"),
     ],
 )

@@ -141,6 +141,37 @@ def test_what_is_wrong_with_a_value_is_said_as_for_a_built_in_objective(tmp_path
         config.load(campaign(tmp_path))
 
 
+CHECK = """
+    @model_validator(mode="after")
+    def _sound(self):
+        return self if self.facter else None
+"""
+
+
+def test_a_mistake_in_a_check_of_a_plugin_is_told_with_its_place(tmp_path):
+    checked = OBJECTIVE.replace("\n\nclass Objective", f"{CHECK}\n\nclass Objective", 1)
+    write(tmp_path, mine2=f"from pydantic import model_validator\n{checked}")
+    message = r"mine2.py, line \d+: AttributeError: .*'facter'"
+    with pytest.raises(LautumError, match=message):
+        config.load(campaign(tmp_path, "mine2.py"))
+    space = {"mine": {"transfer": {"factor": {"low": 1.0, "high": 2.0, "source": "chosen: x"}}}}
+    drawn = {
+        "grid": {"tasks": ["digits-letters"], "methods": ["mine"], "seeds": [1000]},
+        "comparisons": [],
+        "search": {"trials": 2, "rungs": [1], "space": space},
+        "evaluate": {"part": "validation", "validation_images": 100},
+    }
+    with pytest.raises(LautumError, match=message):
+        config.load(campaign(tmp_path, "mine2.py", **drawn))
+
+
+@pytest.mark.parametrize("name", ["value", "source"])
+def test_a_setting_with_a_name_that_configurations_take_is_refused(name, tmp_path):
+    write(tmp_path, mine2=OBJECTIVE.replace("factor", name))
+    with pytest.raises(LautumError, match=f"mine2.py: Settings.{name}: .*choose another"):
+        config.load(campaign(tmp_path, "mine2.py"))
+
+
 def listed(annotation: str, default: str) -> str:
     """An objective with a setting of several values."""
     setting = f'    widths: {annotation} = setting({default}, "units", "chosen: for the test", "several values")\n'

@@ -495,7 +495,8 @@ def test_collected_files_that_do_not_belong_are_refused(campaign):
         records.read(layout)
     (folder / "records.csv").write_text(whole)
     name = "digits-letters/slow/n50/seed7"
-    for changed in ({name: predictions[name][:9]}, {"digits-letters/n50/seed7/labels": predictions[name][:9]}):
+    labels = "digits-letters/n50/seed7/labels"
+    for changed in ({name: predictions[name][:9]}, {labels: predictions[name][:9]}, {name: predictions[name][0]}):
         write_arrays(folder / "predictions.safetensors.gz", predictions | changed, {})
         with pytest.raises(LautumError, match="lacks the 10 predictions of digits-letters/slow/n50/seed7"):
             records.read(layout)

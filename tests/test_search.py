@@ -309,6 +309,23 @@ def test_of_trials_with_a_list_among_their_values_the_numbers_are_read(snapshots
     assert selection_figures.parse(f"transfer.snapshots {snapshots}") == selection_figures.parse("") == {}
 
 
+def test_trials_that_cannot_be_compared_are_not_ranked(tmp_path):
+    path = write(tmp_path)
+    layout = Layout(config.load(path))
+    first = selection.rung_cells(layout, 1)
+    for cell in first:
+        write_record(layout, cell, 5, device="cpu" if cell.method.endswith("t01") else "one GPU")
+    with pytest.raises(LautumError, match="differ in device, so they cannot be compared; remove the records of one"):
+        selection.write_rung(path, 1)
+    one_rung = write(tmp_path, search=SEARCH["search"] | {"rungs": [1]}, grid=SEARCH["grid"] | {"seeds": [1000]})
+    layout = Layout(config.load(one_rung))
+    for cell in selection.cells(layout):
+        write_record(layout, cell, 5, split_sha256=cell.method)
+    with pytest.raises(LautumError, match="differ in split_sha256, so they cannot be compared"):
+        records.collect(layout, selection.cells(layout))
+        selection.write_trials(one_rung)
+
+
 def test_the_winners_of_several_tasks_are_told_apart(tmp_path):
     one = pd.DataFrame({"task": "a", "method": ["standard", "standard"], "trial": ["t0", "t1"], "settings": ""})
     one = one.assign(accuracy=[0.25, 0.75], sd=0.1, runs=2, first_rung_accuracy=0.5, n_images=100, rung=1)

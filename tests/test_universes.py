@@ -199,7 +199,7 @@ def test_stages_that_are_not_of_one_length_in_steps_are_refused(tmp_path, settin
         ),
         (
             {"factors": {"head": HEAD | {"levels": {"kept": {}, "fresh": {"hed": "keep"}}}}},
-            "universes.factors.head: no method of the grid has its settings",
+            "universes.factors.head: no method of the grid has the setting 'hed'; did you mean 'head'",
         ),
         (
             {"factors": {"lambda": WEIGHT | {"setting": "wait"}}},
@@ -224,6 +224,31 @@ def test_the_declared_campaign_is_what_its_comments_say():
         correlations = np.corrcoef(low_discrepancy(16, len(before), seed).T)
         worst.append(np.abs(correlations - np.eye(len(before))).max())
     assert int(np.argmin(worst)) == universes.sample and round(min(worst), 2) == 0.31
+
+
+def test_a_choice_that_neither_method_of_the_claim_has_decides_nothing(tmp_path):
+    """Also one that does not say of which methods it is."""
+    decay = {"stage": "transfer", "setting": "ensemble_decay", "low": 0.1, "high": 0.9, "source": "chosen: x"}
+    values = {"extends": str(ROOT / "config/config.yaml"), "name": "toy", "comparisons": [[*CLAIM]]}
+    values |= {"grid": {"tasks": ["digits-letters"], "methods": [*CLAIM, "temporal_ensembling"], "seeds": [4, 5]}}
+    values |= {"universes": UNIVERSES | {"factors": FACTORS | {"ensemble decay": decay}}}
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(values))
+    design = config.load(tmp_path / "toy.yaml").universes
+    assert design.factors["ensemble decay"].methods == ("temporal_ensembling",)
+    assert {*design.of_claim()} == {*FACTORS}
+
+
+def test_a_smaller_campaign_takes_away_what_its_methods_do_not_have(tmp_path):
+    design = {"every": {"temporal_ensembling": None, "lautum_shuffled": None}}
+    kept = {"extends": str(ROOT / "config/universes-mnist.yaml"), "name": "smaller"}
+    kept |= {"grid": {"methods": [*CLAIM]}, "comparisons": [[*CLAIM]]}
+    whole = config.load(ROOT / "config/universes-mnist.yaml").universes
+    alien = {name: None for name, factor in whole.factors.items() if not {*factor.methods} & {*CLAIM}}
+    limited = {name: {"methods": [*CLAIM]} for name, factor in whole.factors.items() if {*CLAIM} <= {*factor.methods}}
+    limited |= {name: {"methods": ["lautum"]} for name in whole.factors if name not in alien | limited}
+    (tmp_path / "smaller.yaml").write_text(yaml.safe_dump(kept | {"universes": design | {"factors": alien | limited}}))
+    found = config.load(tmp_path / "smaller.yaml").universes
+    assert alien and [*found.factors] == [name for name in whole.factors if name not in alien] and found.every == {}
 
 
 @pytest.fixture
@@ -585,7 +610,8 @@ def test_runs_with_other_settings_or_data_do_not_enter_the_table(small):
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("universe", 1.5), ("after_15", "many"), ("after_15", 5000), ("seed", -1)]
+    ("column", "value"),
+    [("universe", 1.5), ("after_15", "many"), ("after_15", 5000), ("seed", -1), ("correct", 5000), ("correct", -1)],
 )
 def test_values_that_no_run_has_are_refused(column, value, small):
     layout = small(count=2)
@@ -599,6 +625,17 @@ def test_values_that_no_run_has_are_refused(column, value, small):
         assert len(universes.read(layout)) == len(table) - 1  # of no run of the grid
         return
     with pytest.raises(LautumError, match=column):
+        universes.read(layout)
+
+
+def test_a_run_that_is_there_twice_is_refused(small):
+    layout = small(count=2)
+    made_of(layout)
+    path = universes.collect(layout).path
+    (path.parent / "SHA256SUMS").unlink()
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:-1], lines[1], ""]))
+    with pytest.raises(LautumError, match=f"line {len(lines)}: this run is there before"):
         universes.read(layout)
 
 

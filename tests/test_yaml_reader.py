@@ -110,6 +110,7 @@ def growing(levels: int, times: int) -> str:
         ("a: 1\n---\nb: 2\n", "a second document begins"),
         ('a: "\\0"\n', "a control character is not allowed"),
         ('a: "\\e[2J"\n', "a control character is not allowed"),
+        ('"a\\nb\\0": 1\n', "a control character is not allowed in a key"),
         ("a: \0\n", "control characters are not allowed"),
         (b"a: \xff\n", "codec can't decode"),
         ("a: [1\n", "did not find expected"),

@@ -65,7 +65,8 @@ def _array(path: Path) -> np.ndarray:
     try:
         with open(path, "rb") as file:
             array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError, TokenError) as error:  # the last two: of the header's literal
+    # From SyntaxError on: of the header's literal, and of the size that it declares.
+    except (OSError, ValueError, EOFError, SyntaxError, TokenError, TypeError, RecursionError, MemoryError) as error:
         if is_refusal(error):
             raise
         raise LautumError(f"{path} is no NumPy array ({' '.join(str(error).split())})") from error

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from lzma import LZMAError
 from pathlib import Path
 from typing import IO
 
@@ -23,6 +24,7 @@ from lautum.data import download
 from lautum.errors import LautumError, is_refusal
 
 SIDE = 28  # pixels
+BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError)
 LARGEST_PNG = 2**16  # bytes; the largest that was published has 875
 EMPTY = {  # known to be empty in every copy, hence not images
     ("A", "RGVtb2NyYXRpY2FCb2xkT2xkc3R5bGUgQm9sZC50dGY=.png"),
@@ -107,8 +109,10 @@ def _png_files(path: Path, published: Published) -> dict[tuple[str, str], bytes]
                 raise LautumError(f"{where} declares {size} bytes, expected at most {LARGEST_PNG}; fetch it again")
             with open_member() as member:
                 files[key] = member.read(LARGEST_PNG)  # a limit, because what is declared need not be true
-    # RuntimeError: encrypted, or compressed in a way that zipfile does not know.
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, UnicodeError) as error:
+    except LautumError:
+        raise
+    # RuntimeError: encrypted, or compressed in a way that zipfile does not know. ValueError: of falsified numbers.
+    except (*BROKEN, OSError, EOFError, RuntimeError, ValueError) as error:
         if is_refusal(error):
             raise
         raise LautumError(f"{path} cannot be read ({error}); fetch it again") from error

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from lautum.averaging import effective_samples
 from lautum.errors import nearest
 from lautum.objectives.settings import StageSettings
+from lautum.training.architectures import ARCHITECTURES
+
+SMALLEST = 4  # pixels of a side, for two pooling layers
 
 
 def require_consistent(config, task: str, method: str) -> None:
@@ -30,6 +33,13 @@ def require_consistent(config, task: str, method: str) -> None:
             )
     if source.image_shape != target.image_shape:
         raise ValueError(f"{where}: source images are {source.image_shape}, target images {target.image_shape}")
+    network = config.network(task, method)
+    built, _ = ARCHITECTURES.get(network, ("", {}))
+    if built == "ConvNet" and min(source.image_shape[1:]) < SMALLEST:
+        raise ValueError(
+            f"{where}: {network} halves images twice and needs {SMALLEST} x {SMALLEST} pixels, got those of "
+            f"{definition.source}, {source.image_shape[1]} x {source.image_shape[2]}"
+        )
     for stage, settings, outputs in (
         ("pretrain", pretrain, len(source.class_names)),
         ("transfer", transfer, definition.class_count),

@@ -27,7 +27,7 @@ from lautum.experiment.search import Search, require_selectable
 from lautum.experiment.space import STAGES
 from lautum.experiment.universes import Universes
 from lautum.objectives.settings import PretrainSettings, TransferSettings
-from lautum.schema import Strict, first_complaint
+from lautum.schema import Strict, first_complaint, validated
 
 Job = Literal["prepare", "split", "pretrain", "transfer", "evaluate", "aggregate"]  # what a job of the graph does
 MOST_CELLS = 100_000
@@ -156,6 +156,8 @@ class Config(Strict):
             self.transfer_settings(task, method)
         except ValidationError as error:
             raise LautumError(f"tasks.{task}, method {method}: {first_complaint(error)}") from None
+        except LautumError as error:
+            raise LautumError(f"tasks.{task}, method {method}: {error}") from error
 
     def seeds(self, task: str) -> tuple[int, ...]:
         """The seeds of a task: its own, or else the grid's."""
@@ -177,7 +179,7 @@ class Config(Strict):
     def pretrain_settings(self, task: str, method: str) -> PretrainSettings:
         """The pre-transfer settings of a method in a task: the task's, overridden by the method's own."""
         schema, own = self.pretrain_schema(method), self.tasks[task].own(method).pretrain
-        return schema.model_validate(_given(schema, self.tasks[task].pretrain, own))
+        return validated(schema, _given(schema, self.tasks[task].pretrain, own))
 
     def transfer_schema(self, method: str) -> type[TransferSettings]:
         """What post-transfer settings a method has."""
@@ -186,7 +188,7 @@ class Config(Strict):
     def transfer_settings(self, task: str, method: str) -> TransferSettings:
         """The post-transfer settings of a method in a task."""
         schema, own = self.transfer_schema(method), self.tasks[task].own(method).transfer
-        return schema.model_validate(_given(schema, self.tasks[task].transfer, own))
+        return validated(schema, _given(schema, self.tasks[task].transfer, own))
 
 
 def load(path: Path | str) -> Config:
@@ -220,14 +222,27 @@ def _expanded(values: dict) -> tuple[Any, dict[tuple, str], Catalogue]:
 def unheard(path: Path | str) -> list[str]:
     """What a file says in vain, in words: of a configuration that `load` accepts, for a warning. It may be meant so.
 
-    Tasks, methods and settings as `config_files.unheard`; and settings that the campaign's search or universes draw for
-    whatever would have them.
+    Tasks, methods and settings as `config_files.unheard`; settings of a task that no method of the grid has; and those
+    that the campaign's search or universes draw for whatever would have them.
     """
     values = config_files.read(path)
     designs = [name for name in ("search", "universes") if values.get(name)]
-    drawn = []
+    said, drawn = config_files.own_settings(path), []
+    plain, _, known = _expanded(values)
+    had = {
+        (stage, setting)
+        for method in plain["grid"]["methods"]
+        for stage in STAGES
+        for setting in known.objectives[plain["methods"][method][stage]].Settings.model_fields
+    }
+    nobodys = [
+        keys
+        for keys in said
+        if len(keys) == len(("tasks", "<task>", "<stage>", "<setting>"))
+        and keys[1] in plain["grid"]["tasks"]
+        and keys[2:] not in had
+    ]
     if designs:
-        said = config_files.own_settings(path)
         for keys in said:
             values = _with(values, keys, _Said(keys))
         plain, _, known = _expanded({key: value for key, value in values.items() if key not in designs})
@@ -235,7 +250,8 @@ def unheard(path: Path | str) -> list[str]:
         plain, _, known = _expanded(values)
         reached -= _reached(plain, known)
         drawn = [keys for keys in said if keys in reached]
-    lines = [f"{path}: {'.'.join(keys)} is not used; `{designs[0]}` draws it, for all methods" for keys in drawn]
+    lines = [f"{path}: {'.'.join(keys)} is not used; no method of the grid has it" for keys in nobodys]
+    lines += [f"{path}: {'.'.join(keys)} is not used; `{designs[0]}` draws it, for all methods" for keys in drawn]
     return config_files.unheard(path, drawn) + lines
 
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import AfterValidator, Discriminator, Field, PositiveInt, Tag, model_validator
 
 from lautum.data import by_path
 from lautum.data.content import MOST_CLASSES, require_every_class, require_sound
@@ -19,6 +19,8 @@ from lautum.schema import Strict
 def _distinct(classes: tuple[str, ...]) -> tuple[str, ...]:
     if len(set(classes)) < len(classes):
         raise ValueError(f"must name each class once, got {list(classes)}")
+    if "" in classes:
+        raise ValueError(f"names must not be empty, got {list(classes)}")
     return classes
 
 
@@ -29,16 +31,32 @@ class Pair(Strict):
     labels: FilePath
 
 
+def _kind(value: object) -> str:
+    return "pair" if isinstance(value, dict | Pair) else "folder"
+
+
+FolderOrPair = Annotated[Annotated[FilePath, Tag("folder")] | Annotated[Pair, Tag("pair")], Discriminator(_kind)]
+
+
 class Declared(Strict):
     """All that a data set needs to take part. Paths are relative to the file that they stand in."""
 
     title: str = Field(min_length=1)  # in tables and figures
-    train: FilePath | Pair  # a folder with a folder of images for each class, or two files
-    test: FilePath | Pair
+    train: FolderOrPair  # a folder with a folder of images for each class, or two files
+    test: FolderOrPair
     shape: tuple[Literal[1, 3], PositiveInt, PositiveInt]  # channels, height, width
     # In the order of the labels.
     classes: Annotated[tuple[str, ...], Field(min_length=2, max_length=MOST_CLASSES), AfterValidator(_distinct)]
     sha256: str = Field("", pattern="^([0-9a-f]{64})?$")  # of the content; `lautum prepare` says what it is
+
+    @model_validator(mode="after")
+    def _names_of_folders(self):
+        if isinstance(self.train, Pair) and isinstance(self.test, Pair):
+            return self
+        for name in self.classes:
+            if "/" in name or name.startswith("."):
+                raise ValueError(f"classes are names of folders, without / and not hidden, got {name!r}")
+        return self
 
     def data_set(self, name: str) -> DataSet:
         """What a campaign needs of it. `read` raises LautumError when files are missing or not what was declared."""

@@ -107,6 +107,11 @@ def _require_objective(module: ModuleType, entry: str) -> None:
     if lacking:
         raise LautumError(f"plugin {entry}: Objective must define {' and '.join(lacking)}")
     for name, field in settings.model_fields.items():
+        if name in ("value", "source"):
+            raise LautumError(
+                f"plugin {entry}: Settings.{name}: a configuration takes this name for what it says of a setting; "
+                "choose another"
+            )
         declared = field.json_schema_extra
         source = str(declared.get("source", "")) if isinstance(declared, dict) else ""
         try:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from lautum.errors import LautumError, nearest, require_known
 from lautum.experiment.catalogue import Catalogue
 from lautum.objectives.settings import StageSettings, require_source
-from lautum.schema import Strict
+from lautum.schema import Strict, validated
 
 STAGES: tuple[Literal["pretrain", "transfer"], ...] = ("pretrain", "transfer")
 
@@ -65,10 +65,12 @@ def require_allowed(schema: type[StageSettings], objective: str, settings: dict[
                 f"{where}: unknown hyper-parameter {name!r} of {objective}{nearest(name, schema.model_fields)}"
             )
     try:
-        schema.model_validate(settings)
+        validated(schema, settings)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise LautumError(f"{where}: {first['msg']}, got {first['input']}") from None
+    except LautumError as error:
+        raise LautumError(f"{where}: {error}") from error
 
 
 class Variant(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
-from lautum.errors import LautumError, require_known
+from lautum.errors import LautumError, nearest, require_known
 from lautum.experiment import designs
 from lautum.experiment.catalogue import Catalogue
 from lautum.experiment.fields import Seeds
@@ -68,6 +68,13 @@ class Factor(Strict):
         assert self.low is not None and self.high is not None
         return Range(low=self.low, high=self.high, scale=self.scale, source=self.source)
 
+    @property
+    def settings(self) -> list[str]:
+        """What it sets, in any of its levels."""
+        if self.levels is None:
+            return [str(self.setting)]
+        return list(dict.fromkeys(key for level in self.levels.values() for key in level))
+
     def at(self, position: float, whole: bool = False) -> tuple[str | float, dict[str, Any]]:
         """The level at `position` in [0, 1), and the settings that it stands for."""
         if self.levels is not None:
@@ -111,13 +118,12 @@ class Universes(Strict):
             raise ValueError("a factor must not be called budget: that is what snapshots measure")
         taken: dict[tuple[str, str], dict[str | None, str]] = {}
         for name, factor in self.factors.items():
-            settings = factor.levels.values() if factor.levels is not None else [{factor.setting: None}]
-            for setting in dict.fromkeys(key for level in settings for key in level):
+            for setting in factor.settings:
                 if factor.stage == "transfer" and setting in LENGTHS:
                     raise ValueError(
                         f"factor {name}: {setting} is no choice; transfer.snapshots measure shorter stages"
                     )
-                before = taken.setdefault((factor.stage, str(setting)), {})  # by method; None: all of them
+                before = taken.setdefault((factor.stage, setting), {})  # by method; None: all of them
                 for method in factor.methods or (None,):
                     for other in before.values() if method is None else (before.get(method), before.get(None)):
                         if other is not None:
@@ -148,7 +154,7 @@ class Universes(Strict):
 
     def of_claim(self) -> list[str]:
         """The factors that play a part in the claim: the weight of Mk-MMD, say, does not."""
-        return [name for name, factor in self.factors.items() if factor.methods is None or {*factor.methods} & {*CLAIM}]
+        return [name for name, factor in self.factors.items() if {*(factor.methods or ())} & {*CLAIM}]
 
 
 class _Outline(Outline):
@@ -159,10 +165,18 @@ class _Outline(Outline):
 def expand(values: dict, catalogue: Catalogue) -> dict:
     """A configuration's mapping with each method of its grid replaced by one for each universe; else unchanged.
 
-    With `universes.only` the methods stay, with the settings of that universe, and `universes` goes. What is malformed
-    is left as it is, for the configuration's own check to refuse. Raises LautumError for a factor that no method of the
-    grid has, or whose values one of them does not allow.
+    Of a factor without `methods` those that it applies to are filled in; null takes a factor, or an entry of `every`,
+    away. With `universes.only` the methods stay, with the settings of that universe, and `universes` goes. What is
+    malformed is left as it is, for the configuration's own check to refuse. Raises LautumError for a factor that no
+    method of the grid has, or whose values one of them does not allow.
     """
+    design = values.get("universes")
+    if not isinstance(design, dict):
+        return values
+    design = design | {
+        key: _without_null(design[key]) for key in ("every", "factors") if isinstance(design.get(key), dict)
+    }
+    values = values | {"universes": design}
     try:
         outline = _Outline.model_validate(values)
     except ValidationError:
@@ -183,7 +197,8 @@ def expand(values: dict, catalogue: Catalogue) -> dict:
     for where, methods in named.items():
         for method in methods:
             require_known(f"method in {where}", method, outline.methods if alone else grid.methods)
-    rows, variants, used = universes.positions(), {}, set()
+    rows, variants = universes.positions(), {}
+    used: dict[str, list[str]] = {}  # methods that each factor applies to
     for method in grid.methods:
         require_known("method in grid.methods", method, outline.methods)
         own_seeds = grid.tasks[0] in outline.tasks and outline.tasks[grid.tasks[0]].own(method).more_seeds
@@ -193,7 +208,8 @@ def expand(values: dict, catalogue: Catalogue) -> dict:
                 "nearness is judged in universes.nearness.seeds; remove it, or set it to [] if it is inherited"
             )
         applying = _applying(universes, method, outline.methods[method], catalogue)
-        used |= applying.keys()
+        for name in applying:
+            used.setdefault(name, []).append(method)
         variants[method] = []
         for number in universes.numbers(method):
             own: dict[str, Any] = {stage: {} for stage in STAGES}
@@ -206,11 +222,28 @@ def expand(values: dict, catalogue: Catalogue) -> dict:
                     own[factor.stage] |= {key: {"value": value, "source": source} for key, value in settings}
             variant = Variant(f"{method}-u{number:02d}", {"universe": number, "arm": method}, own)
             variants[method].append(Variant(method, {}, own) if alone else variant)
-    for name in universes.factors:
-        if name not in used and not alone:
-            raise LautumError(f"universes.factors.{name}: no method of the grid has its settings")
     whole = expanded(values, outline, variants)
-    return {key: value for key, value in whole.items() if key != "universes"} if alone else whole
+    if alone:
+        return {key: value for key, value in whole.items() if key != "universes"}
+    factors = {}
+    for name, factor in universes.factors.items():
+        if name not in used:
+            fields = {
+                field
+                for method in grid.methods
+                for field in outline.methods[method].schemas(catalogue)[factor.stage][1].model_fields
+            }
+            setting = next(setting for setting in factor.settings if setting not in fields)
+            raise LautumError(
+                f"universes.factors.{name}: no method of the grid has the setting {setting!r}"
+                f"{nearest(setting, sorted(fields))}"
+            )
+        factors[name] = design["factors"][name] | {"methods": factor.methods or tuple(used[name])}
+    return whole | {"universes": design | {"factors": factors}}
+
+
+def _without_null(values: dict) -> dict:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _applying(universes: Universes, method: str, definition: MethodOutline, catalogue: Catalogue) -> dict[str, bool]:
@@ -218,8 +251,7 @@ def _applying(universes: Universes, method: str, definition: MethodOutline, cata
     schemas, applying = definition.schemas(catalogue), {}
     for name, factor in universes.factors.items():
         objective, schema = schemas[factor.stage]
-        settings = set(factor.levels and {key for level in factor.levels.values() for key in level} or [factor.setting])
-        if factor.methods is None and not settings & schema.model_fields.keys():
+        if factor.methods is None and not {*factor.settings} & schema.model_fields.keys():
             continue
         if factor.methods is not None and method not in factor.methods:
             continue

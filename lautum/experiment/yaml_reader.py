@@ -107,6 +107,8 @@ class _Document:
             if not isinstance(event, yaml.ScalarEvent):
                 raise self._refusal(event, where, "a key must be text")
             key = event.value
+            if CONTROL.search(key):
+                raise self._refusal(event, where, "a control character is not allowed in a key")
             if key in values:
                 raise self._refusal(event, (*where, key), "the key is repeated")
             values[key] = self._value(next(self.events), (*where, key))

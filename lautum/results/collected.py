@@ -131,10 +131,10 @@ def load(folder: Path | str, cells: Iterable[Cell] | None = None, remedy: str = 
     curves = read_csv(folder / "curves.csv.gz", CURVE_AXES, ["seed", "step"], remedy, ["labels"])
     if cells is not None:
         named = set(cells)
-        runs = runs[[cell in named for cell in cells_of(runs)]].reset_index(drop=True)
+        runs = runs.loc[[cell in named for cell in cells_of(runs)]].reset_index(drop=True)
         axes = list(zip(curves["task"], curves["methods"], curves["labels"], curves["seed"], strict=True))
         shown = {curve for curve in set(axes) if named.intersection(sharing_cells(*curve))}
-        curves = curves[[curve in shown for curve in axes]]
+        curves = curves.loc[[curve in shown for curve in axes]]
     path = folder / "predictions.safetensors.gz"
     for name in FILES:
         sums.require_unaltered(folder / name, remedy)
@@ -180,7 +180,7 @@ def flat(axes: dict) -> dict[str, object]:
 
 def _require_predictions(path: Path, arrays: dict[str, np.ndarray], run, remedy: str) -> None:
     predicted, labels = arrays.get(cell_name(run)), arrays.get(truth_name(run, run.part))
-    if predicted is None or labels is None or len(predicted) != len(labels):
+    if predicted is None or labels is None or not predicted.shape == labels.shape == (run.n_images,):
         raise LautumError(f"{path} lacks the {run.n_images} predictions of {cell_name(run)}; {remedy}")
     intact = sha256_of_arrays(predicted) == run.predictions_sha256 and (predicted == labels).sum() == run.correct
     if not intact or abs(run.accuracy - run.correct / len(labels)) > 1e-9:

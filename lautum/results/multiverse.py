@@ -268,7 +268,7 @@ def chosen(config: Config) -> list[dict[str, str | float]]:
     whole = set()
     for name, factor in design.factors.items():
         for method in config.grid.methods:
-            if factor.methods is None or config.methods[method].arm in factor.methods:
+            if config.methods[method].arm in (factor.methods or ()):
                 schema = schemas[factor.stage](method)
                 if factor.setting in schema.model_fields and is_whole(schema, factor.setting):
                     whole.add(name)

@@ -19,6 +19,7 @@ from lautum.experiment.layout import Cell, Layout
 from lautum.files import write_text
 from lautum.pipeline import run_record
 from lautum.results import records, sums
+from lautum.results.collected import require_comparable
 from lautum.results.csv_files import read_csv
 
 COLUMNS = "task method trial settings accuracy sd runs first_rung_accuracy n_images rung selected".split()
@@ -100,12 +101,14 @@ def write_rung(path: Path | str, rung: int) -> Path:
     runs, lacking = [], 0
     for cell in rung_cells(layout, rung):
         if layout.record(cell).exists():
-            runs.append((cell.task, cell.method, run_record.read(layout, cell)[0].accuracy))
+            runs.append(run_record.read(layout, cell)[0].row())
         else:
             lacking += 1
     if lacking:
         raise LautumError(f"{lacking} of {lacking + len(runs)} runs of the trials are missing; finish the rung first")
-    table = _means(layout, pd.DataFrame(runs, columns=["task", "method", "accuracy"]))
+    found = pd.DataFrame(runs)
+    require_comparable(found, _one_kind(layout))
+    table = _means(layout, found)
     assert layout.config.search is not None, "more than one rung comes from a search"
     table["kept"] = _best(table, layout.config.search.kept(rung))
     output = rung_file(layout, rung)
@@ -129,6 +132,7 @@ def write_trials(path: Path | str) -> tuple[Path, Path]:
     if len(runs) < len(wanted):
         lacking = len(wanted) - len(runs)
         raise LautumError(f"{lacking} of {len(wanted)} runs of the trials are missing; finish the grid first")
+    require_comparable(runs, _one_kind(layout))
     table = _means(layout, runs)
     compared = {(cell.task, cell.method, cell.labels, cell.seed) for cell in rung_cells(layout, 1)}
     axes = zip(runs["task"], runs["method"], runs["labels"], runs["seed"], strict=True)
@@ -147,6 +151,10 @@ def write_trials(path: Path | str) -> tuple[Path, Path]:
         write({output.name: text.encode()})
         write_text(winners, _winners(layout, table, path, output))
     return output, winners
+
+
+def _one_kind(layout: Layout) -> str:
+    return f"remove the records of one kind below {layout.results} and run those again"
 
 
 def read_trials(path: Path | str) -> pd.DataFrame:

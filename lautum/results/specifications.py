@@ -100,6 +100,7 @@ def joint_p(paired: pd.DataFrame, crossed: int, rng: np.random.Generator) -> flo
     is the sum over universes of the squared mean gain. The smallest possible p is 1 / (RESAMPLES + 1).
     """
     cells = paired.groupby(["universe", "seed"])["difference"].mean().unstack("seed").to_numpy()
+    assert np.isfinite(cells).all(), "every universe has all seeds"
     universes = np.sort(paired["universe"].unique())
     _, block = np.unique(universes // crossed, return_inverse=True)
     signs = rng.choice([-1.0, 1.0], size=(RESAMPLES, block.max() + 1, cells.shape[1]))

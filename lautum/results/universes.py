@@ -100,12 +100,14 @@ def _table(path: Path, remedy: str = REMEDY) -> pd.DataFrame:
     """The file, of whatever runs it has."""
     numbers = ["universe", "labels", "seed", "n_images", "correct", "source_accuracy", "logit_scale", "clipped_share"]
     table = read_csv(path, COLUMNS, numbers, remedy)
-    for name in (name for name in table if str(name).startswith("after_")):
+    for name in ("correct", *(name for name in table if str(name).startswith("after_"))):
         counts = pd.to_numeric(table[name], errors="coerce")
         wrong = table[name].notna() & ~(counts.between(0, table["n_images"]) & (counts % 1 == 0))
-        if wrong.any() or not str(name).removeprefix("after_").isdecimal():
+        if wrong.any() or not (name == "correct" or str(name).removeprefix("after_").isdecimal()):
             raise LautumError(f"{path}: column {name} has no numbers of test images; {remedy}")
         table[name] = counts
+    if (twice := table.duplicated(RUN)).any():
+        raise LautumError(f"{path}, line {int(twice.to_numpy().argmax()) + 2}: this run is there before; {remedy}")
     return table
 
 
