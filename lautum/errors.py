@@ -1,6 +1,7 @@
 """The exceptions for what a user can mend, and help with names that do not exist.
 
-The command line prints the message on one line and exits with code 1; anything else that escapes is a bug.
+The command line prints the message on one line and exits with code 1, and so it does for a file of which the system
+refuses something; anything else that escapes is a bug.
 """
 
 import difflib

@@ -49,7 +49,7 @@ def validated(model: type[Model], values: object) -> Model:
 def first_complaint(error: ValidationError) -> str:
     """The first of pydantic's complaints as one line: where, what, and the value when it is short."""
     complaint = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in complaint["loc"])
+    where = ".".join(str(part) for part in complaint["loc"] if not str(part).startswith("("))  # no kinds of unions
     message = complaint["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
     message = message if len(message) <= 500 else f"{message[:500]}..."
     value = complaint.get("input")

@@ -328,6 +328,10 @@ def test_a_receipt_that_cannot_be_withdrawn_is_no_secret(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "unlink", refusing)
     with pytest.raises(PermissionError):
         receipt.withdraw(receipts[0], [tmp_path / "gone"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refusing)
+        with pytest.raises(LautumError, match="a folder.json is a folder .* cannot be renamed"):
+            receipt.withdraw(receipts[1], [tmp_path / "gone"])
     receipt.withdraw(receipts[1], [tmp_path / "gone"])
     assert receipts[0].exists() and not receipts[1].exists()
 

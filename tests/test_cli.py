@@ -1,5 +1,6 @@
 """The command line: one cell by hand from data to report, and one line for whatever a user gets wrong."""
 
+import dataclasses
 import errno
 import re
 import shutil
@@ -112,6 +113,23 @@ def test_names_and_numbers_that_do_not_exist(campaign, capsys):
     assert "objective lautum uses the unlabelled target images, so it needs --labels" in message
     assert "unknown data set 'mnst'; did you mean 'mnist'?" in fails(capsys, "prepare", "mnst")
     assert "none.yaml does not exist" in fails(capsys, "collect", "--config", "none.yaml")
+
+
+def test_what_the_system_says_of_a_file_is_one_line_and_what_it_says_of_none_a_bug(capsys, monkeypatch):
+    assert "File name too long" in fails(capsys, "compare", "n" * 300, "x")
+
+    def broken(options):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setitem(COMMANDS, "status", dataclasses.replace(COMMANDS["status"], run=broken))
+    with pytest.raises(OSError, match="Invalid argument"):
+        main(["status"])
+
+
+def test_an_output_that_is_closed_stops_nothing():
+    command = [Path(sys.executable).with_name("lautum"), "status", "--config", "config/quickstart.yaml"]
+    closed = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], cwd=ROOT, capture_output=True, text=True)
+    assert (closed.returncode, closed.stderr) == (0, "")
 
 
 def test_the_command_line_itself(capsys):

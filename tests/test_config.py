@@ -284,6 +284,8 @@ BAD = [
     ({"methods": {"-x": {"pretrain": "lautum", "transfer": "supervised"}}}, "name '-x' may hold"),
     ({"campaigns": ["../../etc"]}, "name '../../etc' may hold"),
     *[({"folders": {"results": path}}, "folders.results: path") for path in ("", "-r", "a{task}", "r" * 256, "a\tb")],
+    ({"cells_per_job": 1001}, "cells_per_job: Input should be less than or equal to 1000"),
+    ({"pretrainings_per_job": 101}, "pretrainings_per_job: Input should be less than or equal to 100"),
     ({"folders": {"data": "a\0"}}, "(folders.data): a control character is not allowed"),
     (
         {"folders": {"data": "$NO_SUCH/x"}},
@@ -430,6 +432,9 @@ def test_images_that_a_network_makes_nothing_of_are_refused(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
     with pytest.raises(LautumError, match="conv16-32-fc128 halves images twice and needs 4 x 4 pixels, .* 3 x 8"):
         config.load(tmp_path / "mine.yaml")
+    data["shape"] = [1, 4, 4]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    assert config.load(tmp_path / "mine.yaml").name == "mine"
 
 
 def test_what_a_file_says_of_settings_that_are_drawn_is_named(tmp_path):

@@ -239,8 +239,8 @@ def test_suffixes_of_arrays_may_be_upper_case_and_must_agree(tmp_path):
         by_path.read_pair(tmp_path / "X.NPY", tmp_path / "y.gz", 2)
 
 
+HUGE = "{'descr': '<i8', 'fortran_order': False, 'shape': (60000600000000,)}"
 HEADERS = (  # as somebody may have made them
-    "{'descr': '<i8', 'fortran_order': False, 'shape': (60000600000000,)}",
     "{'descr': '<i8', 'fortran_order': False, 1: (12,)}",
     "{[1]: 2}",
     "-" * 5000 + "1",
@@ -261,6 +261,7 @@ def headed(header: str) -> bytes:
         ("arrays", "y.npy", np.zeros(12), "holds float64 (12,), expected integers (N,)"),
         ("arrays", "y.npy", np.array([{}], dtype=object), "y.npy is no NumPy array (Object arrays cannot be loaded"),
         ("arrays", "y.npy", b"\x93NUMPY", "y.npy is no NumPy array"),
+        ("arrays", "y.npy", headed(HUGE), "y.npy does not fit into memory, or its header is wrong"),
         *(("arrays", "y.npy", headed(header), "y.npy is no NumPy array") for header in HEADERS),
         ("arrays", "y.npy", None, "y.npy does not exist"),
         ("arrays", "y.npy", {"labels": np.zeros(12)}, "y.npy is no NumPy array but an archive of several (.npz)"),
@@ -294,7 +295,7 @@ def test_arrays_that_are_not_what_was_declared_are_refused(kind, file, content, 
         ({"titel": "x"}, "datasets.mine: unknown key 'titel'; did you mean 'title'?"),
         ({"classes": ["a", ""]}, "datasets.mine.classes: names must not be empty"),
         ({"classes": ["a", "../b"]}, "classes are names of folders, without / and not hidden, got '../b'"),
-        ({"train": {"image": "x", "labels": "y"}}, "unknown key 'image'; did you mean 'images'?"),
+        ({"train": {"image": "x", "labels": "y"}}, "datasets.mine.train: unknown key 'image'; did you mean 'images'?"),
         ({"title": ""}, "datasets.mine.title: String should have at least 1 character"),
     ],
 )

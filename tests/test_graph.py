@@ -247,6 +247,11 @@ def test_a_job_that_begins_again_or_fails_takes_nothing_away_that_was_finished(f
 def test_a_study_that_fails_leaves_its_page(tmp_path):
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
     shutil.copytree(ROOT / "reports/theorem", tmp_path / "reports/theorem")
+    for made in ("results/studies/theorem", "results/benchmarks/studies/theorem.jsonl"):
+        (tmp_path / made).parent.mkdir(parents=True)
+        (tmp_path / made).touch()
+    assert "Nothing to be done" in snakemake(tmp_path, "--dry-run", "theorem")
+    (tmp_path / "reports/theorem/terms.csv").unlink()
     output = snakemake(tmp_path, "--cores", "1", "theorem", variables=BROKEN, check=False)
     assert "Error in rule theorem" in output and (tmp_path / "reports/theorem/index.html").exists()
 
@@ -268,7 +273,7 @@ def test_data_that_others_prepared_since_are_used_and_those_that_are_gone_prepar
 
 def test_a_folder_that_cannot_be_looked_into_is_said_in_one_line(tmp_path):
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(TOY))
-    for name in ("collected", "finished-pretrain", "finished-test", "prepared"):
+    for name in ("collected", "finished-pretrain", "finished-test", "prepared", "studies"):
         (tmp_path / "results").mkdir()
         (tmp_path / "results" / name).symlink_to("n" * 300)  # which no file system has
         output = snakemake(tmp_path, "--dry-run", check=False)

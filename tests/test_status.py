@@ -198,6 +198,10 @@ def test_data_that_cannot_be_had_is_a_failure_of_all_that_need_it(campaign):
     assert set(now.cells.values()) == {"failed"}
     write_text(split, "it worked at last")
     assert len(status.read(campaign).failed) == 1
+    write_text(campaign.prepared("letters", "train"), "the first of two files")
+    assert len(status.read(campaign).failed) == 1
+    write_text(campaign.receipt_of_data("letters"), "both")
+    assert status.read(campaign).failed == []
 
 
 def test_what_fails_after_the_cells_is_said_too(campaign):
@@ -211,6 +215,16 @@ def test_what_fails_after_the_cells_is_said_too(campaign):
         assert status.read(campaign).failed == []
     write_text(Path("results/logs/studies/theorem.log"), "lautum: error: no space\n")
     assert status.read(campaign).failed[0].startswith("study theorem: ")
+
+
+def test_of_trials_the_page_is_that_of_the_trials(campaign):
+    """Also of trials that are methods, without a search."""
+    values = "extends: mine.yaml\nname: trials\nevaluate: {part: validation, validation_images: 100}\n"
+    values += "grid: {methods: [standard]}\nmethods: {standard: {trial_of: lautum}}\ncomparisons: []\n"
+    Path("trials.yaml").write_text(values)
+    write_text(Path("results/logs/trials/trials.log"), "lautum: error: no space\n")
+    (failed,) = status.read(Layout(config.load("trials.yaml"))).failed
+    assert failed.startswith("page: lautum: error: no space")
 
 
 def test_a_search_is_as_long_as_its_rungs_are_known(tmp_path, monkeypatch):

@@ -199,8 +199,8 @@ def test_a_finished_campaign_of_empty_files_is_complete(monkeypatch):
     output = "Nothing to be done"
     (row,) = overhead.finished(2)
     assert len(left["records"]) == 48 and all(left["records"]) and all(left["receipts"])
-    # 6 prepared files by 6 jobs at most, 12 splits, 28 pre-trainings, as many jobs of cells, and what collects.
-    assert row["size"] == 6 + 12 + 28 + 28 + 1
+    # 4 data sets, 12 splits, 28 pre-trainings, as many jobs of cells, and what collects.
+    assert row["size"] == 4 + 12 + 28 + 28 + 1
     output = "1 of 1 steps (100%) done"
     with pytest.raises(SystemExit, match="was not found finished"):
         overhead.finished(1)

@@ -181,6 +181,8 @@ def test_stages_that_are_not_of_one_length_in_steps_are_refused(tmp_path, settin
         ({"factors": {"rate": RATE | {"levels": {"a": {}, "b": {}}}}}, "either levels, or a setting"),
         ({"factors": {"rate": {key: RATE[key] for key in ("stage", "source")}}}, "either levels, or a setting"),
         ({"factors": {"head": HEAD | {"levels": {"kept": {}}}}}, "levels must be at least 2"),
+        ({"factors": {"head": HEAD | {"levels": {"a": {}, "b": {}}}}}, "levels must set something, got"),
+        ({"factors": {"rate": RATE | {"methods": []}}}, "factors.rate: methods must be some, or left out"),
         ({"factors": {"budget": RATE}}, "a factor must not be called budget"),
         ({"factors": {"rate": RATE | {"stage": "transfer", "setting": "steps"}}}, "steps is no choice"),
         ({"nearness": NEAR | {"seeds": [4]}}, r"further seeds \[4\] must be distinct, and others than the task's"),

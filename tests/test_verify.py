@@ -102,13 +102,13 @@ def test_an_undisturbed_campaign_is_whole(layout):
 
 
 def test_what_another_process_writes_is_left_to_it(layout):
-    (receipt,) = [batch.receipt for batch in layout.batches(layout.cells())][:1]
+    left = layout.batches(layout.cells())[0].receipt
 
     def write(temporary: Path) -> None:
-        temporary.write_bytes(receipt.read_bytes()[:9])
+        temporary.write_bytes(left.read_bytes()[:9])
         assert verify(layout).damaged == {} and temporary.exists()
 
-    write_atomically(receipt.with_name("seed9-0.json"), write)
+    write_atomically(left.with_name("seed9-0.json"), write)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -69,7 +69,12 @@ def _array(path: Path) -> np.ndarray:
     except (OSError, ValueError, EOFError, SyntaxError, TokenError, TypeError, RecursionError, MemoryError) as error:
         if is_refusal(error):
             raise
-        raise LautumError(f"{path} is no NumPy array ({' '.join(str(error).split())})") from error
+        what = (
+            "does not fit into memory, or its header is wrong"
+            if isinstance(error, MemoryError)
+            else "is no NumPy array"
+        )
+        raise LautumError(f"{path} {what} ({' '.join(str(error).split())})") from error
     if not isinstance(array, np.ndarray):
         raise LautumError(f"{path} is no NumPy array but an archive of several (.npz)")
     return array

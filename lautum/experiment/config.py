@@ -85,7 +85,8 @@ class Config(Strict):
     folders: Folders = Folders()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_seconds: float = Field(60, ge=0)  # a training job saves its state about this often
-    # Of one pre-training, in one job: more cells import torch less often, fewer leave more to run side by side.
+    # Of one pre-training, in one job: more cells import torch less often, fewer leave more to run side by side. Not
+    # any number, because the job's command line names them and has 128 KiB at most.
     cells_per_job: int = Field(8, ge=1, le=1000)
     # For short training: so many pre-trainings, each with all cells that begin with it, in one job. 0: a pre-training
     # is a job of its own, and the cells that begin with it are others.

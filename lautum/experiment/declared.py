@@ -32,10 +32,11 @@ class Pair(Strict):
 
 
 def _kind(value: object) -> str:
-    return "pair" if isinstance(value, dict | Pair) else "folder"
+    return "(pair)" if isinstance(value, dict | Pair) else "(folder)"
 
 
-FolderOrPair = Annotated[Annotated[FilePath, Tag("folder")] | Annotated[Pair, Tag("pair")], Discriminator(_kind)]
+# By its kind, so that a misspelt key is told; `first_complaint` leaves the names of kinds out.
+FolderOrPair = Annotated[Annotated[FilePath, Tag("(folder)")] | Annotated[Pair, Tag("(pair)")], Discriminator(_kind)]
 
 
 class Declared(Strict):

@@ -58,6 +58,10 @@ class Factor(Strict):
             raise ValueError("a factor has either levels, or a setting with low and high")
         if self.levels is not None and len(self.levels) < 2:
             raise ValueError(f"levels must be at least 2, got {list(self.levels)}")
+        if not self.settings:
+            raise ValueError(f"levels must set something, got {self.levels}")
+        if self.methods == ():
+            raise ValueError("methods must be some, or left out: all whose objective has the settings")
         if self.setting is not None:
             if self.low is None or self.high is None:
                 raise ValueError("a factor with a setting needs low and high")

@@ -51,11 +51,13 @@ def check(layout: Layout, path: Path) -> None:
 def withdraw(path: Path, results: Iterable[Path]) -> None:
     """Remove a receipt, or what else stands for results, if one of them is missing: the next run makes them again.
 
-    Raises OSError when the system refuses to.
+    Raises OSError when the system refuses to, and LautumError for a folder that cannot be moved away.
     """
     if path.exists() and not all(result.exists() for result in results):
         if path.is_dir():
-            set_aside(path)
+            done = set_aside(path)
+            if path.exists():
+                raise LautumError(f"{path} is a folder where a file belongs; {done}")
         else:
             path.unlink(missing_ok=True)
 

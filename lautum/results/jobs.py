@@ -57,8 +57,8 @@ def inputs(layout: Layout, cells: list[Cell]) -> dict[tuple[str, Path, Path], li
     for cell in cells:
         task, split = layout.config.tasks[cell.task], layout.split(cell.task, cell.labels, cell.seed)
         for name in (task.source, task.target):
-            prepared = layout.prepared(name, "train")
-            log = layout.results / "logs/prepare" / f"{layout.receipt_of_data(name).name}.log"
+            prepared = layout.receipt_of_data(name)
+            log = layout.results / "logs/prepare" / f"{prepared.name}.log"
             found.setdefault((f"data set {name}", prepared, log), []).append(cell)
         title = f"labelled images of {cell.task} n{cell.labels} seed {cell.seed}"
         found.setdefault((title, split, _log(layout, "split", split)), []).append(cell)
@@ -68,7 +68,7 @@ def inputs(layout: Layout, cells: list[Cell]) -> dict[tuple[str, Path, Path], li
 def aggregations(layout: Layout) -> list[tuple[str, Path, Path]]:
     """What is made of finished cells, and the studies, which need none: title, what stands for the result, and log."""
     name, logs = layout.config.name, layout.results / "logs"
-    page = "report" if layout.config.search is None else "trials"
+    page = "trials" if layout.config.evaluate.part == "validation" else "report"
     return [
         *(
             (f"ranking of rung {rung}", selection.rung_file(layout, rung), logs / "rung" / f"{name}-{rung}.log")

@@ -195,8 +195,7 @@ def finished(seeds: int) -> list[dict]:
         layout, moment = Layout(config.load(_grid(folder, seeds))), time.time()
         cells = layout.cells()
         tasks = [layout.config.tasks[task] for task in layout.config.grid.tasks]
-        prepared = [(task.source, "train") for task in tasks]
-        prepared += [(task.target, part) for task in tasks for part in ("train", "test")]
+        datasets = dict.fromkeys(name for task in tasks for name in (task.source, task.target))
         networks = layout.networks(cells)
         records = [layout.record(cell) for cell in cells]
         mark = layout.results / "collected" / layout.config.name
@@ -204,7 +203,7 @@ def finished(seeds: int) -> list[dict]:
         receipts = [batch.receipt for batch in layout.batches(cells)]
         for number, paths in enumerate(
             (
-                [layout.prepared(*pair) for pair in prepared],
+                [layout.prepared(name, part) for name in datasets for part in ("train", "test")],
                 splits,
                 [path.with_suffix(suffix) for path in networks for suffix in (".safetensors", ".json")],
                 [layout.receipt(path) for path in networks],
@@ -221,7 +220,7 @@ def finished(seeds: int) -> list[dict]:
         spent = run(folder, *snakemake("--cores", "1"), "--", str(mark))
         if "Nothing to be done" not in spent.output:
             raise SystemExit(f"a finished campaign was not found finished:\n{spent.output[-3000:]}")
-    jobs = len(prepared) + len(splits) + len(networks) + len(receipts) + 1
+    jobs = len(datasets) + len(splits) + len(networks) + len(receipts) + 1
     print(f"measured: a finished campaign of {jobs} jobs", file=sys.stderr, flush=True)
     return [{"what": "finished campaign, jobs", "size": jobs, "repetition": 0} | spent._asdict()]
 

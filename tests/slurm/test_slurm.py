@@ -181,7 +181,7 @@ def test_a_partition_that_does_not_exist_is_named(lab, tmp_path_factory):
     site = {"default-resources": {"slurm_partition": "nowhere"}, "retries": 0}
     (folder / "site").mkdir()
     (folder / "site/profile.yaml").write_text(yaml.safe_dump(site))
-    command = [*SLURM, "--profile", "site", "data/digits-train.safetensors"]
+    command = [*SLURM, "--profile", "site", "results/prepared/digits"]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=ENVIRONMENT)
     assert result.returncode != 0
     assert "invalid partition specified: nowhere" in result.stdout + result.stderr

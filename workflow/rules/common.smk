@@ -67,13 +67,13 @@ CONFIG = CONFIG_FILES[0]
 CONFIG_SET = f"export LAUTUM_CONFIG={shlex.quote(CONFIG)}"
 # The package beside this file, as the driver does: the environment may be another clone's. And the commands of the driver's
 # environment, which need not be the active one.
-PACKAGE_SET = (
+ENVIRONMENT_SET = (
     f"export PYTHONPATH={shlex.quote(workflow.basedir)}${{PYTHONPATH:+:$PYTHONPATH}} "
     f"PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH"
 )
 LOGGED = f"source {shlex.quote(f'{workflow.basedir}/workflow/logged.sh')}"
 shell.prefix(
-    f"{CONFIG_SET}; {PACKAGE_SET}; {LOGGED}; ".replace("{", "{{").replace("}", "}}")
+    f"{CONFIG_SET}; {ENVIRONMENT_SET}; {LOGGED}; ".replace("{", "{{").replace("}", "}}")
 )
 CELLS = LAYOUT.cells()
 RESULTS = LAYOUT.results
@@ -122,7 +122,7 @@ for rung, ranking in enumerate(rankings, start=1):
             if file.exists():
                 print(f"{file}: {set_aside(file)}", file=sys.stderr)
         break
-    except OSError as error:
+    except (LautumError, OSError) as error:
         raise said(error) from error
 
 
@@ -138,7 +138,7 @@ if workflow.is_main_process:
         for network in LAYOUT.networks(CELLS):
             cost = network.with_suffix(".json")
             receipt.withdraw(LAYOUT.receipt(network), [network, cost])
-    except OSError as error:
+    except (LautumError, OSError) as error:
         raise said(error) from error
 
 
@@ -332,5 +332,5 @@ try:
                 break
     else:
         receipts(CELLS)
-except OSError as error:
+except (LautumError, OSError) as error:
     raise said(error) from error

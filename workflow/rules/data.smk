@@ -7,7 +7,11 @@ DATA_SETS = {
 # Their files are no outputs: other campaigns may have the same folder, and Snakemake would take from them what they train on.
 if workflow.is_main_process:
     try:
-        for name in DATA_SETS.values():
+        for name in {
+            name
+            for task in LAYOUT.config.grid.tasks
+            for name in (TASKS[task].source, TASKS[task].target)
+        }:
             files = [LAYOUT.prepared(name, part) for part in ("train", "test")]
             receipt.follow(LAYOUT.receipt_of_data(name), files)
     except (LautumError, OSError) as error:

@@ -15,7 +15,7 @@ if workflow.is_main_process:
         for study, names in STUDIES.items():
             files = [Path("reports") / study / name for name in names]
             receipt.withdraw(RESULTS / "studies" / study, files)
-    except OSError as error:
+    except (LautumError, OSError) as error:
         raise said(error) from error
 
 
