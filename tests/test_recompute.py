@@ -319,25 +319,25 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
     assert f"{behind_nearly} in a third, where it nearly did {lost_nearly}; both chosen afterwards)" in README
     for text in (
         f"{losses} of the {all_behind} comparisons in which it is behind are in the {NUMBERS[len(collapsed)]}",
-        f"{behind_nearly} in a third that came near it {lost_nearly}; looked at afterwards). So Lautum is behind also",
-        f"by the criterion: in {behind_nearly + behind} comparisons of {uncollapsed}, by chance "
-        f"{0.025 * uncollapsed:.1f}. In the {NUMBERS[len(others)]} that remain without the third, where",
+        f"{behind_nearly} in a third that came near it {lost_nearly}; looked at afterwards).",
+        f"in {behind_nearly + behind} comparisons of {uncollapsed}, by chance {0.025 * uncollapsed:.1f}.",
+        f"losses are in {NUMBERS[len(collapsed) + 1]} of the {NUMBERS[len(cifar.blocks)]} ways of pre-training.**",
+        f"In the other {NUMBERS[len(others)]} nothing is shown",
         f"by {-max(at_the_end):.0f} to {-min(at_the_end):.0f} points after 800. Source images in the term do the same "
         f"harm ({points(worth['lautum_source'])} points against Standard on average, Lautum "
         f"{points(worth['lautum'])}; looked",
         ", ".join(f"{standard:.0f} → {lautum:.0f} %" for standard, lautum in map(learnt.get, collapsed)),
-        f"at most {max(lost.values()):.1f} points of source accuracy are lost on average ({next_most:.1f} without the "
-        f"one in which {NUMBERS[fallen[partly]]} of nine pre-trainings collapsed), {ahead} comparisons",
+        f"source accuracy at most {max(lost.values()):.1f} points are lost on average ({next_most:.1f} without the "
+        f"one in which {NUMBERS[fallen[partly]]} of nine pre-trainings collapsed).",
         f"far more often than ahead ({all_behind} to {ahead}): ",
         f"{ahead} comparisons are ahead and {behind} behind, of {number}, about as many as chance alone would give "
         f"({0.025 * number:.1f} on each side)",
-        f"Without the two collapsed ways these are {span(two['source accuracy'])} and {span(two['logit scale'])}; "
-        f"without the third too, in the other {NUMBERS[cifar.crossed * len(others)]} settings, which share "
-        f"{NUMBERS[len(others)]} ways of pre-training, {span(rest['source accuracy'])} and "
-        f"{span(rest['logit scale'])}; without the one that collapsed in part {span(whole['source accuracy'])} and "
-        f"{span(whole['logit scale'])} (all",
-        f"by number of steps, {span(all_of_them['source accuracy'])})",
-        f"scale of its logits ({span(all_of_them['logit scale'])})",
+        f"| all settings | {span(all_of_them['source accuracy'])} | {span(all_of_them['logit scale'])} |",
+        f"| without the two collapsed ways | {span(two['source accuracy'])} | {span(two['logit scale'])} |",
+        f"| without the third too: {NUMBERS[cifar.crossed * len(others)]} settings, {NUMBERS[len(others)]} ways | "
+        f"{span(rest['source accuracy'])} | {span(rest['logit scale'])} |",
+        f"| without the one that collapsed in part, too | {span(whole['source accuracy'])} | "
+        f"{span(whole['logit scale'])} |",
         f"its mean, {points(np.mean([*others_too, alone]))} points, comes mostly from one way of pre-training, "
         f"{points(alone)}, in which {NUMBERS[mk_mmd_fallen]} of nine of its pre-trainings collapsed (the others: "
         f"{points(np.mean(others_too))})",
