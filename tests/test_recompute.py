@@ -442,7 +442,7 @@ def test_what_goes_with_the_losses_is_told_as_the_runs_have_it():
         f"{behind.mean():.1f} points",
         f"behind Standard by {-worth.mean():.1f} [{points(-high)}, {points(-low)}], in {sides[0]} of {len(bounds)} "
         f"comparisons, ahead in {sides[1]} (looked at afterwards)",
-        f"leave the source learnt ({min(learnt):.0f} to {max(learnt):.0f} %)",
+        f"the source stays learnt ({min(learnt):.0f} to {max(learnt):.0f} %)",
         f"is {-mnist.over_choices(mnist.differences('temporal_ensembling', 'standard')).mean():.0f} points behind",
     ):
         assert text in FINDINGS
