@@ -252,6 +252,7 @@ if LAYOUT.config.pretrainings_per_job:
 def cells_inputs(wildcards):
     cells = BATCHES[wildcards.batch].cells
     task = TASKS[cells[0].task]
+    # Selecting hyper-parameters reads images held out of the training file, named in the split; no test file.
     files = {
         "images": prepared(task.target),
         "splits": [

@@ -1,4 +1,5 @@
-# The pre-transfer stage of the paper's Figure 1. It has no test file among its inputs.
+# The pre-transfer stage of the paper's Figure 1. It opens no test file, though what stands for a data set among its
+# inputs stands for both of its files.
 
 
 rule pretrain:
