@@ -31,6 +31,10 @@ def overview(maps: dict[str, Universes]) -> list[str]:
         ahead, behind, number = some.counts(blocks)
         return f"{len(blocks)}: ahead in {ahead}, behind in {behind} of {number}"
 
+    def helped(some: Universes) -> str:
+        ahead, behind, number = some.helped()
+        return f"ahead in {ahead}, behind in {behind} of {number}"
+
     def lead(some: Universes, arm: str, baseline: str) -> str:
         values = some.over_choices(some.differences(arm, baseline))
         ways = f" ({len(values)} ways)" if len(values) < len(some.blocks) else ""
@@ -59,6 +63,7 @@ def overview(maps: dict[str, Universes]) -> list[str]:
         "lead at least half of it": lambda some: f"{len(some.as_large(0.5))} of {some.shares()[0]}",
         "ways of pre-training that collapsed": lambda some: apart(some, True),
         "the other ways": lambda some: apart(some, False),
+        "where pre-training helps Standard": helped,
         "Lautum − Standard": lambda some: lead(some, "lautum", "standard"),
         "Lautum − Lautum of source images": lambda some: lead(some, "lautum", "lautum_source"),
         "Lautum − Lautum of shuffled images": lambda some: lead(some, "lautum", "lautum_shuffled"),

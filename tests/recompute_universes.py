@@ -109,6 +109,13 @@ class Universes:
         number, above, below = self.shares(lambda key: key[0] // self.crossed in blocks)
         return (round(above * number), round(below * number), number) if number else (0, 0, 0)
 
+    def helped(self) -> tuple[int, int, int]:
+        """The same where Standard is ahead of no pre-training by an interval that leaves out zero."""
+        worth = self.differences("standard", "target_only")
+        helps = {key for key, some in worth.items() if interval([*some.values()])[0] > 0}
+        number, above, below = self.shares(helps.__contains__)
+        return (round(above * number), round(below * number), number) if number else (0, 0, 0)
+
     def as_large(self, part: float = 1.0) -> list[tuple[int, int, int]]:
         """The specifications in which the mean gain is at least that part of the paper's."""
         papers = {count: paper_gain(self.source, count, "lautum", "standard") for count in self.labels}

@@ -211,6 +211,13 @@ BAD = [
         "unknown pretrain objective 'lautom'; did you mean 'lautum'?",
     ),
     ({"methods": {"x": {"pretrain": "lautum"}}}, "methods.x.transfer: Field required"),
+    *[
+        (
+            {"methods": {"x": {"pretrain": "lautum", "transfer": "supervised"} | given}},
+            "methods.x: arm and universe belong to a campaign with universes; remove them",
+        )
+        for given in ({"arm": "lautum"}, {"universe": 0})
+    ],
     ({"methods": {"a/b": {"pretrain": "lautum", "transfer": "supervised"}}}, "name 'a/b' may hold letters, digits"),
     (task(lable_counts=[10]), "tasks.digits-letters: unknown key 'lable_counts'; did you mean 'label_counts'?"),
     (task(looks=[3, 2]), "looks must be rising numbers of seeds, got [3, 2]"),

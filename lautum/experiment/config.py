@@ -131,9 +131,11 @@ class Config(Strict):
         if missing:
             raise ValueError(f"resources must name time and memory of every step, missing {missing}")
         require_selectable(self)
-        for method in self.methods.values():
+        for name, method in self.methods.items():
             if method.trial_of is not None:
                 require_known("method in trial_of", method.trial_of, self.methods)
+            if self.universes is None and (method.arm is not None or method.universe is not None):
+                raise ValueError(f"methods.{name}: arm and universe belong to a campaign with universes; remove them")
         for task_name, task in self.tasks.items():
             if task.looks and task.looks[-1] >= (seeds := len(self.seeds(task_name))):
                 raise ValueError(
